@@ -1,0 +1,170 @@
+//! What passes between a worker and the child process of one training attempt: `spec.json` in, one frame a line out.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{FromScratch, Hyperparameters, JobError, LabelSource, Method, TaskDefinition};
+
+/// `spec.json` of an attempt's folder. Every path is relative to that folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptSpec {
+    /// Who learns.
+    pub student: AttemptStudent,
+    /// What is learned and how it is scored.
+    pub task: TaskDefinition,
+    /// How it is learned.
+    pub method: Method,
+    /// Whose labels are learned.
+    pub label_source: LabelSource,
+    /// Weight of the label's loss; the rationale's is `1 - alpha`.
+    pub alpha: f64,
+    /// What tells the student that a label is wanted.
+    pub label_prefix: String,
+    /// What tells the student that a rationale is wanted.
+    pub rationale_prefix: String,
+    /// The attempt fails when a larger share of the rows cannot be used.
+    pub max_dropped_ratio: f64,
+    /// The knobs of training, with `threads` filled in.
+    pub hyperparameters: Hyperparameters,
+    /// Files of examples.
+    pub training: Vec<String>,
+    /// Where the validation rows come from.
+    pub validation: AttemptValidation,
+    /// Rows that are looked at once, at the end.
+    pub test: Option<String>,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Copied into the checkpoint's `stepwise.json`.
+    pub lineage: BTreeMap<String, serde_json::Value>,
+}
+
+/// The student of an attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptStudent {
+    /// A folder in Hugging Face's layout; the one path that may be absolute.
+    Directory(String),
+    /// A new T5.
+    FromScratch(FromScratch),
+}
+
+/// The validation rows of an attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptValidation {
+    /// A file of examples.
+    File(String),
+    /// Carved out of the training rows.
+    Fraction {
+        /// Share of the training rows, in [0, 1).
+        fraction: f64,
+        /// Seed of the choice.
+        seed: u64,
+    },
+}
+
+/// One line that the child writes to its standard output.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "frame", rename_all = "snake_case")]
+pub enum Frame {
+    /// How far it is.
+    Progress {
+        /// Optimizer steps done.
+        step: i64,
+        /// Optimizer steps in all.
+        total: i64,
+    },
+    /// Figures at one step, by the names of `domain::metric`.
+    Metrics {
+        /// The optimizer step.
+        step: i64,
+        /// Figure by name.
+        values: BTreeMap<String, f64>,
+    },
+    /// Something that a person should know.
+    Event {
+        /// `info`, `warn` or `error`.
+        level: String,
+        /// A stable name to branch on.
+        code: String,
+        /// A sentence.
+        message: String,
+        /// Details.
+        data: serde_json::Value,
+    },
+    /// The last frame of an attempt that left a checkpoint in `checkpoint/`.
+    Finished {
+        /// What it found.
+        outcome: AttemptOutcome,
+    },
+    /// The last frame of an attempt that gave up.
+    Failed {
+        /// Why.
+        error: JobError,
+        /// Whether another attempt could do better.
+        retryable: bool,
+    },
+}
+
+/// What a finished training found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AttemptOutcome {
+    /// The step whose weights were kept.
+    pub best_step: i64,
+    /// Accuracy of the kept weights on the validation rows, 0..1; null without validation rows.
+    pub validation_accuracy: Option<f64>,
+    /// Accuracy of the kept weights on the test rows, 0..1; null without test rows.
+    pub test_accuracy: Option<f64>,
+    /// Optimizer steps taken.
+    pub steps: i64,
+    /// Seconds from start to finish.
+    pub seconds: f64,
+    /// Rows that were learned from.
+    pub training_examples: u64,
+    /// Rows that could not be used, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// Inputs and targets cut at their maximum length.
+    pub truncated: u64,
+    /// Parameters of the student.
+    pub parameters: u64,
+}
+
+/// `stepwise.json` beside a checkpoint's weights: what a server must know to ask the student rightly.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StudentCard {
+    /// What it learned.
+    pub task: TaskDefinition,
+    /// How it learned.
+    pub method: Method,
+    /// What tells it that a label is wanted.
+    pub label_prefix: String,
+    /// What tells it that a rationale is wanted; null where it never learned one apart.
+    pub rationale_prefix: Option<String>,
+    /// Tokens of an input that it reads.
+    pub max_input_length: u32,
+    /// Tokens of a label.
+    pub max_label_length: u32,
+    /// Tokens of a rationale.
+    pub max_rationale_length: u32,
+    /// Base, job, data and figures.
+    #[serde(default)]
+    pub lineage: BTreeMap<String, serde_json::Value>,
+}
+
+impl Default for StudentCard {
+    /// For a model that has no `stepwise.json`: the research code's prefixes, any label.
+    fn default() -> Self {
+        Self {
+            task: TaskDefinition { name: "text".to_owned(), ..TaskDefinition::default() },
+            method: Method::StepByStep,
+            label_prefix: "predict: ".to_owned(),
+            rationale_prefix: Some("explain: ".to_owned()),
+            max_input_length: 1024,
+            max_label_length: 64,
+            max_rationale_length: 256,
+            lineage: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! An uploaded or produced file and what was found in its lines.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{FileId, ProjectId};
+
+/// What a file is for (OpenAI's Files API).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// Examples to annotate, to train on or to test on.
+    FineTune,
+    /// Examples to test on.
+    Evals,
+    /// Anything; lines are checked as examples too.
+    UserData,
+    /// Written by an annotation job.
+    #[serde(rename = "batch_output")]
+    BatchOutput,
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: [Self; 4] = [Self::FineTune, Self::Evals, Self::UserData, Self::BatchOutput];
+
+    /// The purpose's name in SQL and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FineTune => "fine-tune",
+            Self::Evals => "evals",
+            Self::UserData => "user_data",
+            Self::BatchOutput => "batch_output",
+        }
+    }
+}
+
+impl FromStr for Purpose {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|purpose| purpose.as_str() == name);
+        found.ok_or_else(|| format!("unknown purpose {name:?}; use fine-tune, evals or user_data"))
+    }
+}
+
+/// Whether a file's lines can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FileStatus {
+    /// Every line is good.
+    Processed,
+    /// Some line is bad; no job takes the file.
+    Error,
+}
+
+impl FileStatus {
+    /// The status's name in SQL and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Processed => "processed",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What is wrong with one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LineError {
+    /// The line's number, from 1.
+    pub line: u64,
+    /// A stable name to branch on, such as `missing_field`.
+    pub code: String,
+    /// The field at fault; null where it is the whole line.
+    pub field: Option<String>,
+    /// What is wrong and what would be right.
+    pub message: String,
+    /// The line's first 80 characters.
+    pub snippet: String,
+}
+
+/// What was found in a file's lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Validation {
+    /// Lines that are not blank.
+    pub rows: u64,
+    /// Lines without an error.
+    pub valid_rows: u64,
+    /// Rows with ground truth.
+    pub labeled_rows: u64,
+    /// Rows with a teacher's label.
+    pub teacher_labeled_rows: u64,
+    /// Rows with a rationale.
+    pub rationale_rows: u64,
+    /// The first 100 errors.
+    pub errors: Vec<LineError>,
+    /// Whether there are more.
+    pub errors_truncated: bool,
+}
+
+/// A stored file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct File {
+    /// Its id.
+    pub id: FileId,
+    /// The project it belongs to.
+    pub project_id: ProjectId,
+    /// The name it was uploaded under; never a path.
+    pub filename: String,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Its size.
+    pub bytes: i64,
+    /// The digest of its bytes, in hexadecimal.
+    pub sha256: String,
+    /// Whether its lines can be used.
+    pub status: FileStatus,
+    /// What was found in its lines.
+    pub validation: Validation,
+    /// Where its bytes lie in the artifact store.
+    pub artifact_key: String,
+    /// When it was stored.
+    pub created_at: DateTime<Utc>,
+}

@@ -1,0 +1,118 @@
+//! The knobs of training; defaults are those of the paper's research code unless a comment says why not.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The rule by which weights follow gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimizer {
+    /// Adam with decoupled weight decay.
+    Adamw,
+    /// Factored second moments; less memory.
+    Adafactor,
+}
+
+/// How the learning rate moves after warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// Falls linearly to 0.
+    Linear,
+    /// Stays.
+    Constant,
+    /// Falls along half a cosine to 0.
+    Cosine,
+}
+
+/// The arithmetic of a step. Never fp16: T5 overflows in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// `bf16` where the processor multiplies it natively, else `fp32`.
+    Auto,
+    /// fp32 master weights, bf16 matrix products.
+    Bf16,
+    /// fp32 throughout.
+    Fp32,
+}
+
+/// Everything that shapes a training besides its data. A field left out takes the default shown in its line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hyperparameters {
+    /// Peak learning rate; null: 5e-5, or 1e-2 with `scale_by_weight` (a student from scratch).
+    pub learning_rate: Option<f64>,
+    /// Course of the learning rate after warm-up.
+    pub schedule: Schedule,
+    /// Steps in which the learning rate rises linearly from 0.
+    pub warmup_steps: u32,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Gradients whose norm is above this are scaled down to it; 0 turns clipping off.
+    pub clip_norm: f64,
+    /// Examples in one optimizer step.
+    pub batch_size: u32,
+    /// Examples computed at once; null: as many as `batch_size`. Does not change the mathematics.
+    pub micro_batch_size: Option<u32>,
+    /// Optimizer steps; null: from `epochs`.
+    pub max_steps: Option<u32>,
+    /// Passes over the training rows, when `max_steps` is null; both null: 10,000 steps.
+    pub epochs: Option<f64>,
+    /// Steps between evaluations on the validation rows.
+    pub eval_steps: u32,
+    /// Validation rows looked at in each evaluation during training; null: all.
+    pub eval_rows: Option<u32>,
+    /// Steps between metric reports.
+    pub log_every: u32,
+    /// Tokens of an input that are read.
+    pub max_input_length: u32,
+    /// Tokens of a label that are learned and generated.
+    pub max_label_length: u32,
+    /// Tokens of a rationale that are learned and generated.
+    pub max_rationale_length: u32,
+    /// Dropout probability; null: the student's own configuration.
+    pub dropout: Option<f64>,
+    /// Arithmetic of a step.
+    pub precision: Precision,
+    /// Rule by which weights follow gradients.
+    pub optimizer: Optimizer,
+    /// Scale each weight's step by that weight's root mean square (Adafactor's rule). T5's initial weights differ in
+    /// size by orders of magnitude, so a student from scratch does not learn without it; null: true from scratch only.
+    pub scale_by_weight: Option<bool>,
+    /// Share of the training rows to use, in (0, 1].
+    pub train_fraction: f64,
+    /// Seed of data order, dropout and initial weights.
+    pub seed: u64,
+    /// Processor threads; null: the worker's own setting.
+    pub threads: Option<u32>,
+}
+
+impl Default for Hyperparameters {
+    fn default() -> Self {
+        Self {
+            learning_rate: None,
+            schedule: Schedule::Linear,
+            warmup_steps: 0,
+            weight_decay: 0.0,
+            clip_norm: 1.0,
+            batch_size: 64,
+            micro_batch_size: None,
+            max_steps: None,
+            epochs: None,
+            eval_steps: 250,
+            eval_rows: None,
+            log_every: 10,
+            max_input_length: 1024,
+            max_label_length: 256,
+            max_rationale_length: 256,
+            dropout: None,
+            precision: Precision::Auto,
+            optimizer: Optimizer::Adamw,
+            scale_by_weight: None,
+            train_fraction: 1.0,
+            seed: 0,
+            threads: None,
+        }
+    }
+}

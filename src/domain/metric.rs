@@ -1,0 +1,22 @@
+//! Names of the figures that a job reports; every store, dashboard and page uses these.
+
+/// Weighted sum of the tasks' losses.
+pub const LOSS: &str = "loss";
+/// Mean token cross-entropy of the label task.
+pub const LABEL_LOSS: &str = "label_loss";
+/// Mean token cross-entropy of the rationale task.
+pub const RATIONALE_LOSS: &str = "rationale_loss";
+/// The step's learning rate.
+pub const LEARNING_RATE: &str = "learning_rate";
+/// Norm of all gradients before clipping.
+pub const GRADIENT_NORM: &str = "gradient_norm";
+/// Training examples a second.
+pub const EXAMPLES_PER_SECOND: &str = "examples_per_second";
+/// Input and target tokens a second, padding left out.
+pub const TOKENS_PER_SECOND: &str = "tokens_per_second";
+/// Peak resident memory of the training process.
+pub const MEMORY_BYTES: &str = "memory_bytes";
+/// Share of validation rows whose generated label is right, 0..1.
+pub const LABEL_ACCURACY: &str = "label_accuracy";
+/// Optimizer steps left out because a loss or gradient was not finite.
+pub const SKIPPED_STEPS: &str = "skipped_steps";

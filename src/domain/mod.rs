@@ -1,0 +1,52 @@
+//! What the service is about, as plain values: no SQL, HTTP, tensors, clocks or files.
+//!
+//! # Glossary: one word, one thing, in Rust, SQL, JSON and logs
+//!
+//! | word | meaning |
+//! |---|---|
+//! | teacher | the large language model that writes rationales and labels |
+//! | student | the T5 that learns from them |
+//! | example | one input with what is known of it: label, teacher label, rationale |
+//! | label | the answer that the student must give |
+//! | ground truth | a label from people, not from the teacher |
+//! | rationale | the reasoning in words that leads to a label |
+//! | annotation | the teacher's answer to one example, parsed or refused |
+//! | method | how a student learns: `standard`, `step_by_step`, `rationale_then_label` |
+//! | step | one optimizer step |
+//! | attempt | one try of a worker at a job |
+//! | lease, lease epoch | a worker's hold on a job, and the number that tells that hold from every earlier one |
+//! | settle | to commit the outcome of a paid answer |
+//! | snapshot | mid-training state, private to a job |
+//! | checkpoint | a student's published, immutable files |
+//! | model | a checkpoint by its name, ready to serve or to be a student again |
+//! | prediction | a served answer: label, confidence, rationale |
+
+mod annotation;
+mod attempt;
+mod evaluation;
+mod example;
+mod file;
+mod hyperparameters;
+mod ids;
+mod job;
+mod lease;
+pub mod metric;
+mod model;
+pub mod single_target;
+mod specs;
+mod task;
+
+pub use annotation::{Annotation, AnnotationStatus};
+pub use attempt::{AttemptOutcome, AttemptSpec, AttemptStudent, AttemptValidation, Frame, StudentCard};
+pub use evaluation::{Evaluation, ModelEvaluation};
+pub use example::{Example, LabelSource, Method};
+pub use file::{File, FileStatus, LineError, Purpose, Validation};
+pub use hyperparameters::{Hyperparameters, Optimizer, Precision, Schedule};
+pub use ids::{FileId, IdError, JobId, ModelId, ProjectId, WorkerId};
+pub use job::{Job, JobError, JobKind, JobState, PauseReason, Progress};
+pub use lease::{Lease, LeaseTerms};
+pub use model::{Model, StudentSource};
+pub use specs::{
+    AnnotationSpec, DistillationSpec, EvaluationSpec, FromScratch, JobSpec, StudentSpec, TrainingSource, Validating,
+};
+pub use task::{LabelSet, Scorer, SurfaceForm, TaskDefinition, WorkedExample};

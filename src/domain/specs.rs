@@ -1,0 +1,163 @@
+//! What each kind of job is asked to do, with every default filled in: the form that is stored and that a worker reads.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{FileId, Hyperparameters, JobId, JobKind, LabelSource, Method, TaskDefinition};
+
+/// A job's spec; the tag is the job's kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "there is one to a job; a box would cost more to read than it saves")]
+pub enum JobSpec {
+    /// A teacher answers each example.
+    Annotation(AnnotationSpec),
+    /// A student learns.
+    Distillation(DistillationSpec),
+    /// Models are scored.
+    Evaluation(EvaluationSpec),
+}
+
+impl JobSpec {
+    /// The kind of job that this describes.
+    pub fn kind(&self) -> JobKind {
+        match self {
+            Self::Annotation(_) => JobKind::Annotation,
+            Self::Distillation(_) => JobKind::Distillation,
+            Self::Evaluation(_) => JobKind::Evaluation,
+        }
+    }
+}
+
+/// Ask a teacher about every example of a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AnnotationSpec {
+    /// The examples.
+    pub file: FileId,
+    /// The teacher's name in the configuration.
+    pub teacher: String,
+    /// What is asked and how the answer is read.
+    pub task: TaskDefinition,
+    /// Only the first so many examples; null: all.
+    pub max_examples: Option<u64>,
+    /// The teacher's sampling temperature.
+    pub temperature: f64,
+    /// Tokens an answer may have.
+    pub max_output_tokens: u32,
+}
+
+/// Train a student.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DistillationSpec {
+    /// Where the training rows come from.
+    pub training: Vec<TrainingSource>,
+    /// Where the validation rows come from.
+    pub validation: Validating,
+    /// Rows that are looked at once, at the end.
+    pub test: Option<FileId>,
+    /// Who learns.
+    pub student: StudentSpec,
+    /// What is learned and how it is scored.
+    pub task: TaskDefinition,
+    /// How it is learned.
+    pub method: Method,
+    /// Whose labels are learned.
+    pub label_source: LabelSource,
+    /// Weight of the label's loss; the rationale's is `1 - alpha`. Only `step_by_step` reads it.
+    pub alpha: f64,
+    /// What tells the student that a label is wanted.
+    pub label_prefix: String,
+    /// What tells the student that a rationale is wanted.
+    pub rationale_prefix: String,
+    /// The job fails when a larger share of the rows cannot be used.
+    pub max_dropped_ratio: f64,
+    /// The name that the finished model gets; null: made from the student, method and job.
+    pub model_name: Option<String>,
+    /// The knobs of training.
+    pub hyperparameters: Hyperparameters,
+}
+
+/// Where training rows come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum TrainingSource {
+    /// An uploaded file.
+    File(FileId),
+    /// The output of an annotation job, which must succeed first.
+    AnnotationJob(JobId),
+}
+
+/// Where validation rows come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Validating {
+    /// An uploaded file.
+    File(FileId),
+    /// Carved out of the training rows before `train_fraction` is applied.
+    Fraction {
+        /// Share of the training rows, in [0, 1).
+        fraction: f64,
+        /// Seed of the choice.
+        seed: u64,
+    },
+}
+
+/// Who learns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StudentSpec {
+    /// A model by its name: a folder below `models_dir`, or an earlier checkpoint.
+    Model(String),
+    /// A new T5 with a tokenizer trained on the training rows.
+    FromScratch(FromScratch),
+}
+
+/// The shape of a new T5 v1.1 (gated-gelu, untied output).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FromScratch {
+    /// Pieces of the tokenizer, at most; sentinels not counted.
+    pub vocabulary_size: u32,
+    /// Width of the residual stream.
+    pub d_model: u32,
+    /// Width of one head's key and value.
+    pub d_kv: u32,
+    /// Width of the feed-forward layer.
+    pub d_ff: u32,
+    /// Encoder layers, and decoder layers unless they are given apart.
+    pub num_layers: u32,
+    /// Decoder layers; null: as many as the encoder has.
+    pub num_decoder_layers: Option<u32>,
+    /// Attention heads.
+    pub num_heads: u32,
+    /// Dropout probability in percent; 10 is T5's.
+    pub dropout_percent: u32,
+}
+
+impl Default for FromScratch {
+    fn default() -> Self {
+        Self {
+            vocabulary_size: 4000,
+            d_model: 256,
+            d_kv: 64,
+            d_ff: 640,
+            num_layers: 4,
+            num_decoder_layers: None,
+            num_heads: 4,
+            dropout_percent: 10,
+        }
+    }
+}
+
+/// Score models on the rows of one file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EvaluationSpec {
+    /// The rows; only those with ground truth count.
+    pub file: FileId,
+    /// The models' names; a distillation job's id stands for the model it makes.
+    pub models: Vec<String>,
+    /// How answers are scored; null: each model's own task.
+    pub task: Option<TaskDefinition>,
+    /// Only the first so many rows; null: all.
+    pub max_examples: Option<u64>,
+}

@@ -1,0 +1,9 @@
+//! stepwise: unlabeled text, an LLM endpoint and a T5 in; a small served model out.
+//!
+//! ARCHITECTURE.md is the map of these rooms; `domain` holds the glossary.
+
+pub mod clock;
+pub mod domain;
+
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,3 @@
+//! The `stepwise` program.
+
+fn main() {}
