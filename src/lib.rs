@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod domain;
+pub mod task;
 
 pub mod shutdown;
 pub mod telemetry;

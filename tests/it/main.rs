@@ -1,2 +1,4 @@
 //! The integration tests, one binary: linking libtorch is the slow part.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on panics")]
+
+mod benchmark_parsing;

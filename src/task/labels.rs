@@ -1,0 +1,90 @@
+//! Which labels an answer may have, and how a nearly right one is read.
+
+use crate::domain::{LabelSet, TaskDefinition};
+
+/// The labels that an answer to `input` may have, in the task's order; `None` where any text will do.
+pub fn allowed_labels(task: &TaskDefinition, input: &str) -> Option<Vec<String>> {
+    match &task.label_set {
+        LabelSet::Open => None,
+        LabelSet::Fixed(labels) => Some(labels.clone()),
+        LabelSet::Choices => {
+            let choices = choices(input);
+            (!choices.is_empty()).then_some(choices)
+        }
+    }
+}
+
+/// Why `label` is not one that the task allows for `input`; `None` where it is.
+pub fn refusal(task: &TaskDefinition, input: &str, label: &str) -> Option<String> {
+    let allowed = allowed_labels(task, input)?;
+    let found = allowed.iter().any(|allowed| allowed == label);
+    (!found).then(|| not_in_set(label, &allowed))
+}
+
+/// The member of `allowed` that `text` means: equal, or equal but for case, quotes, stars and a final stop.
+pub(super) fn read_as(text: &str, allowed: &[String]) -> Option<String> {
+    let plain = bare(text);
+    let exact = allowed.iter().find(|label| label.as_str() == text.trim());
+    exact.or_else(|| allowed.iter().find(|label| bare(label) == plain)).cloned()
+}
+
+pub(super) fn not_in_set(label: &str, allowed: &[String]) -> String {
+    let shown: String = label.chars().take(80).collect();
+    format!("label {shown:?} is not one of: {}", allowed.join(", "))
+}
+
+/// The texts of CommonsenseQA's choices, `(a) …` to `(e) …`, each on its own line.
+pub(super) fn choices(input: &str) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    for (_, text) in lettered_choices(input) {
+        if !texts.iter().any(|known| known == text) {
+            texts.push(text.to_owned());
+        }
+    }
+    texts
+}
+
+/// Each choice's letter and text.
+pub(super) fn lettered_choices(input: &str) -> impl Iterator<Item = (char, &str)> {
+    input.lines().filter_map(|line| {
+        let mut head = line.trim_start().chars();
+        let (Some('('), Some(letter), Some(')')) = (head.next(), head.next(), head.next()) else { return None };
+        let text = head.as_str().trim();
+        (letter.is_alphanumeric() && !text.is_empty()).then_some((letter, text))
+    })
+}
+
+fn bare(text: &str) -> String {
+    let wrapping = |c: char| c.is_whitespace() || matches!(c, '.' | '*' | '"' | '\'' | '`' | '“' | '”');
+    text.trim_matches(wrapping).to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::builtin;
+
+    #[test]
+    fn choices_are_read_from_the_input() {
+        let task = builtin::find("cqa").unwrap();
+        let input = "Where is it?\nAnswer Choices:\n(a) go (far) away\n(b) zoo\n(c) zoo";
+        assert_eq!(allowed_labels(&task, input), Some(vec!["go (far) away".to_owned(), "zoo".to_owned()]));
+        assert_eq!(allowed_labels(&task, "no choices"), None);
+    }
+
+    #[test]
+    fn a_label_outside_the_set_is_refused_by_name() {
+        let task = builtin::find("esnli").unwrap();
+        assert_eq!(refusal(&task, "", "neutral"), None);
+        let reason = refusal(&task, "", "maybe").unwrap();
+        assert_eq!(reason, r#"label "maybe" is not one of: entailment, neutral, contradiction"#);
+    }
+
+    #[test]
+    fn case_and_wrapping_do_not_matter() {
+        let allowed = vec!["Yes".to_owned(), "yes.".to_owned(), "no".to_owned()];
+        assert_eq!(read_as("yes.", &allowed).as_deref(), Some("yes."));
+        assert_eq!(read_as(" **NO** ", &allowed).as_deref(), Some("no"));
+        assert_eq!(read_as("no way", &allowed), None);
+    }
+}
