@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod domain;
+pub mod postgres;
 pub mod task;
 
 pub mod shutdown;
