@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod domain;
 pub mod postgres;
+pub mod store;
 pub mod task;
 
 pub mod shutdown;

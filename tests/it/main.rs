@@ -3,3 +3,9 @@
 
 mod benchmark_parsing;
 mod postgres;
+mod store_cancel;
+mod store_listen;
+mod store_outage;
+mod store_queue;
+mod store_rows;
+mod support;

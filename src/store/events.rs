@@ -1,0 +1,136 @@
+//! What happened to a job, for people and dashboards.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{Page, Store, StoreError, one_more, rows::Place, storable};
+use crate::domain::{JobId, Lease};
+
+/// How grave an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventLevel {
+    /// Good to know.
+    Info,
+    /// Somebody should look at it.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+impl EventLevel {
+    /// Every level.
+    pub const ALL: [Self; 3] = [Self::Info, Self::Warn, Self::Error];
+
+    /// The level's name in SQL, JSON and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl FromStr for EventLevel {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|level| level.as_str() == name);
+        found.ok_or_else(|| format!("unknown event level {name:?}"))
+    }
+}
+
+/// An event to write down.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEvent {
+    /// How grave it is.
+    pub level: EventLevel,
+    /// A stable name to branch on.
+    pub code: String,
+    /// A sentence.
+    pub message: String,
+    /// Details, an object.
+    pub data: Value,
+}
+
+/// A stored event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Its place among all events; the cursor of lists.
+    pub id: i64,
+    /// When it happened.
+    pub created_at: DateTime<Utc>,
+    /// How grave it is.
+    pub level: EventLevel,
+    /// A stable name to branch on.
+    pub code: String,
+    /// A sentence.
+    pub message: String,
+    /// Details, an object.
+    pub data: Value,
+}
+
+impl Store {
+    /// Writes an event of the worker that holds the job.
+    pub async fn append_event(&self, lease: Lease, event: &NewEvent) -> Result<(), StoreError> {
+        let done = sqlx::query!(
+            r#"-- append_event
+            with holder as materialized (
+                select id, project_id from jobs where id = $1 and lease_epoch = $2 and state = 'running' for share
+            )
+            insert into job_events (job_id, project_id, level, code, message, data)
+            select id, project_id, $3, $4, $5, $6 from holder"#,
+            lease.job_id.0,
+            lease.epoch,
+            event.level.as_str(),
+            event.code,
+            storable::text(&event.message),
+            storable::json(&event.data),
+        )
+        .execute(&self.pool)
+        .await?;
+        if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::LeaseLost(lease)) }
+    }
+
+    /// Writes an event that no worker reports.
+    pub async fn append_event_unleased(&self, id: JobId, event: &NewEvent) -> Result<(), StoreError> {
+        let done = sqlx::query!(
+            r#"-- append_event_unleased
+            insert into job_events (job_id, project_id, level, code, message, data)
+            select id, project_id, $2, $3, $4, $5 from jobs where id = $1"#,
+            id.0,
+            event.level.as_str(),
+            event.code,
+            storable::text(&event.message),
+            storable::json(&event.data),
+        )
+        .execute(&self.pool)
+        .await?;
+        if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Missing { what: "job", id: id.to_string() }) }
+    }
+
+    /// A job's events, oldest first, after the event of that id.
+    pub async fn list_events(&self, id: JobId, after: Option<i64>, limit: u32) -> Result<Page<Event>, StoreError> {
+        let rows = sqlx::query!(
+            r#"-- list_events
+            select id, created_at, level, code, message, data
+            from job_events
+            where job_id = $1 and ($2::bigint is null or id > $2)
+            order by id
+            limit $3"#,
+            id.0,
+            after,
+            one_more(limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let events = rows.into_iter().map(|row| {
+            let level = Place { table: "job_events", id: &row.id }.name("level", &row.level)?;
+            let (code, message, data) = (row.code, row.message, row.data);
+            Ok(Event { id: row.id, created_at: row.created_at, level, code, message, data })
+        });
+        Ok(Page::cut(events.collect::<Result<_, StoreError>>()?, limit))
+    }
+}

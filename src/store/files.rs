@@ -1,0 +1,177 @@
+//! Uploaded and produced files; their bytes lie in the artifact store, written before the row.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{Page, Store, StoreError, one_more, rows::Place, storable};
+use crate::domain::{File, FileId, FileStatus, JobId, ProjectId, Purpose};
+
+/// Which files a list has.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FileFilter {
+    /// Only for this purpose.
+    pub purpose: Option<Purpose>,
+    /// Only those past this one, in the list's direction.
+    pub after: Option<FileId>,
+    /// At most so many.
+    pub limit: u32,
+    /// Oldest first instead of newest first.
+    pub ascending: bool,
+}
+
+/// What became of a request to delete a file.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DeletedFile {
+    /// It is gone; its bytes are the caller's to remove.
+    Deleted(Box<File>),
+    /// There is no such file.
+    NotFound,
+    /// This job, which is not terminal, reads it.
+    InUse(JobId),
+}
+
+impl Store {
+    /// Registers a stored file. Its `created_at` becomes the database's.
+    pub async fn insert_file(&self, file: &File) -> Result<File, StoreError> {
+        let row = sqlx::query_as!(
+            FileRow,
+            r#"-- insert_file
+            insert into files (id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            returning id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key, created_at"#,
+            file.id.0,
+            file.project_id.0,
+            storable::text(&file.filename),
+            file.purpose.as_str(),
+            file.bytes,
+            file.sha256,
+            file.status.as_str(),
+            storable::json(&file.validation),
+            file.artifact_key,
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        File::try_from(row)
+    }
+
+    /// One file of a project.
+    pub async fn file(&self, project: ProjectId, id: FileId) -> Result<Option<File>, StoreError> {
+        let row = sqlx::query_as!(
+            FileRow,
+            r#"-- file
+            select id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key, created_at
+            from files
+            where id = $1 and project_id = $2 and deleted_at is null"#,
+            id.0,
+            project.0,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(File::try_from).transpose()
+    }
+
+    /// Files of a project.
+    pub async fn list_files(&self, project: ProjectId, filter: &FileFilter) -> Result<Page<File>, StoreError> {
+        let rows = sqlx::query_as!(
+            FileRow,
+            r#"-- list_files
+            select id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key, created_at
+            from files
+            where project_id = $1 and deleted_at is null
+                and ($2::text is null or purpose = $2)
+                and ($3::uuid is null or case when $4 then id > $3 else id < $3 end)
+            order by case when $4 then id end, case when not $4 then id end desc
+            limit $5"#,
+            project.0,
+            filter.purpose.map(Purpose::as_str),
+            filter.after.map(|id| id.0),
+            filter.ascending,
+            one_more(filter.limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let files = rows.into_iter().map(File::try_from).collect::<Result<_, _>>()?;
+        Ok(Page::cut(files, filter.limit))
+    }
+
+    /// Deletes a file that no unfinished job reads.
+    pub async fn delete_file(&self, project: ProjectId, id: FileId) -> Result<DeletedFile, StoreError> {
+        // A task of its own, so that a caller who goes away leaves no connection inside a transaction.
+        tokio::spawn(delete_file(self.pool.clone(), project, id)).await.map_err(StoreError::Abandoned)?
+    }
+}
+
+/// Two statements, because only a statement that begins after the lock is held sees a job that was submitted while we
+/// waited for it.
+async fn delete_file(pool: PgPool, project: ProjectId, id: FileId) -> Result<DeletedFile, StoreError> {
+    let mut transaction = pool.begin().await?;
+    let row = sqlx::query_as!(
+        FileRow,
+        r#"-- delete_file: lock
+        select id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key, created_at
+        from files
+        where id = $1 and project_id = $2 and deleted_at is null
+        for update"#,
+        id.0,
+        project.0,
+    )
+    .fetch_optional(&mut *transaction)
+    .await?;
+    let Some(row) = row else { return Ok(DeletedFile::NotFound) };
+    let reader = sqlx::query_scalar!(
+        r#"-- delete_file
+        with reader as (
+            select j.id
+            from job_files f join jobs j on j.id = f.job_id
+            where f.file_id = $1 and j.state in ('queued', 'running', 'paused')
+            order by j.id
+            limit 1
+        ), deleted as (
+            update files set deleted_at = clock_timestamp() where id = $1 and not exists (select from reader)
+        )
+        select id from reader"#,
+        id.0,
+    )
+    .fetch_optional(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(match reader {
+        Some(job) => DeletedFile::InUse(JobId(job)),
+        None => DeletedFile::Deleted(Box::new(File::try_from(row)?)),
+    })
+}
+
+struct FileRow {
+    id: Uuid,
+    project_id: Uuid,
+    filename: String,
+    purpose: String,
+    bytes: i64,
+    sha256: String,
+    status: String,
+    validation: Value,
+    artifact_key: String,
+    created_at: DateTime<Utc>,
+}
+
+impl TryFrom<FileRow> for File {
+    type Error = StoreError;
+
+    fn try_from(row: FileRow) -> Result<Self, StoreError> {
+        let at = Place { table: "files", id: &FileId(row.id) };
+        Ok(Self {
+            id: FileId(row.id),
+            project_id: ProjectId(row.project_id),
+            filename: row.filename,
+            purpose: at.name("purpose", &row.purpose)?,
+            bytes: row.bytes,
+            sha256: row.sha256,
+            status: at.json::<FileStatus>("status", Value::String(row.status))?,
+            validation: at.json("validation", row.validation)?,
+            artifact_key: row.artifact_key,
+            created_at: row.created_at,
+        })
+    }
+}

@@ -1,0 +1,234 @@
+//! Submitting, reading and cancelling jobs: what the API does with them. What workers do is in `queue`.
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{
+    Page, Store, StoreError, one_more, references,
+    rows::{JobRow, Place},
+    storable,
+};
+use crate::domain::{FileId, Job, JobId, JobKind, JobSpec, JobState, ProjectId};
+
+/// A job to submit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewJob {
+    /// Its id, from the clock.
+    pub id: JobId,
+    /// Who owns it.
+    pub project_id: ProjectId,
+    /// What to do, with every default filled in.
+    pub spec: JobSpec,
+    /// Higher runs sooner; one point is worth 15 minutes of waiting.
+    pub priority: i32,
+    /// Attempts allowed, at least 1.
+    pub max_attempts: i32,
+    /// Jobs that must succeed first. Those that the spec itself names are added.
+    pub depends_on: Vec<JobId>,
+    /// The user's own labels.
+    pub metadata: Map<String, Value>,
+}
+
+/// Which jobs a list has, newest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct JobFilter {
+    /// Only of this kind.
+    pub kind: Option<JobKind>,
+    /// Only in this state.
+    pub state: Option<JobState>,
+    /// Only older than this one.
+    pub after: Option<JobId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl Store {
+    /// Queues a job, with its dependencies and file references, or nothing at all.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when a file or job that it names is not there.
+    pub async fn create_job(&self, new: &NewJob) -> Result<Job, StoreError> {
+        let files: Vec<Uuid> = references::files(&new.spec).into_iter().collect();
+        let mut parents = references::jobs(&new.spec);
+        parents.extend(new.depends_on.iter().map(|id| id.0));
+        let parents: Vec<Uuid> = parents.into_iter().collect();
+        // The files are locked against `delete_file`. The files that a parent has already written are read too;
+        // `finish_annotation` adds those of a parent that is not done yet.
+        let created = sqlx::query_scalar!(
+            r#"-- create_job
+            with named as materialized (
+                select id from files
+                where id = any($7) and project_id = $2 and deleted_at is null
+                for share
+            ), parents as (
+                select id from jobs where id = any($8) and project_id = $2
+            ), created as (
+                insert into jobs (id, project_id, kind, spec, priority, max_attempts, metadata, run_at, sort_at)
+                select $1, $2, $4::jsonb ->> 'kind', $4, $3::integer, $5, $6, now, now - $3::integer * interval '15 minutes'
+                from clock_timestamp() as now
+                where (select count(*) from named) = cardinality($7::uuid[])
+                    and (select count(*) from parents) = cardinality($8::uuid[])
+                returning id, project_id
+            ), dependencies as (
+                insert into job_dependencies (job_id, depends_on_id, project_id)
+                select created.id, parents.id, created.project_id from created, parents
+            ), reads as (
+                insert into job_files (job_id, file_id, project_id)
+                select created.id, named.id, created.project_id from created, named
+                union
+                select created.id, files.id, created.project_id
+                from created, parents join files on files.made_by_job_id = parents.id
+            ), event as (
+                insert into job_events (job_id, project_id, level, code, message)
+                select id, project_id, 'info', 'queued', 'waits for a worker' from created
+            )
+            select id as "id!" from created"#,
+            new.id.0,
+            new.project_id.0,
+            new.priority,
+            storable::json(&new.spec),
+            new.max_attempts,
+            storable::json(&new.metadata),
+            &files,
+            &parents,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        if created.is_none() {
+            return Err(self.missing_reference(new.project_id, &files, &parents).await?);
+        }
+        let job = self.job(new.project_id, new.id).await?;
+        job.ok_or_else(|| StoreError::Missing { what: "job", id: new.id.to_string() })
+    }
+
+    /// The first file or job that is not there.
+    async fn missing_reference(
+        &self,
+        project: ProjectId,
+        files: &[Uuid],
+        parents: &[Uuid],
+    ) -> Result<StoreError, StoreError> {
+        for &id in files {
+            if self.file(project, FileId(id)).await?.is_none() {
+                return Ok(StoreError::Missing { what: "file", id: FileId(id).to_string() });
+            }
+        }
+        for &id in parents {
+            if self.job(project, JobId(id)).await?.is_none() {
+                return Ok(StoreError::Missing { what: "job", id: JobId(id).to_string() });
+            }
+        }
+        Ok(StoreError::Missing { what: "project", id: project.to_string() })
+    }
+
+    /// One job of a project.
+    pub async fn job(&self, project: ProjectId, id: JobId) -> Result<Option<Job>, StoreError> {
+        let row = sqlx::query_as!(
+            JobRow,
+            r#"-- job
+            select j.id, j.project_id, j.kind, j.state, j.spec, j.priority, j.progress_step, j.progress_total, j.progress_at,
+                j.result, j.error, j.attempt, j.max_attempts, j.lost_count, j.lease_epoch, j.lease_owner,
+                array(select d.depends_on_id from job_dependencies d where d.job_id = j.id order by 1) as "depends_on!",
+                j.pause_reason, j.cancel_requested_at, j.metadata, j.created_at, j.run_at, j.started_at, j.finished_at
+            from jobs j
+            where j.id = $1 and j.project_id = $2"#,
+            id.0,
+            project.0,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(Job::try_from).transpose()
+    }
+
+    /// Jobs of a project, newest first.
+    pub async fn list_jobs(&self, project: ProjectId, filter: &JobFilter) -> Result<Page<Job>, StoreError> {
+        let rows = sqlx::query_as!(
+            JobRow,
+            r#"-- list_jobs
+            select j.id, j.project_id, j.kind, j.state, j.spec, j.priority, j.progress_step, j.progress_total, j.progress_at,
+                j.result, j.error, j.attempt, j.max_attempts, j.lost_count, j.lease_epoch, j.lease_owner,
+                array(select d.depends_on_id from job_dependencies d where d.job_id = j.id order by 1) as "depends_on!",
+                j.pause_reason, j.cancel_requested_at, j.metadata, j.created_at, j.run_at, j.started_at, j.finished_at
+            from jobs j
+            where j.project_id = $1
+                and ($2::text is null or j.kind = $2)
+                and ($3::text is null or j.state = $3)
+                and ($4::uuid is null or j.id < $4)
+            order by j.id desc
+            limit $5"#,
+            project.0,
+            filter.kind.map(JobKind::as_str),
+            filter.state.map(JobState::as_str),
+            filter.after.map(|id| id.0),
+            one_more(filter.limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let jobs = rows.into_iter().map(Job::try_from).collect::<Result<_, _>>()?;
+        Ok(Page::cut(jobs, filter.limit))
+    }
+
+    /// Cancels a waiting job at once and asks the worker of a running one to stop; a terminal job stays as it is.
+    /// Returns the job as it stands then, `None` if there is none. Idempotent.
+    pub async fn cancel_job(&self, project: ProjectId, id: JobId) -> Result<Option<Job>, StoreError> {
+        sqlx::query!(
+            r#"-- cancel_job
+            with target as materialized (
+                select id, project_id, state <> 'running' as at_once
+                from jobs
+                where id = $1 and project_id = $2
+                    and (state in ('queued', 'paused') or (state = 'running' and cancel_requested_at is null))
+                for update
+            ), moved as (
+                update jobs j
+                set cancel_requested_at = now,
+                    state = case when at_once then 'cancelled' else 'running' end,
+                    finished_at = case when at_once then now end,
+                    pause_reason = null
+                from target, clock_timestamp() as now
+                where j.id = target.id
+                returning j.id, j.project_id, target.at_once
+            )
+            insert into job_events (job_id, project_id, level, code, message)
+            select id, project_id, 'info',
+                case when at_once then 'cancelled' else 'cancel_requested' end,
+                case when at_once then 'cancelled before a worker had it' else 'its worker is asked to stop' end
+            from moved"#,
+            id.0,
+            project.0,
+        )
+        .execute(&self.pool)
+        .await?;
+        self.job(project, id).await
+    }
+
+    /// The job's place among all queued ones, from 1; `None` when it is not queued.
+    pub async fn queue_position(&self, id: JobId) -> Result<Option<i64>, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"-- queue_position
+            select (
+                select count(*) from jobs other
+                where other.state = 'queued' and (other.sort_at, other.id) <= (j.sort_at, j.id)
+            ) as "position!"
+            from jobs j
+            where j.id = $1 and j.state = 'queued'"#,
+            id.0,
+        )
+        .fetch_optional(&self.pool)
+        .await?)
+    }
+
+    /// How many jobs there are of each kind in each state, over all projects; pairs without a job are left out.
+    pub async fn job_counts(&self) -> Result<Vec<(JobKind, JobState, i64)>, StoreError> {
+        let rows = sqlx::query!(
+            r#"-- job_counts
+            select kind, state, count(*) as "count!" from jobs group by kind, state order by kind, state"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let at = Place { table: "jobs", id: &"of all projects" };
+        rows.into_iter()
+            .map(|row| Ok((at.name("kind", &row.kind)?, at.name("state", &row.state)?, row.count)))
+            .collect()
+    }
+}

@@ -1,0 +1,121 @@
+//! All SQL, a file a table or protocol; it knows nothing of HTTP, files or tensors.
+//!
+//! The queue's protocol is described in [`queue`]. Each change is one statement; the few transactions run in tasks of
+//! their own, because a future that is dropped between two statements would hand a connection inside a transaction back
+//! to the pool (sqlx#4393). Every instant that is stored comes from Postgres.
+
+mod annotations;
+mod error;
+mod events;
+mod files;
+mod jobs;
+mod listen;
+mod metrics;
+mod models;
+pub mod queue;
+mod reap;
+mod references;
+mod rows;
+mod storable;
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use uuid::Uuid;
+
+use crate::domain::ProjectId;
+
+pub use annotations::{AnnotationCounts, StatusCount};
+pub use error::StoreError;
+pub use events::{Event, EventLevel, NewEvent};
+pub use files::{DeletedFile, FileFilter};
+pub use jobs::{JobFilter, NewJob};
+pub use listen::{JobListener, Wake};
+pub use metrics::{Metric, MetricCursor};
+pub use queue::Beat;
+
+/// How long a call waits for a connection before it says that the database cannot be reached. Short, so that the API
+/// answers 503 quickly.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The service's database. Cheap to clone: clones share one pool.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+/// Part of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// The items, in the list's order.
+    pub items: Vec<T>,
+    /// Whether the list goes on after them.
+    pub has_more: bool,
+}
+
+impl Store {
+    /// Connects and makes sure that the database answers.
+    pub async fn connect(url: &str, max_connections: u32) -> Result<Self, StoreError> {
+        let store = Self::connect_lazy(url, max_connections)?;
+        store.ping().await?;
+        Ok(store)
+    }
+
+    /// Connects at first use; fails only on an address that cannot be read.
+    pub fn connect_lazy(url: &str, max_connections: u32) -> Result<Self, StoreError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(connect_options(url)?);
+        Ok(Self { pool })
+    }
+
+    /// Brings the schema up to date; several processes may do it at once.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        Ok(sqlx::migrate!().run(&self.pool).await?)
+    }
+
+    /// Makes sure that the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query_scalar!(
+            r#"-- ping
+            select 1 as "one!""#
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Open connections, and how many of them nobody uses.
+    pub fn pool_figures(&self) -> (u32, usize) {
+        (self.pool.size(), self.pool.num_idle())
+    }
+
+    /// The project that everything belongs to until there are API keys; the first migration makes it.
+    pub fn default_project() -> ProjectId {
+        ProjectId(Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0001))
+    }
+}
+
+fn connect_options(url: &str) -> Result<PgConnectOptions, StoreError> {
+    let options = PgConnectOptions::from_str(url).map_err(StoreError::Address)?;
+    // A transaction that somebody forgot must not hold back vacuum or locks.
+    Ok(options.application_name("stepwise").options([("idle_in_transaction_session_timeout", "10s")]))
+}
+
+impl<T> Page<T> {
+    /// Makes a page of rows that were asked for with one more than `limit`.
+    fn cut(mut items: Vec<T>, limit: u32) -> Self {
+        let has_more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        Self { items, has_more }
+    }
+}
+
+/// What to ask for, to learn whether there is more.
+fn one_more(limit: u32) -> i64 {
+    i64::from(limit) + 1
+}

@@ -1,0 +1,39 @@
+//! The queue: how workers hold jobs.
+//!
+//! ```text
+//!            claim                      finish, finish_annotation, finish_distillation
+//! queued ───────────▶ running ─────────────────────────────────────────▶ succeeded
+//!   ▲                 │  │ │  fail, not to be retried; reap, three losses
+//!   │  fail, release, │  │ └──────────────────────────────────────────▶ failed
+//!   └─────────────────┘  │  cancelled; fail, release, reap after a request
+//!      reap              └───────────────────────────────────────────▶ cancelled
+//! ```
+//!
+//! A claim gives a *lease*: the job's id and the epoch that the claim counted up. The worker renews it with [`Store::beat`]
+//! and carries it in every write. Each write is one statement that changes the row only while it is running under that
+//! epoch, so a worker that was taken for dead can do no harm when it comes back: it gets [`StoreError::LeaseLost`], stops
+//! and throws its work away. The attempt's number would not do: a draining worker takes it down again.
+//!
+//! What fails, and what happens then:
+//! - *A worker dies.* Its lease expires and `Store::reap` requeues the job. Three losses without progress beyond what
+//!   an earlier attempt had reached: the job kills its workers, and fails with `poison`.
+//! - *The database goes away.* Nobody can renew, and nobody can reap either. A worker stops on its own clock before its
+//!   lease could expire ([`LeaseTerms::self_fence`]); when the database is back, whoever is first wins.
+//! - *A cancel meets a finish.* A cancel of a running job is a timestamp, not a state: whichever of finish and the
+//!   acknowledgment is committed first stands. A worker that does not answer within a minute loses the job.
+//! - *A statement's answer is lost on the way.* The worker repeats it; if it had been carried out, the second one says
+//!   that the lease is lost, which stops the worker as it should.
+//!
+//! Claims skip rows that others have locked, so workers do not wait for one another. Each change of state writes its
+//! event in the same statement, and a trigger signals `stepwise_jobs`; listening makes it fast, polling makes it right.
+
+mod claim;
+mod end;
+mod finish;
+
+pub use claim::Beat;
+
+#[cfg(doc)]
+use super::{Store, StoreError};
+#[cfg(doc)]
+use crate::domain::LeaseTerms;

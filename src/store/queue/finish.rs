@@ -1,0 +1,152 @@
+//! Ending a job with a result, and what the result consists of, in one statement.
+
+use serde_json::Value;
+
+use crate::{
+    domain::{File, Lease, Model},
+    store::{Store, StoreError, storable},
+};
+
+impl Store {
+    /// Ends the job with its result. A cancel that was asked for and not yet acknowledged loses against it.
+    pub async fn finish(&self, lease: Lease, result: &Value) -> Result<(), StoreError> {
+        let finished = sqlx::query_scalar!(
+            r#"-- finish
+            with moved as (
+                update jobs
+                set state = 'succeeded', result = $3, error = null, finished_at = clock_timestamp(),
+                    lease_owner = null, lease_expires_at = null
+                where id = $1 and lease_epoch = $2 and state = 'running'
+                returning id, project_id
+            ), event as (
+                insert into job_events (job_id, project_id, level, code, message)
+                select id, project_id, 'info', 'succeeded', 'done' from moved
+            )
+            select id as "id!" from moved"#,
+            lease.job_id.0,
+            lease.epoch,
+            storable::json(result),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        finished.map(drop).ok_or(StoreError::LeaseLost(lease))
+    }
+
+    /// Ends an annotation job: its two files and its result, or nothing. Jobs that wait for it read its output, which
+    /// therefore cannot be deleted before they are done.
+    pub async fn finish_annotation(
+        &self,
+        lease: Lease,
+        result: &Value,
+        output: &File,
+        rejections: &File,
+    ) -> Result<(), StoreError> {
+        let finished = sqlx::query_scalar!(
+            r#"-- finish_annotation
+            with moved as (
+                update jobs
+                set state = 'succeeded', result = $3, error = null, finished_at = clock_timestamp(),
+                    lease_owner = null, lease_expires_at = null
+                where id = $1 and lease_epoch = $2 and state = 'running'
+                returning id, project_id
+            ), written as (
+                insert into files (id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key,
+                    made_by_job_id)
+                select (file ->> 'id')::uuid, moved.project_id, file ->> 'filename', file ->> 'purpose',
+                    (file ->> 'bytes')::bigint, file ->> 'sha256', file ->> 'status', file -> 'validation',
+                    file ->> 'artifact_key', moved.id
+                from moved, jsonb_array_elements($4::jsonb) as file
+                returning id, made_by_job_id, project_id
+            ), reads as (
+                insert into job_files (job_id, file_id, project_id)
+                select child.job_id, written.id, written.project_id
+                from written join job_dependencies child on child.depends_on_id = written.made_by_job_id
+            ), event as (
+                insert into job_events (job_id, project_id, level, code, message)
+                select id, project_id, 'info', 'succeeded', 'done' from moved
+            )
+            select id as "id!" from moved"#,
+            lease.job_id.0,
+            lease.epoch,
+            storable::json(result),
+            storable::json(&[file_json(output), file_json(rejections)]),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        finished.map(drop).ok_or(StoreError::LeaseLost(lease))
+    }
+
+    /// Ends a distillation: its model and its result, or nothing. A name that is taken gets the first free suffix
+    /// `-2`, `-3`, …; the result's `model` follows it. Returns the model as registered.
+    pub async fn finish_distillation(&self, lease: Lease, result: &Value, model: &Model) -> Result<Model, StoreError> {
+        loop {
+            match self.try_finish_distillation(lease, result, model).await {
+                // Another job took the name while the statement ran: the next try sees it.
+                Err(StoreError::Conflict { constraint }) if constraint == "models_by_name" => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_finish_distillation(&self, lease: Lease, result: &Value, model: &Model) -> Result<Model, StoreError> {
+        let registered = sqlx::query!(
+            r#"-- finish_distillation
+            with holder as materialized (
+                select id, project_id from jobs where id = $1 and lease_epoch = $2 and state = 'running' for update
+            ), free as (
+                select candidate as name
+                from holder, generate_series(1, 1000000) as suffix,
+                    lateral (select case suffix when 1 then $5::text else $5::text || '-' || suffix end as candidate) as named
+                where not exists (
+                    select from models m
+                    where m.project_id = holder.project_id and m.name = candidate and m.deleted_at is null
+                )
+                order by suffix
+                limit 1
+            ), moved as (
+                update jobs j
+                set state = 'succeeded', result = jsonb_set($3::jsonb, '{model}', to_jsonb(free.name)), error = null,
+                    finished_at = clock_timestamp(), lease_owner = null, lease_expires_at = null
+                from holder, free
+                where j.id = holder.id
+                returning j.id, j.project_id, free.name
+            ), event as (
+                insert into job_events (job_id, project_id, level, code, message, data)
+                select id, project_id, 'info', 'succeeded', 'registered the model ' || name,
+                    jsonb_build_object('model', name)
+                from moved
+            )
+            insert into models (id, project_id, name, base, job_id, task, metrics, artifact_prefix, manifest_sha256, bytes)
+            select $4, project_id, name, $6, id, $7, $8, $9, $10, $11 from moved
+            returning name, created_at"#,
+            lease.job_id.0,
+            lease.epoch,
+            storable::json(result),
+            model.id.0,
+            model.name,
+            model.base,
+            storable::json(&model.task),
+            storable::json(&model.metrics),
+            model.artifact_prefix,
+            model.manifest_sha256,
+            model.bytes,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let registered = registered.ok_or(StoreError::LeaseLost(lease))?;
+        Ok(Model { name: registered.name, created_at: registered.created_at, job_id: lease.job_id, ..model.clone() })
+    }
+}
+
+fn file_json(file: &File) -> Value {
+    serde_json::json!({
+        "id": file.id.0,
+        "filename": file.filename,
+        "purpose": file.purpose.as_str(),
+        "bytes": file.bytes,
+        "sha256": file.sha256,
+        "status": file.status.as_str(),
+        "validation": file.validation,
+        "artifact_key": file.artifact_key,
+    })
+}

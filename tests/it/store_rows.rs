@@ -1,0 +1,278 @@
+//! Files, lists, events, metrics, annotations and models: what goes in comes out.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use stepwise::{
+    domain::{Annotation, AnnotationStatus, JobId, JobKind, JobState, Purpose, TrainingSource},
+    store::{DeletedFile, EventLevel, FileFilter, JobFilter, MetricCursor, NewEvent, Store, StoreError},
+};
+
+use crate::support::{
+    database::TestDatabase,
+    seed::{annotation_of, distillation_of, new_file, new_job, new_model},
+};
+
+#[tokio::test]
+async fn files_are_listed_in_both_directions() {
+    let db = TestDatabase::new().await;
+    let project = Store::default_project();
+    let mut files = Vec::new();
+    for purpose in [Purpose::FineTune, Purpose::Evals, Purpose::FineTune] {
+        let mut file = new_file();
+        file.purpose = purpose;
+        let stored = db.store.insert_file(&file).await.unwrap();
+        assert_eq!(stored, stepwise::domain::File { created_at: stored.created_at, ..file });
+        files.push(stored);
+    }
+    assert_eq!(db.store.file(project, files[1].id).await.unwrap().as_ref(), Some(&files[1]));
+
+    let newest = FileFilter { limit: 2, ..FileFilter::default() };
+    let page = db.store.list_files(project, &newest).await.unwrap();
+    assert_eq!((page.items, page.has_more), (vec![files[2].clone(), files[1].clone()], true));
+    let rest = FileFilter { after: Some(files[1].id), ..newest };
+    let page = db.store.list_files(project, &rest).await.unwrap();
+    assert_eq!((page.items, page.has_more), (vec![files[0].clone()], false));
+    let oldest = FileFilter { ascending: true, after: Some(files[0].id), purpose: Some(Purpose::FineTune), limit: 5 };
+    let page = db.store.list_files(project, &oldest).await.unwrap();
+    assert_eq!((page.items, page.has_more), (vec![files[2].clone()], false));
+}
+
+#[tokio::test]
+async fn a_file_that_an_unfinished_job_reads_is_not_deleted() {
+    let db = TestDatabase::new().await;
+    let project = Store::default_project();
+    let file = db.file().await;
+    let job = db.store.create_job(&new_job(annotation_of(file.id))).await.unwrap();
+    assert_eq!(db.store.delete_file(project, file.id).await.unwrap(), DeletedFile::InUse(job.id));
+    db.store.cancel_job(project, job.id).await.unwrap();
+    let deleted = db.store.delete_file(project, file.id).await.unwrap();
+    assert_eq!(deleted, DeletedFile::Deleted(Box::new(file.clone())));
+    assert_eq!(db.store.delete_file(project, file.id).await.unwrap(), DeletedFile::NotFound);
+    assert_eq!(db.store.file(project, file.id).await.unwrap(), None);
+    assert_eq!(
+        db.store.list_files(project, &FileFilter { limit: 9, ..FileFilter::default() }).await.unwrap().items,
+        []
+    );
+    let refused = db.store.create_job(&new_job(annotation_of(file.id))).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Missing { what: "file", .. }), "{refused:?}");
+    assert_eq!(db.read(job.id).await.state, JobState::Cancelled, "the job that named it is still there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_either_deleted_or_read_never_both() {
+    let db = TestDatabase::new().await;
+    for _ in 0..20 {
+        let file = db.file().await;
+        let new = new_job(annotation_of(file.id));
+        let (created, deleted) =
+            tokio::join!(db.store.create_job(&new), db.store.delete_file(Store::default_project(), file.id));
+        assert_ne!(created.is_ok(), matches!(deleted.unwrap(), DeletedFile::Deleted(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_goes_away_leaves_no_open_transaction() {
+    let db = TestDatabase::new().await;
+    let file = db.file().await;
+    for microseconds in (0..40).map(|step| step * 100) {
+        let call = db.store.delete_file(Store::default_project(), file.id);
+        let _ = tokio::time::timeout(std::time::Duration::from_micros(microseconds), call).await;
+    }
+    // The calls go on by themselves and end; one that was left open would stay so.
+    let open = "select count(*) from pg_stat_activity
+        where datname = current_database() and state like 'idle in transaction%'";
+    let mut left = i64::MAX;
+    for _ in 0..100 {
+        left = sqlx::query_scalar(open).fetch_one(&db.pool).await.unwrap();
+        if left == 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(left, 0);
+    db.store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn jobs_are_listed_newest_first_and_counted() {
+    let db = TestDatabase::new().await;
+    let project = Store::default_project();
+    let file = db.file().await;
+    let mut ids: Vec<JobId> = Vec::new();
+    for spec in [annotation_of(file.id), distillation_of(TrainingSource::File(file.id)), annotation_of(file.id)] {
+        ids.push(db.store.create_job(&new_job(spec)).await.unwrap().id);
+    }
+    db.store.cancel_job(project, ids[0]).await.unwrap();
+    let list = async |filter: JobFilter| {
+        let page = db.store.list_jobs(project, &filter).await.unwrap();
+        (page.items.into_iter().map(|job| job.id).collect::<Vec<_>>(), page.has_more)
+    };
+    let all = JobFilter { limit: 2, ..JobFilter::default() };
+    assert_eq!(list(all.clone()).await, (vec![ids[2], ids[1]], true));
+    assert_eq!(list(JobFilter { after: Some(ids[1]), ..all.clone() }).await, (vec![ids[0]], false));
+    assert_eq!(list(JobFilter { kind: Some(JobKind::Annotation), ..all.clone() }).await, (vec![ids[2], ids[0]], false));
+    assert_eq!(list(JobFilter { state: Some(JobState::Cancelled), ..all }).await, (vec![ids[0]], false));
+    let counts = db.store.job_counts().await.unwrap();
+    assert_eq!(
+        counts,
+        [
+            (JobKind::Annotation, JobState::Cancelled, 1),
+            (JobKind::Annotation, JobState::Queued, 1),
+            (JobKind::Distillation, JobState::Queued, 1)
+        ]
+    );
+}
+
+#[tokio::test]
+async fn events_are_listed_oldest_first() {
+    let db = TestDatabase::new().await;
+    let (job, lease) = db.running_job().await;
+    let event = NewEvent {
+        level: EventLevel::Warn,
+        code: "rows_dropped".into(),
+        message: "3 rows have no label".into(),
+        data: json!({"rows": 3}),
+    };
+    db.store.append_event(lease, &event).await.unwrap();
+    db.store.append_event_unleased(job.id, &event).await.unwrap();
+    let page = db.store.list_events(job.id, None, 3).await.unwrap();
+    assert!(page.has_more);
+    let last = &page.items[2];
+    assert_eq!((last.level, last.code.as_str(), &last.data), (EventLevel::Warn, "rows_dropped", &json!({"rows": 3})));
+    assert_eq!(db.store.list_events(job.id, Some(last.id), 3).await.unwrap().items.len(), 1);
+}
+
+#[tokio::test]
+async fn metrics_are_listed_by_step_and_a_repeated_step_overwrites() {
+    let db = TestDatabase::new().await;
+    let (job, lease) = db.running_job().await;
+    let figures =
+        |loss: f64| BTreeMap::from([("loss".to_owned(), loss), ("a".to_owned(), 1.0), ("z".to_owned(), f64::NAN)]);
+    for (step, loss) in [(2, 0.5), (1, 0.9), (2, 0.4)] {
+        db.store.append_metrics(lease, step, &figures(loss)).await.unwrap();
+    }
+    let read = async |name, after: Option<&str>, limit| {
+        let after: Option<MetricCursor> = after.map(|text| text.parse().unwrap());
+        let page = db.store.list_metrics(job.id, name, after.as_ref(), limit).await.unwrap();
+        let shown: Vec<_> = page.items.iter().map(|metric| format!("{} {}", metric.cursor(), metric.value)).collect();
+        (shown.join(", "), page.has_more)
+    };
+    assert_eq!(read(None, None, 3).await, ("1:a 1, 1:loss 0.9, 2:a 1".to_owned(), true));
+    assert_eq!(read(None, Some("2:a"), 3).await, ("2:loss 0.4".to_owned(), false));
+    assert_eq!(read(None, Some("1"), 3).await, ("2:a 1, 2:loss 0.4".to_owned(), false));
+    assert_eq!(read(Some("loss"), None, 3).await, ("1:loss 0.9, 2:loss 0.4".to_owned(), false));
+    assert!("one".parse::<MetricCursor>().is_err());
+}
+
+#[tokio::test]
+async fn a_settled_answer_stays_and_is_counted() {
+    let db = TestDatabase::new().await;
+    let (job, lease) = db.running_job().await;
+    let valid = Annotation {
+        example_index: 0,
+        example_id: "line-1".into(),
+        input: "is it?".into(),
+        label: Some("yes".into()),
+        status: AnnotationStatus::Valid,
+        reason: None,
+        teacher_label: Some("no".into()),
+        rationale: Some("because".into()),
+        raw_output: Some("because. so no".into()),
+        input_tokens: 10,
+        output_tokens: 4,
+        latency_ms: 20,
+    };
+    let invalid = Annotation {
+        example_index: 3,
+        label: None,
+        status: AnnotationStatus::Invalid,
+        teacher_label: None,
+        reason: Some("no label".into()),
+        ..valid.clone()
+    };
+    db.store.settle_annotation(lease, &valid).await.unwrap();
+    db.store.settle_annotation(lease, &invalid).await.unwrap();
+    db.store.settle_annotation(lease, &Annotation { rationale: None, ..valid.clone() }).await.unwrap();
+
+    assert_eq!(db.store.settled_indexes(job.id).await.unwrap(), [0, 3].into());
+    let page = db.store.list_annotations(job.id, None, None, 10).await.unwrap();
+    assert_eq!(page.items, [valid.clone(), invalid.clone()]);
+    let page = db.store.list_annotations(job.id, Some(AnnotationStatus::Invalid), None, 10).await.unwrap();
+    assert_eq!(page.items, [invalid]);
+    assert_eq!(db.store.list_annotations(job.id, None, Some(0), 10).await.unwrap().items.len(), 1);
+    let counts = db.store.annotation_counts(job.id).await.unwrap();
+    assert_eq!((counts.settled, counts.labeled, counts.input_tokens, counts.output_tokens), (2, 1, 20, 8));
+    assert_eq!((counts.of(AnnotationStatus::Valid), counts.of(AnnotationStatus::Refused)), (1, 0));
+}
+
+#[tokio::test]
+async fn a_nul_in_an_answer_is_no_reason_to_lose_it() {
+    let db = TestDatabase::new().await;
+    let (job, lease) = db.running_job().await;
+    let answer = Annotation {
+        example_index: 0,
+        example_id: "line-1".into(),
+        input: "is it?".into(),
+        label: None,
+        status: AnnotationStatus::Invalid,
+        reason: Some("no label".into()),
+        teacher_label: None,
+        rationale: None,
+        raw_output: Some("ye\0s".into()),
+        input_tokens: 0,
+        output_tokens: 0,
+        latency_ms: 0,
+    };
+    db.store.settle_annotation(lease, &answer).await.unwrap();
+    let page = db.store.list_annotations(job.id, None, None, 10).await.unwrap();
+    assert_eq!(page.items[0].raw_output.as_deref(), Some("ye\u{FFFD}s"));
+    db.store.finish(lease, &json!({"note": "\0"})).await.unwrap();
+    assert_eq!(db.read(job.id).await.result, Some(json!({"note": "\u{FFFD}"})));
+}
+
+#[tokio::test]
+async fn a_deleted_model_frees_its_name() {
+    let db = TestDatabase::new().await;
+    let project = Store::default_project();
+    let file = db.file().await;
+    let make = async || {
+        let job = new_job(distillation_of(TrainingSource::File(file.id)));
+        let job = db.store.create_job(&job).await.unwrap();
+        let (_, lease) = db.claim().await.unwrap();
+        db.store.finish_distillation(lease, &json!({}), &new_model("returns", job.id)).await.unwrap()
+    };
+    let first = make().await;
+    assert_eq!(db.store.model(project, "returns").await.unwrap().as_ref(), Some(&first));
+    assert_eq!(db.store.model(project, &first.id.to_string()).await.unwrap().as_ref(), Some(&first));
+    assert_eq!(db.store.delete_model(project, "returns").await.unwrap().as_ref(), Some(&first));
+    assert_eq!(db.store.delete_model(project, "returns").await.unwrap(), None);
+    assert_eq!(db.store.model(project, "returns").await.unwrap(), None);
+    let second = make().await;
+    let third = make().await;
+    assert_eq!((second.name.as_str(), third.name.as_str()), ("returns", "returns-2"));
+    let page = db.store.list_models(project, None, 1).await.unwrap();
+    assert_eq!((page.items, page.has_more), (vec![third.clone()], true));
+    assert_eq!(db.store.list_models(project, Some(third.id), 5).await.unwrap().items, [second]);
+}
+
+#[tokio::test]
+async fn every_table_and_column_is_explained() {
+    let db = TestDatabase::new().await;
+    let silent = "select c.relname || coalesce('.' || a.attname, '')
+        from pg_class c left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace and c.relname <> '_sqlx_migrations'
+            and (col_description(c.oid, a.attnum) is null or obj_description(c.oid, 'pg_class') is null)";
+    assert_eq!(sqlx::query_scalar::<_, String>(silent).fetch_all(&db.pool).await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn every_row_belongs_to_a_project() {
+    let db = TestDatabase::new().await;
+    let without = "select c.relname::text from pg_class c
+        where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace
+            and c.relname not in ('_sqlx_migrations', 'projects')
+            and not exists (select from pg_attribute a
+                where a.attrelid = c.oid and a.attname = 'project_id' and a.attnotnull)";
+    assert_eq!(sqlx::query_scalar::<_, String>(without).fetch_all(&db.pool).await.unwrap(), Vec::<String>::new());
+}
