@@ -2,11 +2,13 @@
 //!
 //! ARCHITECTURE.md is the map of these rooms; `domain` holds the glossary.
 
+pub mod artifacts;
 pub mod clock;
 pub mod domain;
 pub mod postgres;
 pub mod store;
 pub mod task;
 
+pub mod registry;
 pub mod shutdown;
 pub mod telemetry;

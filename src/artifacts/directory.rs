@@ -1,0 +1,184 @@
+//! Whole folders: published file by file with the manifest last, fetched into a local cache and verified.
+//!
+//! ```text
+//! publish   folder ─▶ prefix/a, prefix/b, … ─▶ prefix/manifest.json (create-only)  ─▶ the caller's row
+//! fetch     manifest (its digest comes from the row) ─▶ every file, its digest checked ─▶ rename into the cache
+//! ```
+//! A crash while publishing leaves files without a manifest, which nothing lists. A crash while fetching leaves a
+//! temporary folder, which nothing opens. A published folder never changes, so a cached one never goes stale.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use object_store::{PutMode, PutOptions, PutPayload, path::Path as Key};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{
+    ArtifactError, Artifacts, Manifest, ManifestFile, Published, Stored, manifest::MANIFEST, store_error, writer::hex,
+};
+
+const CHUNK_BYTES: usize = 1 << 20;
+
+impl Artifacts {
+    /// Stores every file of a folder under `prefix`, then the manifest. A prefix is published once: a second manifest is
+    /// an error, so that nobody can change what a row already names.
+    pub async fn publish_directory(&self, prefix: &str, folder: &Path) -> Result<Published, ArtifactError> {
+        let mut files = Vec::new();
+        for name in file_names(folder)? {
+            let Stored { bytes, sha256 } = self.upload(&folder.join(&name), &format!("{prefix}/{name}")).await?;
+            files.push(ManifestFile { name, bytes, sha256 });
+        }
+        let bytes = files.iter().map(|file| file.bytes).sum();
+        let manifest = Manifest { files };
+        let broken = |reason: String| ArtifactError::BrokenManifest { prefix: prefix.to_owned(), reason };
+        if let Some(fault) = manifest.fault() {
+            return Err(broken(fault));
+        }
+        let text = serde_json::to_vec_pretty(&manifest).map_err(|error| broken(error.to_string()))?;
+        let manifest_sha256 = hex(&Sha256::digest(&text));
+        let key = format!("{prefix}/{MANIFEST}");
+        let options = PutOptions::from(PutMode::Create);
+        let put = self.store.put_opts(&Key::from(key.as_str()), PutPayload::from(Bytes::from(text)), options).await;
+        put.map_err(|source| store_error(&key, source))?;
+        Ok(Published { manifest_sha256, bytes })
+    }
+
+    /// The folder's files on the local disk, below `cache`. The digest names the cached folder, so a second call costs
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Corrupt`] when a byte differs from what was published; nothing is cached then.
+    pub async fn fetch_directory(
+        &self,
+        prefix: &str,
+        manifest_sha256: &str,
+        cache: &Path,
+    ) -> Result<PathBuf, ArtifactError> {
+        let target = cache.join(manifest_sha256);
+        if target.is_dir() {
+            return Ok(target);
+        }
+        let manifest = self.manifest(prefix, manifest_sha256).await?;
+        fs::create_dir_all(cache).map_err(local(cache))?;
+        let scratch = tempfile::Builder::new().prefix("fetching-").tempdir_in(cache).map_err(local(cache))?;
+        for file in &manifest.files {
+            self.download(&format!("{prefix}/{}", file.name), file, &scratch.path().join(&file.name)).await?;
+        }
+        match fs::rename(scratch.path(), &target) {
+            Ok(()) => Ok(target),
+            Err(_) if target.is_dir() => Ok(target), // another thread was faster
+            Err(source) => Err(local(&target)(source)),
+        }
+    }
+
+    async fn manifest(&self, prefix: &str, expected: &str) -> Result<Manifest, ArtifactError> {
+        let key = format!("{prefix}/{MANIFEST}");
+        let mut stream = self.read(&key).await?;
+        let mut text = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            text.extend_from_slice(&chunk?);
+        }
+        let found = hex(&Sha256::digest(&text));
+        if found != expected {
+            return Err(ArtifactError::Corrupt { key, found, expected: expected.to_owned() });
+        }
+        let broken = |reason: String| ArtifactError::BrokenManifest { prefix: prefix.to_owned(), reason };
+        let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
+        manifest.fault().map_or(Ok(manifest), |fault| Err(broken(fault)))
+    }
+
+    async fn upload(&self, path: &Path, key: &str) -> Result<Stored, ArtifactError> {
+        let mut file = tokio::fs::File::open(path).await.map_err(local(path))?;
+        let mut writer = self.writer(key).await?;
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let read = file.read(&mut chunk).await.map_err(local(path))?;
+            if read == 0 {
+                return writer.finish().await;
+            }
+            writer.write(&chunk[..read]).await?;
+        }
+    }
+
+    async fn download(&self, key: &str, wanted: &ManifestFile, path: &Path) -> Result<(), ArtifactError> {
+        let mut stream = self.read(key).await?;
+        let mut file = tokio::fs::File::create(path).await.map_err(local(path))?;
+        let mut digest = Sha256::new();
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk?;
+            digest.update(&chunk);
+            file.write_all(&chunk).await.map_err(local(path))?;
+        }
+        file.sync_all().await.map_err(local(path))?;
+        let found = hex(&digest.finalize());
+        if found == wanted.sha256 {
+            return Ok(());
+        }
+        Err(ArtifactError::Corrupt { key: key.to_owned(), found, expected: wanted.sha256.clone() })
+    }
+}
+
+fn file_names(folder: &Path) -> Result<Vec<String>, ArtifactError> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(local(folder))? {
+        let entry = entry.map_err(local(folder))?;
+        if entry.file_type().map_err(local(folder))?.is_file() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn local(path: &Path) -> impl Fn(std::io::Error) -> ArtifactError + use<> {
+    let path = path.to_owned();
+    move |source| ArtifactError::Local { path: path.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_published_folder_comes_back_whole_and_only_once() {
+        let root = tempfile::tempdir().unwrap();
+        let (folder, cache) = (root.path().join("folder"), root.path().join("cache"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("model.bin"), vec![7; 3 << 20]).unwrap();
+        let artifacts = Artifacts::local(&root.path().join("store")).unwrap();
+        let published = artifacts.publish_directory("jobs/1/e1", &folder).await.unwrap();
+        assert_eq!(published.bytes, 3 << 20);
+        let fetched = artifacts.fetch_directory("jobs/1/e1", &published.manifest_sha256, &cache).await.unwrap();
+        assert_eq!(fs::read(fetched.join("model.bin")).unwrap(), vec![7; 3 << 20]);
+        assert!(artifacts.publish_directory("jobs/1/e1", &folder).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_changed_byte_is_never_fetched() {
+        let root = tempfile::tempdir().unwrap();
+        let (folder, cache) = (root.path().join("folder"), root.path().join("cache"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("weights"), b"right").unwrap();
+        let artifacts = Artifacts::local(&root.path().join("store")).unwrap();
+        let published = artifacts.publish_directory("m", &folder).await.unwrap();
+        fs::write(root.path().join("store/m/weights"), b"wrong").unwrap();
+        let error = artifacts.fetch_directory("m", &published.manifest_sha256, &cache).await.unwrap_err();
+        assert!(matches!(error, ArtifactError::Corrupt { .. }), "{error}");
+        assert!(!cache.join(&published.manifest_sha256).exists());
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_upload_leaves_nothing_to_read() {
+        let root = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::local(root.path()).unwrap();
+        let mut writer = artifacts.writer("files/1").await.unwrap();
+        writer.write(b"half").await.unwrap();
+        writer.abort().await.unwrap();
+        assert!(matches!(artifacts.read("files/1").await.map(|_| ()), Err(ArtifactError::Missing { .. })));
+    }
+}

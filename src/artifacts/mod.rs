@@ -1,0 +1,120 @@
+//! Files that outlive a process: uploads, annotation outputs, checkpoints. They lie in an object store, by default a
+//! local folder with every write fsynced. It knows keys and bytes, never jobs or SQL.
+//!
+//! The order that holds everywhere: the file first, the row that names it second. A crash between the two leaves an
+//! orphan file, never a row that points at nothing.
+
+mod directory;
+mod manifest;
+mod writer;
+
+use std::{fs, path::Path, sync::Arc};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt};
+use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as Key};
+
+pub use manifest::{Manifest, ManifestFile, Published};
+pub use writer::{ArtifactWriter, Stored};
+
+/// What can go wrong with a stored file.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    /// Nothing lies under this key.
+    #[error("artifact {key:?} does not exist")]
+    Missing {
+        /// The key.
+        key: String,
+    },
+    /// The bytes are not those that were published.
+    #[error("artifact {key:?} is corrupt: sha256 {found}, expected {expected}")]
+    Corrupt {
+        /// The key.
+        key: String,
+        /// The digest of the bytes that are there.
+        found: String,
+        /// The digest of the bytes that were published.
+        expected: String,
+    },
+    /// A manifest that cannot be read, or that names a file outside its folder.
+    #[error("manifest of {prefix:?} is broken: {reason}")]
+    BrokenManifest {
+        /// The folder.
+        prefix: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The store failed.
+    #[error("artifact store failed at {key:?}")]
+    Store {
+        /// The key.
+        key: String,
+        /// Why.
+        #[source]
+        source: object_store::Error,
+    },
+    /// A local file failed.
+    #[error("file {path:?} failed")]
+    Local {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A handle to the object store; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Artifacts {
+    store: Arc<dyn ObjectStore>,
+}
+
+impl Artifacts {
+    /// A store in a local folder, which is made if it is missing.
+    pub fn local(root: &Path) -> Result<Self, ArtifactError> {
+        let local = |source| ArtifactError::Local { path: root.to_owned(), source };
+        fs::create_dir_all(root).map_err(local)?;
+        let store =
+            LocalFileSystem::new_with_prefix(root).map_err(|source| store_error(&root.to_string_lossy(), source))?;
+        Ok(Self { store: Arc::new(store.with_fsync(true)) })
+    }
+
+    /// Opens a key for streaming; nothing is visible under it until [`ArtifactWriter::finish`].
+    pub async fn writer(&self, key: &str) -> Result<ArtifactWriter, ArtifactError> {
+        let upload = self.store.put_multipart(&Key::from(key)).await.map_err(|source| store_error(key, source))?;
+        Ok(ArtifactWriter::new(key.to_owned(), upload))
+    }
+
+    /// Stores a small file in one go.
+    pub async fn put(&self, key: &str, bytes: Bytes) -> Result<Stored, ArtifactError> {
+        let mut writer = self.writer(key).await?;
+        writer.write(&bytes).await?;
+        writer.finish().await
+    }
+
+    /// Streams the bytes under a key; the error of a missing key comes at once, not in the stream.
+    pub async fn read(
+        &self,
+        key: &str,
+    ) -> Result<impl Stream<Item = Result<Bytes, ArtifactError>> + Send + Unpin + use<>, ArtifactError> {
+        let found = self.store.get(&Key::from(key)).await.map_err(|source| store_error(key, source))?;
+        let key = key.to_owned();
+        Ok(found.into_stream().map_err(move |source| store_error(&key, source)).boxed())
+    }
+
+    /// Removes a key; a missing one is not an error.
+    pub async fn delete(&self, key: &str) -> Result<(), ArtifactError> {
+        match self.store.delete(&Key::from(key)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(store_error(key, source)),
+        }
+    }
+}
+
+fn store_error(key: &str, source: object_store::Error) -> ArtifactError {
+    match source {
+        object_store::Error::NotFound { .. } => ArtifactError::Missing { key: key.to_owned() },
+        source => ArtifactError::Store { key: key.to_owned(), source },
+    }
+}

@@ -1,0 +1,156 @@
+//! Models by name: folders below `models_dir`, and the checkpoints that distillations registered. The API and the
+//! worker ask here, so that both mean the same model by the same name.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use crate::{
+    artifacts::{ArtifactError, Artifacts},
+    domain::{JobId, ProjectId, StudentCard, StudentSource},
+    store::{Store, StoreError},
+};
+
+/// Files without which a folder is no model.
+pub const REQUIRED_FILES: [&str; 3] = ["config.json", "model.safetensors", "tokenizer.json"];
+
+/// Why a model cannot be found or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The folder lacks a file.
+    #[error("the model {name:?} has no {file} in {path:?}")]
+    Incomplete {
+        /// The model.
+        name: String,
+        /// The missing file.
+        file: &'static str,
+        /// The folder.
+        path: PathBuf,
+    },
+    /// `models_dir` or a file in it cannot be read.
+    #[error("cannot read {path:?}")]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The folder's `stepwise.json` is not what it should be.
+    #[error("{path:?} is wrong: {message}")]
+    BadCard {
+        /// The file.
+        path: PathBuf,
+        /// The place and what would be right.
+        message: String,
+    },
+    /// The checkpoint's files cannot be fetched.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A model's files on the local disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenModel {
+    /// Changes whenever the files do.
+    pub key: String,
+    /// The folder, in Hugging Face's layout.
+    pub directory: PathBuf,
+}
+
+/// Finds models; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    store: Store,
+    artifacts: Artifacts,
+    models_dir: PathBuf,
+    cache_dir: PathBuf,
+}
+
+impl Registry {
+    /// `cache_dir` keeps local copies of registered checkpoints.
+    pub fn new(store: Store, artifacts: Artifacts, models_dir: PathBuf, cache_dir: PathBuf) -> Self {
+        Self { store, artifacts, models_dir, cache_dir }
+    }
+
+    /// The model of this name, of this model id, or of this distillation job.
+    pub async fn find(&self, project: ProjectId, name: &str) -> Result<Option<StudentSource>, RegistryError> {
+        if let Some(path) = self.directory(name)? {
+            return Ok(Some(StudentSource::Directory { name: name.to_owned(), path }));
+        }
+        let registered = match name.parse::<JobId>() {
+            Ok(job) => self.store.model_of_job(project, job).await?,
+            Err(_) => self.store.model(project, name).await?,
+        };
+        Ok(registered.map(|model| StudentSource::Registered(Box::new(model))))
+    }
+
+    /// Names of the folders below `models_dir` that hold a model, sorted. A missing `models_dir` holds none.
+    pub fn directory_names(&self) -> Result<Vec<String>, RegistryError> {
+        let entries = match fs::read_dir(&self.models_dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(RegistryError::Unreadable { path: self.models_dir.clone(), source }),
+        };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut names: Vec<_> = names.filter(|name| self.models_dir.join(name).join("config.json").is_file()).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// The model's files on the local disk, fetched and verified where needed.
+    ///
+    /// # Errors
+    /// [`RegistryError::Incomplete`] names the first missing file.
+    pub async fn open(&self, source: &StudentSource) -> Result<OpenModel, RegistryError> {
+        match source {
+            StudentSource::Directory { name, path } => {
+                require_files(name, path)?;
+                Ok(OpenModel { key: directory_key(path)?, directory: path.clone() })
+            }
+            StudentSource::Registered(model) => {
+                let (prefix, digest) = (&model.artifact_prefix, &model.manifest_sha256);
+                let directory = self.artifacts.fetch_directory(prefix, digest, &self.cache_dir).await?;
+                Ok(OpenModel { key: digest.clone(), directory })
+            }
+        }
+    }
+
+    /// A name is one plain path segment; anything else cannot be a folder of ours.
+    fn directory(&self, name: &str) -> Result<Option<PathBuf>, RegistryError> {
+        let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
+        let path = self.models_dir.join(name);
+        Ok((plain && path.is_dir()).then_some(path))
+    }
+}
+
+/// What the model learned to be asked: its `stepwise.json`, or the defaults where there is none.
+pub fn card(directory: &Path) -> Result<StudentCard, RegistryError> {
+    let path = directory.join("stepwise.json");
+    match fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text)
+            .map_err(|error| RegistryError::BadCard { path: path.clone(), message: error.to_string() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(StudentCard::default()),
+        Err(source) => Err(RegistryError::Unreadable { path, source }),
+    }
+}
+
+fn require_files(name: &str, path: &Path) -> Result<(), RegistryError> {
+    match REQUIRED_FILES.into_iter().find(|file| !path.join(file).is_file()) {
+        Some(file) => Err(RegistryError::Incomplete { name: name.to_owned(), file, path: path.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// A folder may be replaced by hand; its weights' size and time tell.
+fn directory_key(path: &Path) -> Result<String, RegistryError> {
+    let weights = path.join("model.safetensors");
+    let metadata = fs::metadata(&weights).map_err(|source| RegistryError::Unreadable { path: weights, source })?;
+    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    Ok(format!("{}@{}+{}", path.display(), modified.as_nanos(), metadata.len()))
+}
