@@ -9,6 +9,10 @@ pub mod postgres;
 pub mod store;
 pub mod task;
 
+#[cfg(feature = "engine")]
+pub mod device;
 pub mod registry;
 pub mod shutdown;
+#[cfg(feature = "engine")]
+pub mod student;
 pub mod telemetry;

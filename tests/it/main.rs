@@ -8,4 +8,5 @@ mod store_listen;
 mod store_outage;
 mod store_queue;
 mod store_rows;
+mod student;
 mod support;

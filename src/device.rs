@@ -1,0 +1,117 @@
+//! Devices and the arithmetic they are good at, and the one place where a panic of the tensor library is caught.
+//! Knows nothing of students, jobs or requests.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tch::{Cuda, Device, Kind};
+
+use crate::domain::Precision;
+
+/// Why a device cannot be used, or what it did instead of answering.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    /// Not a name that we know.
+    #[error("unknown device {0:?}: use cpu, cuda or cuda:N with N counted from 0")]
+    UnknownName(String),
+    /// A GPU was asked for and is not there.
+    #[error("device {name} was asked for, but libtorch sees {count} usable CUDA GPUs here{}", why_none(*.count))]
+    NoGpu {
+        /// The name as it was asked for.
+        name: String,
+        /// How many GPUs there are.
+        count: i64,
+    },
+    /// The tensor library panicked: a wrong shape, an index past the end, memory.
+    #[error("{what} failed on the device: {message}")]
+    Failed {
+        /// What was being done.
+        what: String,
+        /// The first line of the library's own words.
+        message: String,
+    },
+}
+
+fn why_none(count: i64) -> &'static str {
+    if count == 0 { " (no GPU, no driver, or a libtorch built for the processor alone); use cpu" } else { "" }
+}
+
+/// The device of a name: `cpu`, `cuda` (the first GPU) or `cuda:N`.
+pub fn parse(name: &str) -> Result<Device, DeviceError> {
+    if name == "cpu" {
+        return Ok(Device::Cpu);
+    }
+    let number = if name == "cuda" { Some("0") } else { name.strip_prefix("cuda:") };
+    let index = number.and_then(|number| number.parse::<u16>().ok());
+    let index = index.ok_or_else(|| DeviceError::UnknownName(name.to_owned()))?;
+    let count = if Cuda::is_available() { Cuda::device_count() } else { 0 };
+    if i64::from(index) >= count {
+        return Err(DeviceError::NoGpu { name: name.to_owned(), count });
+    }
+    Ok(Device::Cuda(usize::from(index)))
+}
+
+/// The kind of number that matrix products use on a device. `auto` is bf16 on a GPU and on a processor that multiplies
+/// it natively; elsewhere bf16 is emulated, slower than fp32 and less exact.
+pub fn kind_for(precision: Precision, device: Device) -> Kind {
+    match precision {
+        Precision::Fp32 => Kind::Float,
+        Precision::Bf16 => Kind::BFloat16,
+        Precision::Auto if device.is_cuda() || processor_multiplies_bf16() => Kind::BFloat16,
+        Precision::Auto => Kind::Float,
+    }
+}
+
+/// Whether the processor has instructions for bf16 products. Read from Linux, because Rust cannot ask for AMX yet.
+pub fn processor_multiplies_bf16() -> bool {
+    let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    flags.split_whitespace().any(|flag| flag == "amx_bf16" || flag == "avx512_bf16")
+}
+
+/// What libtorch finds on this machine, in words.
+pub fn describe() -> String {
+    let gpus = if Cuda::is_available() { Cuda::device_count() } else { 0 };
+    let arithmetic = if processor_multiplies_bf16() { "bf16" } else { "fp32" };
+    format!("{gpus} usable CUDA GPUs; this processor computes in {arithmetic}")
+}
+
+/// Runs work on a device and turns a panic into an error. Tensors made inside are dropped while unwinding; what `work`
+/// borrowed must be thrown away or not be half-changed by it, which is why callers wrap a whole unit of work.
+pub fn catch<T>(what: &str, work: impl FnOnce() -> T) -> Result<T, DeviceError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .map_err(|panic| DeviceError::Failed { what: what.to_owned(), message: first_line(panic.as_ref()) })
+}
+
+/// libtorch appends its C++ stack to a message; only the first line tells a person something.
+fn first_line(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let line = text.unwrap_or("a panic without words").lines().next().unwrap_or_default();
+    line.chars().take(500).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_device_is_named() {
+        let error = parse("gpu0").unwrap_err().to_string();
+        assert!(error.contains("\"gpu0\"") && error.contains("cuda:N"), "{error}");
+        assert_eq!(parse("cpu"), Ok(Device::Cpu));
+    }
+
+    #[test]
+    fn a_gpu_that_is_not_there_is_refused() {
+        let error = parse("cuda:999").unwrap_err().to_string();
+        assert!(error.contains("cuda:999"), "{error}");
+    }
+
+    #[test]
+    fn a_tensor_panic_becomes_an_error() {
+        let error = catch("adding", || {
+            tch::Tensor::zeros([2], tch::kind::FLOAT_CPU) + tch::Tensor::zeros([3], tch::kind::FLOAT_CPU)
+        });
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("adding failed on the device") && error.lines().count() == 1, "{error}");
+    }
+}

@@ -1,0 +1,85 @@
+//! Greedy decoding: the likeliest next token until `</s>`.
+
+use tch::{Kind, Tensor, no_grad};
+
+use super::T5;
+use super::batch::size;
+use super::decoding::Decoding;
+
+/// What a student said to one input.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Generated {
+    /// The tokens, with `</s>` at the end unless the limit came first; without the start token.
+    pub ids: Vec<i64>,
+    /// The sum of the tokens' log-probabilities, `</s>` included.
+    pub log_probability: f64,
+}
+
+/// Greedy decoding of each row of `input_ids` (rows, length) with its `mask` (rows, length), at most `max_new_tokens`
+/// each, in the order of the rows.
+pub fn greedy(model: &T5, input_ids: &Tensor, mask: &Tensor, max_new_tokens: usize) -> Vec<Generated> {
+    no_grad(|| greedy_from(model, &model.encode(input_ids, mask, 0.0), mask, max_new_tokens))
+}
+
+/// The same from what the encoder made of the inputs: `encoded` (rows, length, d_model).
+pub fn greedy_from(model: &T5, encoded: &Tensor, mask: &Tensor, max_new_tokens: usize) -> Vec<Generated> {
+    no_grad(|| decode(model, encoded, mask, max_new_tokens))
+}
+
+fn decode(model: &T5, encoded: &Tensor, mask: &Tensor, max_new_tokens: usize) -> Vec<Generated> {
+    let rows = encoded.size()[0];
+    let mut outputs = vec![Generated::default(); usize::try_from(rows).unwrap_or_default()];
+    let mut in_batch: Vec<usize> = (0..outputs.len()).collect();
+    let mut decoding = Decoding::new(model, encoded, mask, size(max_new_tokens));
+    let mut tokens = Tensor::full([rows], model.config().decoder_start_token_id, (Kind::Int64, encoded.device()));
+    let eos = model.config().eos_token_id;
+    let finished = |output: &Generated| output.ids.last() == Some(&eos);
+    for _ in 0..max_new_tokens {
+        tokens = say(model, &decoding.step(&tokens), &in_batch, &mut outputs, finished);
+        let going: Vec<i64> =
+            (0..).zip(&in_batch).filter(|(_, row)| !finished(&outputs[**row])).map(|(at, _)| at).collect();
+        if going.is_empty() {
+            break;
+        }
+        if leaving_pays(in_batch.len(), going.len()) {
+            let places = Tensor::from_slice(&going).to_device(encoded.device());
+            decoding.keep(&places);
+            tokens = tokens.index_select(0, &places);
+            in_batch.retain(|row| !finished(&outputs[*row]));
+        }
+    }
+    outputs
+}
+
+/// Copying the caches costs about a step; it pays when a quarter of the rows would be computed for nothing.
+fn leaving_pays(rows: usize, going: usize) -> bool {
+    going * 4 <= rows * 3
+}
+
+/// Chooses each row's next token (rows) and writes it down for the rows that have not finished.
+fn say(
+    model: &T5,
+    hidden: &Tensor,
+    in_batch: &[usize],
+    outputs: &mut [Generated],
+    finished: impl Fn(&Generated) -> bool,
+) -> Tensor {
+    let logits = model.logits(hidden).to_kind(Kind::Float);
+    let (best, tokens) = logits.max_dim(-1, false);
+    let log_probabilities = host::<f64>(&(best - logits.logsumexp([-1], false)).to_kind(Kind::Double));
+    for ((row, token), log_probability) in in_batch.iter().zip(host::<i64>(&tokens)).zip(log_probabilities) {
+        let output = &mut outputs[*row];
+        if !finished(output) {
+            output.ids.push(token);
+            output.log_probability += log_probability;
+        }
+    }
+    tokens
+}
+
+/// A flat tensor's numbers.
+pub(super) fn host<T: tch::kind::Element + Copy + Default>(tensor: &Tensor) -> Vec<T> {
+    let mut values = vec![T::default(); tensor.numel()];
+    tensor.contiguous().copy_data(&mut values, tensor.numel());
+    values
+}

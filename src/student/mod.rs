@@ -1,0 +1,24 @@
+//! The student: a T5 in tensors, its files, its tokenizer, and how it is asked. Knows nothing of jobs, SQL or HTTP.
+
+pub mod batch;
+mod checkpoint;
+mod config;
+mod decoding;
+mod dropout;
+mod error;
+pub mod generation;
+mod layers;
+mod parameters;
+mod position;
+pub mod scoring;
+mod t5;
+mod tokenizer;
+pub mod unigram;
+mod weights;
+
+pub use checkpoint::{Student, read_card, save_checkpoint};
+pub use config::{FeedForwardKind, T5Config};
+pub use error::StudentError;
+pub use t5::T5;
+pub use tokenizer::{Encoded, StudentTokenizer};
+pub use weights::{Weights, initial_weights, load_weights, save_weights};

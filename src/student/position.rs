@@ -1,0 +1,77 @@
+//! What an attention score gets added to it: T5's relative position bias, and the masks.
+
+use tch::{Kind, Tensor};
+
+use super::T5Config;
+
+/// Added to the score of what must not be seen; as in `transformers`, finite, so that a row without any visible key
+/// stays a number.
+const HIDDEN: f64 = f32::MIN as f64;
+
+/// The relative position bias of one stack. Only a stack's first layer has one; all its layers share it.
+pub(super) struct PositionBias {
+    /// (buckets, heads)
+    weight: Tensor,
+    /// The encoder looks both ways, the decoder only back.
+    looks_ahead: bool,
+    buckets: i64,
+    max_distance: i64,
+}
+
+impl PositionBias {
+    pub fn new(weight: Tensor, looks_ahead: bool, config: &T5Config) -> Self {
+        let (buckets, max_distance) = (config.relative_attention_num_buckets, config.relative_attention_max_distance);
+        Self { weight, looks_ahead, buckets, max_distance }
+    }
+
+    /// The bias of a sequence on itself in fp32: (1, heads, length, length). In the decoder the future is hidden.
+    pub fn square(&self, length: i64) -> Tensor {
+        // (heads, 2 length - 1): the bias by key minus query, from 1 - length on. Each query's row is a window of it.
+        let by_distance = self.by_distance(1 - length, length);
+        let bias = by_distance.unfold(1, length, 1).flip([1]).unsqueeze(0);
+        if self.looks_ahead {
+            return bias;
+        }
+        let future = Tensor::full([length, length], HIDDEN, (Kind::Float, bias.device())).triu(1);
+        bias + future
+    }
+
+    /// The bias of the newest of `length` positions on itself and all before it, oldest first: (heads, length).
+    pub fn newest(&self, length: i64) -> Tensor {
+        self.by_distance(1 - length, 1)
+    }
+
+    /// (heads, end - start): the bias for each difference of key and query position in `start..end`.
+    fn by_distance(&self, start: i64, end: i64) -> Tensor {
+        let relative = Tensor::arange_start(start, end, (Kind::Int64, self.weight.device()));
+        self.weight.index_select(0, &self.buckets_of(&relative)).transpose(0, 1).to_kind(Kind::Float)
+    }
+
+    /// Half of the buckets hold one small distance each; the other half grow with the logarithm of the distance. The
+    /// arithmetic is that of `transformers` on the same kernels, because a bucket's edge falls on whole numbers where
+    /// another logarithm may round to the other side.
+    fn buckets_of(&self, relative: &Tensor) -> Tensor {
+        let (buckets, offset, distance) = if self.looks_ahead {
+            let half = self.buckets / 2;
+            (half, relative.gt(0).to_kind(Kind::Int64) * half, relative.abs())
+        } else {
+            (self.buckets, relative.zeros_like(), relative.neg().clamp_min(0))
+        };
+        let exact = buckets / 2;
+        let logarithm = (distance.to_kind(Kind::Float) / ratio(exact, 1)).log() / ratio(self.max_distance, exact).ln();
+        let large = (logarithm * ratio(buckets - exact, 1)).to_kind(Kind::Int64) + exact;
+        // At distance 0 the logarithm is minus infinity; `where` then takes the other branch.
+        let large = large.clamp_max(buckets - 1);
+        distance.where_self(&distance.lt(exact), &large) + offset
+    }
+}
+
+/// (batch, 1, 1, keys) in fp32: 0 for real tokens (`mask` true), hidden for padding.
+pub(super) fn padding_bias(mask: &Tensor) -> Tensor {
+    (mask.logical_not().to_kind(Kind::Float) * HIDDEN).unsqueeze(1).unsqueeze(1)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bucket counts and distances are small")]
+fn ratio(numerator: i64, denominator: i64) -> f64 {
+    numerator as f64 / denominator as f64
+}

@@ -1,0 +1,74 @@
+//! How likely a student finds given labels: the way to choose from a label set, and a probability for each.
+
+use tch::{Kind, Tensor, no_grad};
+
+use super::T5;
+use super::batch::{pad, size};
+use super::generation::host;
+
+/// Scores of the vocabulary that are held at once, in numbers: 256 MB in fp32. A larger label set goes in parts.
+const MAX_SCORES: usize = 1 << 26;
+
+/// The log-likelihood of each label of each row, summed over its tokens. `encoded` (rows, length, d_model) is what the
+/// encoder made of the inputs, with their `mask` (rows, length); `labels` has one list of labels a row, each as token
+/// ids that end with `</s>`. The lists may differ in length, which costs as much as the longest.
+pub fn label_log_likelihoods(model: &T5, encoded: &Tensor, mask: &Tensor, labels: &[Vec<Vec<i64>>]) -> Vec<Vec<f64>> {
+    let most = labels.iter().map(Vec::len).max().unwrap_or_default();
+    let longest = labels.iter().flatten().map(Vec::len).max().unwrap_or_default();
+    let vocabulary = usize::try_from(model.config().vocab_size).unwrap_or_default();
+    let at_once = (MAX_SCORES / (labels.len() * longest * vocabulary).max(1)).max(1);
+    let mut scores = vec![Vec::new(); labels.len()];
+    for first in (0..most).step_by(at_once) {
+        let part: Vec<&[Vec<i64>]> = labels.iter().map(|row| window(row, first, at_once)).collect();
+        for (row, found) in scores.iter_mut().zip(no_grad(|| score(model, encoded, mask, &part))) {
+            row.extend(found);
+        }
+    }
+    scores
+}
+
+fn window(labels: &[Vec<i64>], first: usize, count: usize) -> &[Vec<i64>] {
+    let first = first.min(labels.len());
+    &labels[first..labels.len().min(first + count)]
+}
+
+fn score(model: &T5, encoded: &Tensor, mask: &Tensor, labels: &[&[Vec<i64>]]) -> Vec<Vec<f64>> {
+    let targets = side_by_side(labels);
+    let hidden = model.decode(&decoder_inputs(model, &targets), encoded, mask, 0.0);
+    let (rows, length, width) = hidden.size3().expect("the decoder gives (rows, length, d_model)");
+    let real = (0..).zip(&targets).flat_map(|(row, target)| (0..size(target.len())).map(move |at| row * length + at));
+    let places = Tensor::from_slice(&real.collect::<Vec<i64>>()).to_device(encoded.device());
+    // Padding is left out before the output layer, the largest product of all.
+    let logits = model.logits(&hidden.view([rows * length, width]).index_select(0, &places)).to_kind(Kind::Float);
+    let answers = Tensor::from_slice(&targets.concat()).to_device(encoded.device()).unsqueeze(1);
+    let log_likelihoods = logits.gather(1, &answers, false).squeeze_dim(1) - logits.logsumexp([1], false);
+    sum_by_label(labels, &targets, &host::<f64>(&log_likelihoods.to_kind(Kind::Double)))
+}
+
+/// The labels of all rows, each row's the same number: what a row lacks is filled with a label of no tokens.
+fn side_by_side(labels: &[&[Vec<i64>]]) -> Vec<Vec<i64>> {
+    let most = labels.iter().map(|row| row.len()).max().unwrap_or_default();
+    labels.iter().flat_map(|row| (0..most).map(|at| row.get(at).cloned().unwrap_or_default())).collect()
+}
+
+/// The start token and each target without its last token: (rows, longest target).
+fn decoder_inputs(model: &T5, targets: &[Vec<i64>]) -> Tensor {
+    let start = model.config().decoder_start_token_id;
+    let shifted = |target: &Vec<i64>| {
+        let said = target.iter().take(target.len().saturating_sub(1));
+        std::iter::once(start).chain(said.copied()).collect()
+    };
+    pad(&targets.iter().map(shifted).collect::<Vec<Vec<i64>>>(), model.config().pad_token_id, model.device()).0
+}
+
+fn sum_by_label(labels: &[&[Vec<i64>]], targets: &[Vec<i64>], log_likelihoods: &[f64]) -> Vec<Vec<f64>> {
+    let mut rest = log_likelihoods;
+    let sums = targets.iter().map(|target| {
+        let (own, others) = rest.split_at(target.len());
+        rest = others;
+        own.iter().sum::<f64>()
+    });
+    let sums: Vec<f64> = sums.collect();
+    let most = sums.len() / labels.len().max(1);
+    labels.iter().enumerate().map(|(row, own)| sums[row * most..row * most + own.len()].to_vec()).collect()
+}

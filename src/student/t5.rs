@@ -1,0 +1,201 @@
+//! T5's forward pass: an encoder, a decoder that sees it, and the output layer. Holds no state between calls.
+
+use tch::{Kind, Tensor};
+
+use super::dropout::drop_out;
+use super::layers::{Attention, FeedForward, Norm, weight};
+use super::parameters::parameters;
+use super::position::{PositionBias, padding_bias};
+use super::{StudentError, T5Config, Weights};
+
+/// A T5 over tensors that a `Weights` map owns as well: a change of theirs, and their gradients, are seen through it.
+pub struct T5 {
+    config: T5Config,
+    embedding: Tensor,
+    output: Option<Tensor>,
+    encoder: Vec<EncoderLayer>,
+    encoder_positions: PositionBias,
+    encoder_norm: Norm,
+    pub(super) decoder: Vec<DecoderLayer>,
+    pub(super) decoder_positions: PositionBias,
+    decoder_norm: Norm,
+}
+
+impl T5 {
+    /// Takes the tensors of `weights`, after checking that each that the configuration asks for is there, in its shape,
+    /// and no other.
+    pub fn new(config: &T5Config, weights: &Weights) -> Result<Self, StudentError> {
+        config.validate()?;
+        check(config, weights)?;
+        let positions = |stack: &str| {
+            let name = format!("{stack}.block.0.layer.0.SelfAttention.relative_attention_bias");
+            PositionBias::new(weight(weights, &name), stack == "encoder", config)
+        };
+        Ok(Self {
+            config: config.clone(),
+            embedding: weight(weights, "shared"),
+            output: (!config.tie_word_embeddings).then(|| weight(weights, "lm_head")),
+            encoder: (0..config.num_layers).map(|layer| EncoderLayer::new(config, weights, layer)).collect(),
+            encoder_positions: positions("encoder"),
+            encoder_norm: Norm::new(weights, "encoder.final_layer_norm", config),
+            decoder: (0..config.decoder_layers()).map(|layer| DecoderLayer::new(config, weights, layer)).collect(),
+            decoder_positions: positions("decoder"),
+            decoder_norm: Norm::new(weights, "decoder.final_layer_norm", config),
+        })
+    }
+
+    /// The shape it has.
+    pub fn config(&self) -> &T5Config {
+        &self.config
+    }
+
+    /// The device that its tensors are on.
+    pub fn device(&self) -> tch::Device {
+        self.embedding.device()
+    }
+
+    /// The kind of its tensors, in which matrices are multiplied.
+    pub fn kind(&self) -> Kind {
+        self.embedding.kind()
+    }
+
+    /// `input_ids` (batch, length) as i64, `mask` (batch, length) as bool, true for real tokens; dropout 0 is off.
+    /// Gives (batch, length, d_model). Panics on ids outside the vocabulary.
+    pub fn encode(&self, input_ids: &Tensor, mask: &Tensor, dropout: f64) -> Tensor {
+        let bias = self.encoder_positions.square(input_ids.size()[1]) + padding_bias(mask);
+        let mut hidden = self.embed(input_ids, dropout);
+        for layer in &self.encoder {
+            hidden = layer.forward(hidden, &bias, dropout);
+        }
+        drop_out(self.encoder_norm.forward(&hidden), dropout)
+    }
+
+    /// `decoder_input_ids` (rows, target) as i64, starting with the decoder's start token; `encoded` (batch, length,
+    /// d_model) and its `mask` (batch, length). `rows` is `batch` or a multiple of it: then the rows of one input lie
+    /// side by side, and the input's keys and values are computed once for all of them. Gives (rows, target, d_model)
+    /// after the final norm. Panics on ids outside the vocabulary.
+    pub fn decode(&self, decoder_input_ids: &Tensor, encoded: &Tensor, mask: &Tensor, dropout: f64) -> Tensor {
+        let self_bias = self.decoder_positions.square(decoder_input_ids.size()[1]);
+        let cross_bias = padding_bias(mask);
+        let mut hidden = self.embed(decoder_input_ids, dropout);
+        for layer in &self.decoder {
+            let normed = layer.self_norm.forward(&hidden);
+            let (keys, values) = layer.self_attention.keys_and_values(&normed);
+            let attended = layer.self_attention.attend(&normed, (&keys, &values), &self_bias, dropout);
+            // Not added in place: the gradient of the norm above needs `hidden` as it was.
+            let attended = &hidden + drop_out(attended, dropout);
+            let (keys, values) = layer.cross_attention.keys_and_values(encoded);
+            hidden = layer.after_self_attention(attended, (&keys, &values), &cross_bias, dropout);
+        }
+        self.finish(&hidden, dropout)
+    }
+
+    /// hidden (.., d_model) -> scores of the vocabulary (.., vocab_size), not normalized.
+    pub fn logits(&self, hidden: &Tensor) -> Tensor {
+        match &self.output {
+            Some(output) => hidden.linear(output, None::<Tensor>),
+            // A tied embedding is about sqrt(d_model) times as large as an output layer.
+            None => (hidden * self.tied_scale()).linear(&self.embedding, None::<Tensor>),
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a validated width is far below 2^52")]
+    fn tied_scale(&self) -> f64 {
+        (self.config.d_model as f64).powf(-0.5)
+    }
+
+    pub(super) fn embed(&self, ids: &Tensor, dropout: f64) -> Tensor {
+        drop_out(Tensor::embedding(&self.embedding, ids, -1, false, false), dropout)
+    }
+
+    /// The decoder's end: (.., d_model) -> (.., d_model).
+    pub(super) fn finish(&self, hidden: &Tensor, dropout: f64) -> Tensor {
+        drop_out(self.decoder_norm.forward(hidden), dropout)
+    }
+}
+
+struct EncoderLayer {
+    self_norm: Norm,
+    self_attention: Attention,
+    feed_norm: Norm,
+    feed_forward: FeedForward,
+}
+
+impl EncoderLayer {
+    fn new(config: &T5Config, weights: &Weights, layer: i64) -> Self {
+        let name = format!("encoder.block.{layer}.layer");
+        Self {
+            self_norm: Norm::new(weights, &format!("{name}.0.layer_norm"), config),
+            self_attention: Attention::new(weights, &format!("{name}.0.SelfAttention"), config.num_heads),
+            feed_norm: Norm::new(weights, &format!("{name}.1.layer_norm"), config),
+            feed_forward: FeedForward::new(weights, &format!("{name}.1.DenseReluDense"), config.feed_forward_proj),
+        }
+    }
+
+    fn forward(&self, hidden: Tensor, bias: &Tensor, dropout: f64) -> Tensor {
+        let normed = self.self_norm.forward(&hidden);
+        let (keys, values) = self.self_attention.keys_and_values(&normed);
+        let attended = self.self_attention.attend(&normed, (&keys, &values), bias, dropout);
+        let hidden = hidden + drop_out(attended, dropout);
+        let fed = self.feed_forward.forward(&self.feed_norm.forward(&hidden), dropout);
+        hidden + drop_out(fed, dropout)
+    }
+}
+
+pub(super) struct DecoderLayer {
+    pub self_norm: Norm,
+    pub self_attention: Attention,
+    cross_norm: Norm,
+    pub cross_attention: Attention,
+    feed_norm: Norm,
+    feed_forward: FeedForward,
+}
+
+impl DecoderLayer {
+    fn new(config: &T5Config, weights: &Weights, layer: i64) -> Self {
+        let name = format!("decoder.block.{layer}.layer");
+        Self {
+            self_norm: Norm::new(weights, &format!("{name}.0.layer_norm"), config),
+            self_attention: Attention::new(weights, &format!("{name}.0.SelfAttention"), config.num_heads),
+            cross_norm: Norm::new(weights, &format!("{name}.1.layer_norm"), config),
+            cross_attention: Attention::new(weights, &format!("{name}.1.EncDecAttention"), config.num_heads),
+            feed_norm: Norm::new(weights, &format!("{name}.2.layer_norm"), config),
+            feed_forward: FeedForward::new(weights, &format!("{name}.2.DenseReluDense"), config.feed_forward_proj),
+        }
+    }
+
+    /// The layer's second and third part. Rows of one input attend to it as if they were one longer row, so that its
+    /// keys and values need no copies.
+    pub fn after_self_attention(
+        &self,
+        hidden: Tensor,
+        cross: (&Tensor, &Tensor),
+        cross_bias: &Tensor,
+        dropout: f64,
+    ) -> Tensor {
+        let (shape, inputs) = (hidden.size(), cross.0.size()[0]);
+        let normed = self.cross_norm.forward(&hidden).reshape([inputs, -1, shape[2]]);
+        let attended = self.cross_attention.attend(&normed, cross, cross_bias, dropout).view(shape.as_slice());
+        let hidden = hidden + drop_out(attended, dropout);
+        let fed = self.feed_forward.forward(&self.feed_norm.forward(&hidden), dropout);
+        hidden + drop_out(fed, dropout)
+    }
+}
+
+/// Names the first few tensors at fault.
+fn check(config: &T5Config, weights: &Weights) -> Result<(), StudentError> {
+    let expected = parameters(config);
+    let missing: Vec<&str> = expected.keys().filter(|name| !weights.contains_key(*name)).map(String::as_str).collect();
+    let surplus: Vec<&str> = weights.keys().filter(|name| !expected.contains_key(*name)).map(String::as_str).collect();
+    for (problem, names) in [("lack", missing), ("have, besides what the configuration describes,", surplus)] {
+        if !names.is_empty() {
+            let first = names[..names.len().min(3)].join(", ");
+            return Err(StudentError::Weights(format!("they {problem} {} tensors: {first} …", names.len())));
+        }
+    }
+    let misshapen = weights.iter().find(|(name, tensor)| tensor.size() != expected[*name].shape);
+    misshapen.map_or(Ok(()), |(name, tensor)| {
+        let (found, right) = (tensor.size(), &expected[name].shape);
+        Err(StudentError::Weights(format!("{name} has the shape {found:?} where the configuration says {right:?}")))
+    })
+}
