@@ -16,3 +16,5 @@ pub mod shutdown;
 #[cfg(feature = "engine")]
 pub mod student;
 pub mod telemetry;
+#[cfg(feature = "engine")]
+pub mod trainer;

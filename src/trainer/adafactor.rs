@@ -1,0 +1,73 @@
+//! Adafactor's second moments: a matrix's are kept as one number a row and one a column (Shazeer and Stern, 2018).
+
+use tch::{Kind, Tensor};
+
+use super::parameters::Parameters;
+
+/// Keeps squared gradients above zero (epsilon 1).
+const EPSILON: f64 = 1e-30;
+/// A piece's step is scaled down to this root mean square.
+const MOST_SIZE: f64 = 1.0;
+/// The moments' decay at step t is `1 - t^-0.8`.
+const DECAY_POWER: f64 = -0.8;
+
+/// The state of Adafactor without momentum.
+pub struct Adafactor {
+    moments: Vec<Moments>,
+}
+
+enum Moments {
+    /// Of a matrix `(rows, columns)`: means over the columns `(rows)` and over the rows `(columns)`.
+    Factored { rows: Tensor, columns: Tensor },
+    /// Of a vector.
+    Whole(Tensor),
+}
+
+impl Adafactor {
+    /// The state before the first step.
+    pub fn new(parameters: &Parameters) -> Self {
+        let moments = |weight: Tensor| match weight.size().as_slice() {
+            [rows, columns] => {
+                let options = (Kind::Float, weight.device());
+                Moments::Factored { rows: Tensor::zeros([*rows], options), columns: Tensor::zeros([*columns], options) }
+            }
+            _ => Moments::Whole(weight.zeros_like()),
+        };
+        Self { moments: parameters.pieces(&parameters.values).into_iter().map(moments).collect() }
+    }
+
+    /// The step at rate 1 for a gradient buffer, as a buffer of the same layout.
+    pub fn direction(&mut self, parameters: &Parameters, gradient: &Tensor, steps: i32) -> Tensor {
+        let decay = 1.0 - f64::from(steps).powf(DECAY_POWER);
+        let direction = gradient.zeros_like();
+        let pieces = parameters.pieces(gradient).into_iter().zip(parameters.pieces(&direction));
+        for (moments, (gradient, mut piece)) in self.moments.iter_mut().zip(pieces) {
+            piece.copy_(&bounded(moments.follow(&gradient, decay)));
+        }
+        direction
+    }
+}
+
+impl Moments {
+    /// Takes a gradient in and divides it by the root of the moments.
+    fn follow(&mut self, gradient: &Tensor, decay: f64) -> Tensor {
+        let square = gradient * gradient + EPSILON;
+        match self {
+            Self::Factored { rows, columns } => {
+                let _ = rows.lerp_(&square.mean_dim(-1, false, Kind::Float), 1.0 - decay);
+                let _ = columns.lerp_(&square.mean_dim(-2, false, Kind::Float), 1.0 - decay);
+                let row_factor = (&*rows / rows.mean(Kind::Float)).rsqrt().unsqueeze(-1);
+                gradient * row_factor * columns.rsqrt().unsqueeze(0)
+            }
+            Self::Whole(moments) => {
+                let _ = moments.lerp_(&square, 1.0 - decay);
+                gradient * moments.rsqrt()
+            }
+        }
+    }
+}
+
+fn bounded(direction: Tensor) -> Tensor {
+    let size = direction.norm().double_value(&[]) / (direction.numel() as f64).sqrt();
+    direction * (MOST_SIZE / size.max(MOST_SIZE))
+}

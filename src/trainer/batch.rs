@@ -1,0 +1,99 @@
+//! Which rows meet in a step, and their targets as tensors.
+
+use tch::{Device, Tensor};
+
+use super::lessons::Sequence;
+use super::randomness::{self, Draw};
+use crate::student::batch;
+
+/// The rows of every step: the epochs' orders end to end, cut into batches. An order depends on seed and epoch alone.
+pub struct Order {
+    seed: u64,
+    rows: usize,
+    epoch: Option<u64>,
+    order: Vec<usize>,
+}
+
+impl Order {
+    /// The order of this many rows; at least one.
+    pub fn new(seed: u64, rows: usize) -> Self {
+        Self { seed, rows, epoch: None, order: Vec::new() }
+    }
+
+    /// The rows of a step, counted from 0.
+    pub fn batch(&mut self, step: i64, batch_size: usize) -> Vec<usize> {
+        let first = usize::try_from(step).unwrap_or_default() * batch_size;
+        (first..first + batch_size).map(|place| self.row(place)).collect()
+    }
+
+    fn row(&mut self, place: usize) -> usize {
+        let epoch = (place / self.rows) as u64;
+        if self.epoch != Some(epoch) {
+            self.order = randomness::order(self.rows, randomness::hash(self.seed, Draw::Epoch, epoch));
+            self.epoch = Some(epoch);
+        }
+        self.order[place % self.rows]
+    }
+}
+
+/// What a decoder reads and must write, padding left out of the latter.
+pub struct Targets {
+    /// Targets shifted right, `(batch, target)` i64.
+    pub decoder_input_ids: Tensor,
+    /// Where real target tokens lie in `(batch * target)`, `(tokens)` i64.
+    pub places: Tensor,
+    /// The tokens there, `(tokens)` i64.
+    pub ids: Tensor,
+}
+
+impl Targets {
+    /// Shifts and pads targets. `start` is what a decoder reads first.
+    pub fn new(sequences: &[&Sequence], start: i64, padding: i64, device: Device) -> Self {
+        let length = sequences.iter().map(|sequence| sequence.target.len()).max().unwrap_or_default();
+        let shifted: Vec<Vec<i64>> = sequences.iter().map(|sequence| shift(&sequence.target, start)).collect();
+        let place = |(row, sequence): (usize, &&Sequence)| {
+            let first = row * length;
+            (first..first + sequence.target.len()).map(|place| place as i64)
+        };
+        let places: Vec<i64> = sequences.iter().enumerate().flat_map(place).collect();
+        let ids: Vec<i64> = sequences.iter().flat_map(|sequence| sequence.target.iter().copied()).collect();
+        Self {
+            decoder_input_ids: batch::pad(&shifted, padding, device).0,
+            places: Tensor::from_slice(&places).to_device(device),
+            ids: Tensor::from_slice(&ids).to_device(device),
+        }
+    }
+}
+
+fn shift(target: &[i64], start: i64) -> Vec<i64> {
+    let before_last = target.split_last().map_or(target, |(_, rest)| rest);
+    std::iter::once(start).chain(before_last.iter().copied()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_comes_once_an_epoch_across_batches() {
+        let mut order = Order::new(1, 10);
+        let mut rows: Vec<usize> = (0..5).flat_map(|step| order.batch(step, 4)).collect();
+        assert_eq!(rows, (0..5).flat_map(|step| Order::new(1, 10).batch(step, 4)).collect::<Vec<_>>());
+        let mut second = rows.split_off(10);
+        assert_ne!(rows, second);
+        rows.sort_unstable();
+        second.sort_unstable();
+        assert_eq!((rows, second), ((0..10).collect(), (0..10).collect()));
+    }
+
+    #[test]
+    fn targets_are_shifted_and_their_padding_is_left_out() {
+        let long = Sequence { input: vec![1], target: vec![5, 6, 1] };
+        let short = Sequence { input: vec![1], target: vec![7, 1] };
+        let targets = Targets::new(&[&long, &short], 0, 0, Device::Cpu);
+        let values = |tensor: &Tensor| Vec::<i64>::try_from(tensor.reshape([-1])).unwrap();
+        assert_eq!(values(&targets.decoder_input_ids), [0, 5, 6, 0, 7, 0]);
+        assert_eq!(values(&targets.places), [0, 1, 2, 3, 4]);
+        assert_eq!(values(&targets.ids), [5, 6, 1, 7, 1]);
+    }
+}

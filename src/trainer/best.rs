@@ -1,0 +1,49 @@
+//! The weights worth keeping: those of the best evaluation, the later of equals.
+
+use tch::Tensor;
+
+/// The best weights so far.
+#[derive(Debug, Default)]
+pub struct Best {
+    kept: Option<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    step: i64,
+    accuracy: f64,
+    values: Tensor,
+}
+
+impl Best {
+    /// Keeps a copy of the weights when no earlier ones were better. At equal accuracy the later ones have learned
+    /// longer.
+    pub fn offer(&mut self, step: i64, accuracy: f64, values: &Tensor) {
+        if self.kept.as_ref().is_none_or(|kept| accuracy >= kept.accuracy) {
+            self.kept = Some(Kept { step, accuracy, values: values.copy() });
+        }
+    }
+
+    /// The step and the accuracy of the kept weights, which are put back; nothing where none were offered.
+    pub fn restore(self, values: &mut Tensor) -> Option<(i64, f64)> {
+        let kept = self.kept?;
+        values.copy_(&kept.values);
+        Some((kept.step, kept.accuracy))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_later_of_equals_is_kept() {
+        let mut best = Best::default();
+        for (step, accuracy) in [(1, 0.5), (2, 0.7), (3, 0.7), (4, 0.6)] {
+            best.offer(step, accuracy, &Tensor::from_slice(&[step as f32]));
+        }
+        let mut values = Tensor::from_slice(&[9.0_f32]);
+        assert_eq!(best.restore(&mut values), Some((3, 0.7)));
+        assert_eq!(values.double_value(&[0]), 3.0);
+    }
+}

@@ -1,0 +1,219 @@
+//! The rows of an attempt: read, checked, counted and divided. No tensor, no token.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::TrainError;
+use super::randomness::{self, Draw};
+use crate::domain::{AttemptSpec, AttemptValidation, Example, LabelSource, Method};
+use crate::task::{labels, lines};
+
+/// Counted under this reason: the row has no label from the label source.
+pub const NO_LABEL: &str = "no_label";
+/// Counted under this reason: the row has no rationale, and the method needs one.
+pub const NO_RATIONALE: &str = "no_rationale";
+/// Counted under this reason: the row's label is none that the task allows.
+pub const LABEL_NOT_IN_SET: &str = "label_not_in_set";
+/// Counted under this reason: the row has no rationale and is learned for its label alone. Not a dropped row.
+pub const LABEL_ONLY: &str = "label_only";
+
+/// A row to learn from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The input, without prefix.
+    pub input: String,
+    /// The label to learn.
+    pub label: String,
+    /// The rationale to learn.
+    pub rationale: Option<String>,
+}
+
+/// A row to be asked about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// The input, without prefix.
+    pub input: String,
+    /// The label that counts as right.
+    pub answer: String,
+}
+
+/// All rows of an attempt.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Data {
+    /// Rows to learn from.
+    pub training: Vec<Row>,
+    /// Rows that choose the weights to keep.
+    pub validation: Vec<Question>,
+    /// Rows looked at once, at the end.
+    pub test: Vec<Question>,
+    /// Rows left out or learned in part, by reason.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+impl Data {
+    /// Reads the files of an attempt. Validation rows are carved out before `train_fraction` is applied, so that they
+    /// are the same for every fraction. A carved-out row is scored by the label that it would have been learned by; a
+    /// row of a validation or test file by its ground truth, or else by that label.
+    pub fn read(folder: &Path, spec: &AttemptSpec) -> Result<Self, TrainError> {
+        let mut examples = Vec::new();
+        for name in &spec.training {
+            examples.extend(read(folder, name)?);
+        }
+        refuse_hopeless(spec, &examples)?;
+        let rows_read = examples.len();
+        let (rows, dropped) = usable(spec, examples);
+        refuse_too_many_dropped(spec, rows_read, &dropped)?;
+
+        let (training, validation) = match &spec.validation {
+            AttemptValidation::File(name) => (rows, questions(spec, read(folder, name)?)),
+            AttemptValidation::Fraction { fraction, seed } => carve(rows, *fraction, *seed),
+        };
+        let training = share(training, spec);
+        if training.is_empty() {
+            return Err(TrainError::refused("no_training_rows", "no row is left to learn from", "add training rows"));
+        }
+        let test = match &spec.test {
+            Some(name) => questions(spec, read(folder, name)?),
+            None => Vec::new(),
+        };
+        Ok(Self { training, validation, test, dropped })
+    }
+
+    /// How many rows there are of each kind.
+    pub fn counts(&self) -> Value {
+        json!({
+            "training": self.training.len(),
+            "validation": self.validation.len(),
+            "test": self.test.len(),
+            "dropped": self.dropped,
+        })
+    }
+}
+
+fn read(folder: &Path, name: &str) -> Result<Vec<Example>, TrainError> {
+    let path = folder.join(name);
+    let file = File::open(&path).map_err(TrainError::file(&path))?;
+    lines::read_examples(BufReader::new(file)).collect::<Result<_, _>>().map_err(TrainError::file(&path))
+}
+
+/// What no row has cannot be learned: better said than counted.
+fn refuse_hopeless(spec: &AttemptSpec, examples: &[Example]) -> Result<(), TrainError> {
+    if examples.is_empty() {
+        return Err(TrainError::refused("no_training_rows", "the training files hold no row", "add training rows"));
+    }
+    let source = spec.label_source;
+    if examples.iter().all(|example| example.label_from(source).is_none()) {
+        let (code, message, hint) = match source {
+            LabelSource::Teacher => (
+                "missing_teacher_labels",
+                "label_source is `teacher`, and no training row has a teacher_label",
+                "train on the output of an annotation job, or set label_source to `ground_truth`",
+            ),
+            LabelSource::GroundTruth => (
+                "missing_labels",
+                "label_source is `ground_truth`, and no training row has a label",
+                "add labels, or set label_source to `teacher`",
+            ),
+        };
+        return Err(TrainError::refused(code, message, hint));
+    }
+    if spec.method != Method::Standard && examples.iter().all(|example| example.rationale.is_none()) {
+        let message = format!("method is `{}`, and no training row has a rationale", spec.method.as_str());
+        let hint = "train on the output of an annotation job, or set method to `standard`";
+        return Err(TrainError::refused("missing_rationales", message, hint));
+    }
+    Ok(())
+}
+
+fn usable(spec: &AttemptSpec, examples: Vec<Example>) -> (Vec<Row>, BTreeMap<String, u64>) {
+    let mut counts = BTreeMap::new();
+    let mut count = |reason: &str| *counts.entry(reason.to_owned()).or_default() += 1;
+    let mut rows = Vec::with_capacity(examples.len());
+    for example in examples {
+        let reason = fault(spec, &example);
+        if let Some(reason) = reason {
+            count(reason);
+            if reason != LABEL_ONLY {
+                continue;
+            }
+        }
+        let label = example.label_from(spec.label_source).map(str::to_owned);
+        rows.extend(label.map(|label| Row { input: example.input, label, rationale: example.rationale }));
+    }
+    (rows, counts)
+}
+
+/// What a row lacks.
+fn fault(spec: &AttemptSpec, example: &Example) -> Option<&'static str> {
+    let Some(label) = example.label_from(spec.label_source) else { return Some(NO_LABEL) };
+    let allowed = labels::allowed_labels(&spec.task, &example.input);
+    if allowed.is_some_and(|allowed| !allowed.iter().any(|one| one == label)) {
+        return Some(LABEL_NOT_IN_SET);
+    }
+    match (spec.method, &example.rationale) {
+        (Method::StepByStep, None) => Some(LABEL_ONLY),
+        (Method::RationaleThenLabel, None) => Some(NO_RATIONALE),
+        _ => None,
+    }
+}
+
+fn refuse_too_many_dropped(
+    spec: &AttemptSpec,
+    rows_read: usize,
+    counts: &BTreeMap<String, u64>,
+) -> Result<(), TrainError> {
+    let dropped: u64 = counts.iter().filter(|(reason, _)| *reason != LABEL_ONLY).map(|(_, count)| count).sum();
+    if dropped as f64 <= spec.max_dropped_ratio * rows_read as f64 {
+        return Ok(());
+    }
+    let reasons: Vec<String> = counts.iter().map(|(reason, count)| format!("{reason}: {count}")).collect();
+    let message = format!(
+        "{dropped} of {rows_read} training rows cannot be used ({}), more than max_dropped_ratio {}",
+        reasons.join(", "),
+        spec.max_dropped_ratio
+    );
+    Err(TrainError::refused("too_many_dropped_rows", message, "repair the rows, or raise max_dropped_ratio"))
+}
+
+/// At least one row is left to learn from.
+fn carve(rows: Vec<Row>, fraction: f64, seed: u64) -> (Vec<Row>, Vec<Question>) {
+    let wanted = (rows.len() as f64 * fraction).round() as usize;
+    let count = wanted.min(rows.len().saturating_sub(1));
+    let order = randomness::order(rows.len(), randomness::hash(seed, Draw::Validation, 0));
+    let mut chosen = vec![false; rows.len()];
+    order.into_iter().take(count).for_each(|index| chosen[index] = true);
+    let (mut training, mut validation) = (Vec::new(), Vec::new());
+    for (row, chosen) in rows.into_iter().zip(chosen) {
+        if chosen {
+            validation.push(Question { input: row.input, answer: row.label });
+        } else {
+            training.push(row);
+        }
+    }
+    (training, validation)
+}
+
+/// A smaller share under the same seed is part of every larger one.
+fn share(rows: Vec<Row>, spec: &AttemptSpec) -> Vec<Row> {
+    let fraction = spec.hyperparameters.train_fraction;
+    if fraction >= 1.0 {
+        return rows;
+    }
+    let count = ((rows.len() as f64 * fraction).round() as usize).max(1);
+    let order = randomness::order(rows.len(), randomness::hash(spec.hyperparameters.seed, Draw::Fraction, 0));
+    let mut kept: Vec<usize> = order.into_iter().take(count).collect();
+    kept.sort_unstable();
+    kept.into_iter().filter_map(|index| rows.get(index).cloned()).collect()
+}
+
+fn questions(spec: &AttemptSpec, examples: Vec<Example>) -> Vec<Question> {
+    let question = |example: Example| {
+        let answer = example.label.as_deref().or(example.label_from(spec.label_source))?.to_owned();
+        Some(Question { input: example.input, answer })
+    };
+    examples.into_iter().filter_map(question).collect()
+}

@@ -1,0 +1,76 @@
+//! Why a training gave up, and what a job says of it.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::device::DeviceError;
+use crate::domain::JobError;
+use crate::student::StudentError;
+use crate::student::unigram::UnigramError;
+
+/// Why a training gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The spec or its rows cannot be learned from; the same attempt would end the same way.
+    #[error("{}: {}", .0.code, .0.message)]
+    Refused(JobError),
+    /// A file of the attempt's folder cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The student's files are broken or do not fit each other.
+    #[error(transparent)]
+    Student(#[from] StudentError),
+    /// The tokenizer of a student from scratch.
+    #[error(transparent)]
+    Tokenizer(#[from] UnigramError),
+    /// The device is not there, or libtorch gave up on it.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// Loss or gradients stayed infinite or not a number.
+    #[error("the loss was not finite for {steps} steps in a row, at step {step}")]
+    NonFinite {
+        /// The last of these steps.
+        step: i64,
+        /// How many there were.
+        steps: u32,
+    },
+}
+
+impl TrainError {
+    /// What the job shows.
+    pub fn job_error(&self) -> JobError {
+        let error = |code: &str| JobError::new(code, self.to_string());
+        match self {
+            Self::Refused(refusal) => refusal.clone(),
+            Self::File { .. } => error("attempt_file"),
+            Self::Student(_) => error("student_unusable"),
+            Self::Tokenizer(UnigramError::TooSmall { .. }) => {
+                error("vocabulary_too_small").with_hint("raise from_scratch.vocabulary_size")
+            }
+            Self::Tokenizer(_) => error("tokenizer_training"),
+            Self::Device(_) => error("device_failed"),
+            Self::NonFinite { .. } => {
+                error("non_finite_loss").with_hint("lower learning_rate, or lengthen warmup_steps")
+            }
+        }
+    }
+
+    /// Whether another attempt could do better: training is deterministic, so only where the machine was at fault.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::File { .. } | Self::Device(_))
+    }
+
+    pub(super) fn refused(code: &str, message: impl Into<String>, hint: &str) -> Self {
+        Self::Refused(JobError::new(code, message).with_hint(hint))
+    }
+
+    pub(super) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+}

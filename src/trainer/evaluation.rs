@@ -1,0 +1,94 @@
+//! How often the student's generated label is right.
+
+use super::TrainError;
+use super::data::Question;
+use super::learner::Learner;
+use super::lessons::LessonWriter;
+use crate::domain::{AttemptSpec, Method, single_target};
+use crate::student::{T5, batch, generation};
+use crate::task::scoring;
+
+/// Rows answered at once.
+const BATCH: usize = 64;
+/// Decoded predictions shown with each evaluation.
+const SHOWN: usize = 3;
+
+/// Rows to be asked about, as the student reads them.
+pub struct Exam {
+    questions: Vec<Question>,
+    inputs: Vec<Vec<i64>>,
+    /// Places in `questions` by rising input length, so that a batch has little padding.
+    by_length: Vec<usize>,
+    answer_length: usize,
+}
+
+/// What an exam found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Findings {
+    /// Share of rows whose generated label is right, 0..1.
+    pub accuracy: f64,
+    /// The first few rows.
+    pub shown: Vec<Shown>,
+}
+
+/// One decoded prediction.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Shown {
+    /// What was asked.
+    pub input: String,
+    /// What would be right.
+    pub answer: String,
+    /// What the student wrote.
+    pub generated: String,
+}
+
+impl Exam {
+    /// An exam of at most `limit` questions.
+    pub fn new(mut questions: Vec<Question>, limit: Option<u32>, writer: &mut LessonWriter<'_>) -> Self {
+        questions.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
+        let inputs: Vec<Vec<i64>> = questions.iter().map(|question| writer.question(&question.input)).collect();
+        let answer_length = writer.answer_length(&questions);
+        let mut by_length: Vec<usize> = (0..inputs.len()).collect();
+        by_length.sort_by_key(|&index| inputs[index].len());
+        Self { questions, inputs, by_length, answer_length }
+    }
+
+    /// Whether there is anything to ask.
+    pub fn is_empty(&self) -> bool {
+        self.questions.is_empty()
+    }
+
+    /// Has the student answer every question, without help from the right answers.
+    pub fn take(&self, learner: &Learner, spec: &AttemptSpec) -> Result<Findings, TrainError> {
+        let (_, model) = learner.compute_copy()?;
+        let mut labels = vec![String::new(); self.questions.len()];
+        for rows in self.by_length.chunks(BATCH) {
+            for (&index, text) in rows.iter().zip(self.answer(learner, &model, rows)) {
+                labels[index] = match spec.method {
+                    Method::RationaleThenLabel => single_target::split(&text).1.to_owned(),
+                    Method::StepByStep | Method::Standard => text,
+                };
+            }
+        }
+        Ok(self.mark(spec, labels))
+    }
+
+    fn answer(&self, learner: &Learner, model: &T5, rows: &[usize]) -> Vec<String> {
+        let inputs: Vec<&[i64]> = rows.iter().map(|&index| self.inputs[index].as_slice()).collect();
+        let (input_ids, mask) = batch::pad(&inputs, learner.config.pad_token_id, learner.device);
+        let generated = generation::greedy(model, &input_ids, &mask, self.answer_length);
+        generated.into_iter().map(|answer| learner.tokenizer.decode(&answer.ids)).collect()
+    }
+
+    fn mark(&self, spec: &AttemptSpec, labels: Vec<String>) -> Findings {
+        let pairs = || self.questions.iter().zip(&labels);
+        let right =
+            pairs().filter(|(question, label)| scoring::is_correct(&spec.task, label, &question.answer)).count();
+        let shown = pairs().take(SHOWN).map(|(question, label)| Shown {
+            input: question.input.clone(),
+            answer: question.answer.clone(),
+            generated: label.clone(),
+        });
+        Findings { accuracy: right as f64 / self.questions.len().max(1) as f64, shown: shown.collect() }
+    }
+}

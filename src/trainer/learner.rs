@@ -1,0 +1,108 @@
+//! The student as it learns: its fp32 weights, its tokenizer, and the arithmetic that a step is done in.
+
+use std::path::Path;
+
+use tch::{Device, Kind};
+
+use super::TrainError;
+use super::data::Data;
+use super::parameters::Parameters;
+use crate::device;
+use crate::domain::{AttemptSpec, AttemptStudent, FromScratch, Method, Precision, StudentCard, single_target};
+use crate::student::{Student, StudentTokenizer, T5, T5Config, Weights, initial_weights, save_checkpoint, unigram};
+
+/// A student that learns.
+pub struct Learner {
+    /// Its shape.
+    pub config: T5Config,
+    /// How it reads and writes.
+    pub tokenizer: StudentTokenizer,
+    /// What it knows.
+    pub parameters: Parameters,
+    /// Where it computes.
+    pub device: Device,
+    /// What its matrix products are done in.
+    pub kind: Kind,
+}
+
+impl Learner {
+    /// A pre-trained student from its folder, or a new one with a tokenizer trained on the training rows.
+    pub fn start(folder: &Path, spec: &AttemptSpec, data: &Data) -> Result<Self, TrainError> {
+        let device = device::parse(&spec.device)?;
+        let (config, tokenizer, weights) = match &spec.student {
+            AttemptStudent::Directory(directory) => pretrained(&folder.join(directory))?,
+            AttemptStudent::FromScratch(shape) => from_scratch(shape, spec, data)?,
+        };
+        let kind = device::kind_for(spec.hyperparameters.precision, device);
+        Ok(Self { parameters: Parameters::new(&weights, device), config, tokenizer, device, kind })
+    }
+
+    /// The copies of the weights that a step computes with, which carry gradients, and a T5 that reads them.
+    pub fn compute_copy(&self) -> Result<(Weights, T5), TrainError> {
+        let copies = self.parameters.compute_copies(self.kind);
+        let model = T5::new(&self.config, &copies)?;
+        Ok((copies, model))
+    }
+
+    /// Writes the checkpoint beside its final place and then moves it there: a folder of that name is complete.
+    pub fn save(&self, folder: &Path, card: &StudentCard) -> Result<(), TrainError> {
+        let (unfinished, finished) = (folder.join("checkpoint.unfinished"), folder.join("checkpoint"));
+        for old in [&unfinished, &finished] {
+            if old.exists() {
+                std::fs::remove_dir_all(old).map_err(TrainError::file(old))?;
+            }
+        }
+        std::fs::create_dir_all(&unfinished).map_err(TrainError::file(&unfinished))?;
+        let weights = self.parameters.weights(&self.parameters.values);
+        save_checkpoint(&unfinished, &self.config, &weights, &self.tokenizer, card)?;
+        std::fs::rename(&unfinished, &finished).map_err(TrainError::file(&finished))
+    }
+}
+
+/// What the checkpoint says of itself.
+pub fn card(spec: &AttemptSpec) -> StudentCard {
+    let hyperparameters = &spec.hyperparameters;
+    StudentCard {
+        task: spec.task.clone(),
+        method: spec.method,
+        label_prefix: spec.label_prefix.clone(),
+        rationale_prefix: (spec.method == Method::StepByStep).then(|| spec.rationale_prefix.clone()),
+        max_input_length: hyperparameters.max_input_length,
+        max_label_length: hyperparameters.max_label_length,
+        max_rationale_length: hyperparameters.max_rationale_length,
+        lineage: spec.lineage.clone(),
+    }
+}
+
+fn pretrained(directory: &Path) -> Result<(T5Config, StudentTokenizer, Weights), TrainError> {
+    let student = Student::load(directory, Device::Cpu, Precision::Fp32)?;
+    Ok((student.config, student.tokenizer, student.weights))
+}
+
+fn from_scratch(
+    shape: &FromScratch,
+    spec: &AttemptSpec,
+    data: &Data,
+) -> Result<(T5Config, StudentTokenizer, Weights), TrainError> {
+    let tokenizer = unigram::train_tokenizer(texts(spec, data), shape.vocabulary_size as usize)?;
+    let tokenizer = StudentTokenizer::from_tokenizer(tokenizer)?;
+    let config = T5Config::from_scratch(shape, tokenizer.vocabulary_size());
+    config.validate()?;
+    let weights = initial_weights(&config, spec.hyperparameters.seed);
+    Ok((config, tokenizer, weights))
+}
+
+/// Everything that the student will read or write while it learns, fixed words as often as they come. A character that
+/// is missing here becomes `<unk>`, which a student can neither tell apart nor write.
+fn texts<'a>(spec: &'a AttemptSpec, data: &'a Data) -> impl Iterator<Item = &'a str> {
+    let beside_rationale = match spec.method {
+        Method::StepByStep => Some(spec.rationale_prefix.as_str()),
+        Method::RationaleThenLabel => Some(single_target::SEPARATOR),
+        Method::Standard => None,
+    };
+    data.training.iter().flat_map(move |row| {
+        let asked = [spec.label_prefix.as_str(), row.input.as_str(), row.label.as_str()];
+        let explained = beside_rationale.zip(row.rationale.as_deref()).map(|(words, rationale)| [words, rationale]);
+        asked.into_iter().chain(explained.into_iter().flatten())
+    })
+}
