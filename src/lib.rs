@@ -11,6 +11,8 @@ pub mod task;
 
 #[cfg(feature = "engine")]
 pub mod device;
+#[cfg(feature = "engine")]
+pub mod inference;
 pub mod registry;
 pub mod shutdown;
 #[cfg(feature = "engine")]

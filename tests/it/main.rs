@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on panics")]
 
 mod benchmark_parsing;
+mod inference;
 mod postgres;
 mod store_cancel;
 mod store_listen;

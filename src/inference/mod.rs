@@ -1,0 +1,24 @@
+//! Finished students answer: a bounded queue in front of one thread that owns the device. Knows nothing of HTTP, SQL or
+//! jobs; which labels an input may have is the caller's to say.
+//!
+//! ```text
+//! Engine::predict ─ permit (none left: Overloaded) ─▶ channel ─▶ device thread
+//!                                                                  │ takes the oldest request's model, and with it all
+//!                                                                  │ waiting requests for that model, up to a limit
+//!                                                                  │ shelf: loads it, least recently used one out
+//!                                                                  │ batches of like lengths; whoever left is skipped
+//!            ◀───────────── one answer a request ──────────────────┘ a failed batch fails its requests alone
+//! ```
+
+mod answer;
+mod asked;
+mod device_thread;
+mod engine;
+mod error;
+mod prediction;
+mod shelf;
+mod warm_up;
+
+pub use engine::{Engine, EngineSettings};
+pub use error::InferenceError;
+pub use prediction::{ModelFiles, Prediction, PredictionRequest};

@@ -1,0 +1,47 @@
+//! What is asked of a model and what it answers.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// A model by its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelFiles {
+    /// Tells its content from every other's, such as the digest of its manifest: a loaded model is found again by it.
+    pub key: String,
+    /// The folder, in Hugging Face's layout.
+    pub directory: PathBuf,
+}
+
+/// One input and what is wanted for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PredictionRequest {
+    /// The input, without any prefix.
+    pub input: String,
+    /// The labels to choose from; none: the fixed set of the model's own task, if it has one.
+    pub label_set: Option<Vec<String>>,
+    /// Whether a rationale is wanted; a student that never learned one apart gives none.
+    pub rationale: bool,
+    /// Whether the label in the student's own words is wanted as well, where one is chosen from a set.
+    pub generated_label: bool,
+}
+
+/// A student's answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// The best-scored label of the set; without a set, the student's own words.
+    pub label: String,
+    /// The student's own words (greedy), where they were asked for or had to be made.
+    pub generated_label: Option<String>,
+    /// The label's probability, 0 to 1: among the set's labels, or of the generated words among all words.
+    pub confidence: f64,
+    /// Each label's probability, summing to 1; none without a set.
+    pub label_probs: Option<BTreeMap<String, f64>>,
+    /// The reasoning. For a step-by-step student it is a second task, not the cause of the label.
+    pub rationale: Option<String>,
+    /// Tokens read for the label, prefix and end token included.
+    pub input_tokens: u64,
+    /// Tokens written: those of the label, end token included, and of the rationale.
+    pub output_tokens: u64,
+    /// Whether the input was longer than the student reads.
+    pub truncated: bool,
+}

@@ -1,0 +1,168 @@
+//! The engine: what it answers, what it refuses, and what it survives.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures::future::join_all;
+use futures::poll;
+use stepwise::domain::{LabelSet, Method, Precision, StudentCard, TaskDefinition};
+use stepwise::inference::{Engine, EngineSettings, InferenceError, ModelFiles, PredictionRequest};
+
+use super::student::small_checkpoint;
+
+fn engine(max_waiting: usize, max_models: usize) -> Engine {
+    let (device, precision) = ("cpu".to_owned(), Precision::Fp32);
+    Engine::start(EngineSettings { device, threads: 1, precision, max_waiting, max_batch: 4, max_models }).unwrap()
+}
+
+fn card(method: Method) -> StudentCard {
+    StudentCard {
+        task: TaskDefinition { label_set: LabelSet::Fixed(labels()), ..TaskDefinition::default() },
+        method,
+        max_label_length: 6,
+        max_rationale_length: 12,
+        max_input_length: 48,
+        ..StudentCard::default()
+    }
+}
+
+fn labels() -> Vec<String> {
+    ["refund", "exchange", "reject"].map(str::to_owned).to_vec()
+}
+
+fn model(folder: &Path, key: &str) -> ModelFiles {
+    ModelFiles { key: key.to_owned(), directory: folder.to_owned() }
+}
+
+fn ask(input: &str) -> PredictionRequest {
+    PredictionRequest { input: input.to_owned(), ..PredictionRequest::default() }
+}
+
+const INPUTS: [&str; 6] = [
+    "the box was torn",
+    "on day nine",
+    "rule two decides so the box was torn on day nine and the box was torn on day nine and so on and on",
+    "",
+    "torn torn torn",
+    "day two",
+];
+
+#[tokio::test]
+async fn a_label_set_gets_probabilities_and_a_free_answer_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    small_checkpoint(folder.path(), &card(Method::StepByStep));
+    let (engine, model) = (engine(64, 1), model(folder.path(), "a"));
+    let all = PredictionRequest { rationale: true, generated_label: true, ..ask("the box was torn") };
+    let open = PredictionRequest { label_set: Some(Vec::new()), ..ask("the box was torn") };
+    let long = INPUTS[2].repeat(9);
+    let answers = engine.predict(&model, vec![all, open, ask(&long)]).await.unwrap();
+    let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    let shares = answers[0].label_probs.as_ref().unwrap();
+    assert!((shares.values().sum::<f64>() - 1.0).abs() < 1e-9 && shares.len() == 3);
+    assert_eq!(shares[&answers[0].label], answers[0].confidence);
+    assert!(shares.values().all(|share| *share <= answers[0].confidence));
+    assert!(answers[0].rationale.is_some() && !answers[0].truncated);
+    assert_eq!(answers[0].generated_label.as_ref(), Some(&answers[1].label));
+    assert!(answers[1].label_probs.is_none() && (0.0..=1.0).contains(&answers[1].confidence));
+    assert!(answers[2].truncated && answers[2].input_tokens == 48);
+    assert!(answers[2].generated_label.is_none() && answers[2].rationale.is_none());
+}
+
+#[tokio::test]
+async fn a_batch_answers_what_each_input_alone_is_answered() {
+    for method in [Method::StepByStep, Method::RationaleThenLabel] {
+        let folder = tempfile::tempdir().unwrap();
+        small_checkpoint(folder.path(), &card(method));
+        let (engine, model) = (engine(64, 1), model(folder.path(), "a"));
+        let asked = INPUTS.map(|input| PredictionRequest { rationale: true, generated_label: true, ..ask(input) });
+        let together = engine.predict(&model, asked.to_vec()).await.unwrap();
+        for (asked, together) in asked.into_iter().zip(together) {
+            let (together, alone) = (together.unwrap(), engine.predict(&model, vec![asked]).await.unwrap());
+            let alone = alone.into_iter().next().unwrap().unwrap();
+            assert_eq!((&together.label, &together.rationale), (&alone.label, &alone.rationale));
+            assert_eq!(together.generated_label, alone.generated_label);
+            assert!((together.confidence - alone.confidence).abs() < 1e-4);
+        }
+    }
+}
+
+#[tokio::test]
+async fn more_than_may_wait_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    small_checkpoint(folder.path(), &card(Method::StepByStep));
+    let (engine, model) = (engine(4, 1), model(folder.path(), "a"));
+    let mut first = Box::pin(engine.predict(&model, vec![ask("torn"); 3]));
+    assert!(poll!(&mut first).is_pending());
+    assert_eq!(engine.predict(&model, vec![ask("torn"); 4]).await, Err(InferenceError::Overloaded));
+    assert!(first.await.unwrap().iter().all(Result::is_ok));
+    // A call larger than the whole queue is taken by an idle engine.
+    assert_eq!(engine.predict(&model, vec![ask("torn"); 9]).await.unwrap().len(), 9);
+    assert_eq!(engine.waiting(), 0);
+}
+
+#[tokio::test]
+async fn a_broken_model_fails_alone() {
+    let (folder, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    small_checkpoint(folder.path(), &card(Method::StepByStep));
+    small_checkpoint(broken.path(), &card(Method::StepByStep));
+    std::fs::remove_file(broken.path().join("model.safetensors")).unwrap();
+    let engine = engine(64, 2);
+    let (good, bad) = (model(folder.path(), "good"), model(broken.path(), "bad"));
+    let (refused, answered) =
+        tokio::join!(engine.predict(&bad, vec![ask("torn")]), engine.predict(&good, vec![ask("torn")]));
+    let Err(InferenceError::ModelBroken { reason }) = refused else { panic!("{refused:?}") };
+    assert!(reason.contains("model.safetensors"), "{reason}");
+    assert!(answered.unwrap()[0].is_ok());
+    assert!(engine.warm_up().await.is_ok());
+}
+
+#[tokio::test]
+async fn who_left_is_not_worked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    small_checkpoint(folder.path(), &card(Method::StepByStep));
+    let (engine, model) = (engine(64, 1), model(folder.path(), "a"));
+    for _ in 0..20 {
+        let left = engine.predict(&model, vec![ask("torn"); 3]);
+        assert!(tokio::time::timeout(Duration::ZERO, left).await.is_err() || engine.waiting() == 0);
+    }
+    // Messages are answered in turn, so the places of all who left are free once the thread is past them.
+    engine.warm_up().await.unwrap();
+    assert!(engine.predict(&model, vec![ask("torn")]).await.unwrap()[0].is_ok());
+    assert_eq!(engine.waiting(), 0);
+}
+
+#[tokio::test]
+async fn models_take_turns_in_little_memory() {
+    let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    folders.iter().for_each(|folder| small_checkpoint(folder.path(), &card(Method::StepByStep)));
+    let engine = engine(64, 1);
+    let models: Vec<ModelFiles> = (0..3).map(|at| model(folders[at].path(), &at.to_string())).collect();
+    let calls = (0..9).map(|at| engine.predict(&models[at % 3], vec![ask("torn"), ask("the box")]));
+    for answers in join_all(calls).await {
+        assert!(answers.unwrap().iter().all(Result::is_ok));
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_engine_says_so() {
+    let engine = engine(64, 1);
+    engine.warm_up().await.unwrap();
+    engine.stop().await;
+    assert_eq!(engine.warm_up().await, Err(InferenceError::Stopped));
+    let gone = engine.predict(&model(Path::new("nowhere"), "a"), vec![ask("torn")]).await;
+    assert_eq!(gone, Err(InferenceError::Stopped));
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_refused_at_start() {
+    let settings = EngineSettings {
+        device: "cuda:99".to_owned(),
+        threads: 1,
+        precision: Precision::Auto,
+        max_waiting: 1,
+        max_batch: 1,
+        max_models: 1,
+    };
+    let error = Engine::start(settings).err().unwrap().to_string();
+    assert!(error.contains("cuda:99"), "{error}");
+}
