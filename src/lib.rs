@@ -8,6 +8,7 @@ pub mod domain;
 pub mod postgres;
 pub mod store;
 pub mod task;
+pub mod teacher;
 
 #[cfg(feature = "engine")]
 pub mod device;

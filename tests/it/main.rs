@@ -11,3 +11,4 @@ mod store_queue;
 mod store_rows;
 mod student;
 mod support;
+mod teacher;

@@ -1,0 +1,229 @@
+//! One call to a teacher's chat completions. Makes no second try by itself: the caller knows the budget and the lease.
+//! The other end is not trusted: no redirect is followed (the key would go along), a reply may have 2 MiB, and one
+//! deadline covers everything from the connection to the last byte.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Response, StatusCode, Url, redirect};
+
+use super::wire::{ChatReply, ChatRequest, Complaint};
+use super::{Secret, TeacherError, TeacherSettings, pace::Pace, retry};
+use crate::clock::Clock;
+use crate::task::prompt::Message;
+
+/// Bytes of a reply that are read; an honest one has a few thousand.
+const MAX_REPLY_BYTES: usize = 2 << 20;
+
+/// What is asked in one call.
+#[derive(Debug, Clone)]
+pub struct CompletionRequest {
+    /// The prompt.
+    pub messages: Vec<Message>,
+    /// Sampling temperature; 0 takes the likeliest token.
+    pub temperature: f64,
+    /// Tokens that the answer may have.
+    pub max_output_tokens: u32,
+    /// Texts at which the teacher stops; at most four.
+    pub stop: Vec<String>,
+    /// Sent as `Idempotency-Key`: the same for every try of the same question.
+    pub idempotency_key: Option<String>,
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completion {
+    /// The teacher's text; its refusal where it sent one instead.
+    pub text: String,
+    /// `stop`, `length` (cut off at the token limit), `content_filter`, …
+    pub finish_reason: Option<String>,
+    /// Tokens of the prompt, by the teacher's count; 0 where it counts none.
+    pub input_tokens: i64,
+    /// Tokens of the answer, by the teacher's count; 0 where it counts none.
+    pub output_tokens: i64,
+    /// From sending the request to the last byte.
+    pub latency: Duration,
+}
+
+/// A teacher, ready to be asked. Cheap to clone; clones share their connections.
+#[derive(Debug, Clone)]
+pub struct TeacherClient {
+    settings: TeacherSettings,
+    endpoint: Url,
+    key: Option<Secret>,
+    http: reqwest::Client,
+    pace: Arc<Pace>,
+    clock: Clock,
+}
+
+impl TeacherClient {
+    /// Checks the settings and finds the key; asks nothing yet.
+    ///
+    /// # Errors
+    /// `Settings` where the address cannot be used, the key's variable is not set, or the machine lacks the certificates
+    /// that an https address needs.
+    pub fn new(settings: TeacherSettings) -> Result<Self, TeacherError> {
+        let endpoint = settings.endpoint()?;
+        let key = settings.key()?;
+        let misconfigured = |reason: String| TeacherError::Settings { teacher: settings.name.clone(), reason };
+        let headers = headers(key.as_ref()).ok_or_else(|| misconfigured("the API key is not ASCII text".to_owned()))?;
+        let http = http_client(&settings, &endpoint, headers).map_err(|error| misconfigured(chain(&error)))?;
+        let pace = Arc::new(Pace::new(settings.requests_per_minute, settings.tokens_per_minute));
+        Ok(Self { settings, endpoint, key, http, pace, clock: Clock::system() })
+    }
+
+    /// The name that requests use.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// Requests that may be under way at once.
+    pub fn max_concurrency(&self) -> usize {
+        self.settings.max_concurrency
+    }
+
+    /// What so many tokens cost.
+    pub fn cost_usd(&self, input_tokens: i64, output_tokens: i64) -> f64 {
+        self.settings.cost_usd(input_tokens, output_tokens)
+    }
+
+    /// Asks once, when the pace allows it.
+    ///
+    /// # Errors
+    /// Says what happened; `TeacherError::is_retryable` says whether the same request may succeed later.
+    pub async fn complete(&self, request: &CompletionRequest) -> Result<Completion, TeacherError> {
+        self.pace.turn().await;
+        let started = Instant::now();
+        let CompletionRequest { messages, temperature, max_output_tokens, stop, idempotency_key } = request;
+        let model = &self.settings.model;
+        let body = ChatRequest { model, messages, temperature: *temperature, max_tokens: *max_output_tokens, stop };
+        let mut call = self.http.post(self.endpoint.clone()).json(&body);
+        if let Some(key) = idempotency_key {
+            call = call.header("Idempotency-Key", key);
+        }
+        let response = call.send().await.map_err(|error| self.network_error(error))?;
+        if response.status() != StatusCode::OK {
+            return Err(self.refused(response).await);
+        }
+        let reply = self.body(response).await?;
+        let completion = self.completion(&reply, started.elapsed())?;
+        self.pace.spent(completion.input_tokens + completion.output_tokens);
+        Ok(completion)
+    }
+
+    /// The whole body, unless it is larger than any honest one.
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>, TeacherError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.network_error(error))? {
+            if body.len() + chunk.len() > MAX_REPLY_BYTES {
+                return Err(self.bad_reply(format!("it has more than {MAX_REPLY_BYTES} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn completion(&self, body: &[u8], latency: Duration) -> Result<Completion, TeacherError> {
+        let reply: ChatReply = serde_json::from_slice(body).map_err(|error| self.bad_reply(error.to_string()))?;
+        let choice = reply.choices.into_iter().next().ok_or_else(|| self.bad_reply("it has no choices".to_owned()))?;
+        let usage = reply.usage.unwrap_or_default();
+        Ok(Completion {
+            text: choice.message.content.or(choice.message.refusal).unwrap_or_default(),
+            finish_reason: choice.finish_reason,
+            input_tokens: usage.prompt_tokens.max(0),
+            output_tokens: usage.completion_tokens.max(0),
+            latency,
+        })
+    }
+
+    /// The error of a reply whose status is not 200. A body that does not come is no worse than an empty one.
+    async fn refused(&self, response: Response) -> TeacherError {
+        let status = response.status();
+        let retry_after = retry::retry_after(response.headers(), self.clock.now());
+        let body = self.body(response).await.unwrap_or_default();
+        let Complaint { message, code } = Complaint::read(&body);
+        let (teacher, message) = (self.settings.name.clone(), self.without_key(message));
+        match status {
+            // A spent quota does not come back by waiting.
+            StatusCode::PAYMENT_REQUIRED => TeacherError::NotServed { teacher, status, message },
+            _ if matches!(code.as_str(), "insufficient_quota" | "model_not_found") => {
+                TeacherError::NotServed { teacher, status, message }
+            }
+            StatusCode::TOO_MANY_REQUESTS => TeacherError::RateLimited { teacher, message, retry_after },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => TeacherError::RefusedKey { teacher, status, message },
+            _ => TeacherError::Status { teacher, status, message, retry_after },
+        }
+    }
+
+    fn network_error(&self, error: reqwest::Error) -> TeacherError {
+        let teacher = self.settings.name.clone();
+        // A host that never answers the connection is not there; one that took the request is slow.
+        if error.is_timeout() && !error.is_connect() {
+            return TeacherError::TimedOut { teacher, limit: self.settings.request_timeout };
+        }
+        TeacherError::Unreachable { teacher, base_url: self.settings.base_url.clone(), source: error.without_url() }
+    }
+
+    fn bad_reply(&self, reason: String) -> TeacherError {
+        TeacherError::BadReply { teacher: self.settings.name.clone(), reason }
+    }
+
+    /// Some servers repeat the key that they refuse.
+    fn without_key(&self, message: String) -> String {
+        self.key.as_ref().map_or(message.clone(), |key| message.replace(key.reveal(), "…"))
+    }
+}
+
+/// Chooses the process's cryptography, which reqwest is built without. Every HTTP client needs it, even for plain http;
+/// calling it again does nothing.
+pub fn install_tls() {
+    // An error means that it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn headers(key: Option<&Secret>) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    if let Some(key) = key {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", key.reveal())).ok()?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Some(headers)
+}
+
+fn http_client(settings: &TeacherSettings, endpoint: &Url, headers: HeaderMap) -> reqwest::Result<reqwest::Client> {
+    install_tls();
+    let mut builder = reqwest::Client::builder()
+        .redirect(redirect::Policy::none())
+        .timeout(settings.request_timeout)
+        .connect_timeout(settings.request_timeout.min(Duration::from_secs(10)))
+        .pool_max_idle_per_host(settings.max_concurrency)
+        .user_agent(concat!("stepwise/", env!("CARGO_PKG_VERSION")))
+        .default_headers(headers);
+    if endpoint.scheme() == "http" {
+        // Without this a machine that has no certificates could not even talk to a teacher beside it.
+        builder = builder.tls_certs_only([]);
+    }
+    if is_this_machine(endpoint) {
+        builder = builder.no_proxy();
+    }
+    builder.build()
+}
+
+fn is_this_machine(endpoint: &Url) -> bool {
+    let host = endpoint.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// An error with all its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,83 @@
+//! When to try again: full jitter below an exponential ceiling, and never before the teacher asked for.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+/// The ceiling of the first wait; it doubles with each failure.
+const FIRST_CEILING: Duration = Duration::from_millis(500);
+/// The highest ceiling.
+const LAST_CEILING: Duration = Duration::from_secs(60);
+/// A teacher that asks for more is asked again after this long: some send years.
+const LONGEST_FLOOR: Duration = Duration::from_secs(600);
+
+/// The wait after `failures` failed calls, by the process's own dice.
+pub fn pause(failures: u32, retry_after: Option<Duration>) -> Duration {
+    backoff(failures, retry_after, rand::random())
+}
+
+/// The wait after `failures` failed calls (1 after the first): `chance`, in [0, 1), of
+/// `min(60 s, 0.5 s · 2^failures)`, and at least `retry_after`.
+pub fn backoff(failures: u32, retry_after: Option<Duration>, chance: f64) -> Duration {
+    let doublings = failures.min(16);
+    let ceiling = FIRST_CEILING.saturating_mul(1 << doublings).min(LAST_CEILING);
+    let jittered = ceiling.mul_f64(chance.clamp(0.0, 1.0));
+    jittered.max(retry_after.unwrap_or_default().min(LONGEST_FLOOR))
+}
+
+/// How long a reply's headers ask to wait: `retry-after-ms`, or `retry-after` in seconds or as an HTTP date. A date in
+/// the past is no wait; what cannot be read is no wish.
+pub fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let milliseconds = text("retry-after-ms").and_then(|text| duration(text, 1e-3));
+    milliseconds.or_else(|| {
+        let wish = text(RETRY_AFTER.as_str())?;
+        duration(wish, 1.0).or_else(|| until(wish, now))
+    })
+}
+
+fn duration(number: &str, unit_seconds: f64) -> Option<Duration> {
+    let number: f64 = number.parse().ok().filter(|number: &f64| *number >= 0.0)?;
+    Some(Duration::try_from_secs_f64(number * unit_seconds).unwrap_or(LONGEST_FLOOR))
+}
+
+fn until(date: &str, now: DateTime<Utc>) -> Option<Duration> {
+    let then = DateTime::parse_from_rfc2822(date).ok()?;
+    Some((then.with_timezone(&Utc) - now).to_std().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(name: &'static str, value: &'static str) -> Option<Duration> {
+        let now = DateTime::parse_from_rfc3339("2015-10-21T07:28:00Z").unwrap().to_utc();
+        retry_after(&HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]), now)
+    }
+
+    #[test]
+    fn the_ceiling_doubles_up_to_a_minute_and_chance_takes_a_part_of_it() {
+        let seconds = |failures, chance| backoff(failures, None, chance).as_secs_f64();
+        assert_eq!((seconds(1, 0.5), seconds(2, 0.5), seconds(3, 0.25)), (0.5, 1.0, 1.0));
+        assert_eq!((seconds(7, 0.999), seconds(u32::MAX, 1.0), seconds(9, 0.0)), (59.94, 60.0, 0.0));
+    }
+
+    #[test]
+    fn the_teachers_wish_is_a_floor_with_a_limit() {
+        let floor = |seconds| backoff(1, Some(Duration::from_secs(seconds)), 0.5).as_secs_f64();
+        assert_eq!((floor(7), floor(0), floor(u64::MAX)), (7.0, 0.5, 600.0));
+    }
+
+    #[test]
+    fn both_forms_of_the_header_are_read_and_nonsense_is_not() {
+        assert_eq!(asked("retry-after", "7"), Some(Duration::from_secs(7)));
+        assert_eq!(asked("retry-after-ms", "1500"), Some(Duration::from_millis(1500)));
+        assert_eq!(asked("retry-after", "Wed, 21 Oct 2015 07:29:30 GMT"), Some(Duration::from_secs(90)));
+        assert_eq!(asked("retry-after", "Wed, 21 Oct 2015 07:00:00 GMT"), Some(Duration::ZERO));
+        for nonsense in ["soon", "-3", "NaN", ""] {
+            assert_eq!(asked("retry-after", nonsense), None, "{nonsense}");
+        }
+        assert_eq!(asked("retry-after", "1e300"), Some(Duration::from_secs(600)));
+    }
+}

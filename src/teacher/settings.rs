@@ -1,0 +1,186 @@
+//! How a teacher is reached: one `[[teachers]]` table of the configuration.
+
+use std::{fmt, time::Duration};
+
+use reqwest::Url;
+use serde::Deserialize;
+
+use super::TeacherError;
+
+/// A text that no log, error or `Debug` shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text` to itself.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text, for the one header that needs it.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// One teacher. A request names it; it never carries a URL or a key.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TeacherSettings {
+    /// The name that requests use.
+    pub name: String,
+    /// The address up to and with `/v1`; `/chat/completions` is appended.
+    pub base_url: String,
+    /// The model's name there.
+    pub model: String,
+    /// The environment variable that holds the API key; null: the teacher wants none.
+    #[serde(default)]
+    pub api_key_env: Option<String>,
+    /// The API key, where it is given by code. The configuration cannot: keys do not belong into files.
+    #[serde(skip)]
+    pub api_key: Option<Secret>,
+    /// Requests under way at once.
+    #[serde(default = "default_concurrency")]
+    pub max_concurrency: usize,
+    /// Requests a minute; null: no limit.
+    #[serde(default)]
+    pub requests_per_minute: Option<u32>,
+    /// Tokens a minute, in and out; null: no limit.
+    #[serde(default)]
+    pub tokens_per_minute: Option<u32>,
+    /// Price of a million prompt tokens.
+    #[serde(default)]
+    pub usd_per_million_input_tokens: f64,
+    /// Price of a million answer tokens.
+    #[serde(default)]
+    pub usd_per_million_output_tokens: f64,
+    /// Time from sending a request to the last byte of its answer; in the configuration `request_timeout_seconds`.
+    #[serde(default = "default_timeout", rename = "request_timeout_seconds", deserialize_with = "seconds")]
+    pub request_timeout: Duration,
+}
+
+impl TeacherSettings {
+    /// A teacher without key, limits and prices.
+    pub fn new(name: &str, base_url: &str, model: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            base_url: base_url.to_owned(),
+            model: model.to_owned(),
+            api_key_env: None,
+            api_key: None,
+            max_concurrency: default_concurrency(),
+            requests_per_minute: None,
+            tokens_per_minute: None,
+            usd_per_million_input_tokens: 0.0,
+            usd_per_million_output_tokens: 0.0,
+            request_timeout: default_timeout(),
+        }
+    }
+
+    /// What so many tokens cost.
+    pub fn cost_usd(&self, input_tokens: i64, output_tokens: i64) -> f64 {
+        let input = input_tokens as f64 * self.usd_per_million_input_tokens;
+        let output = output_tokens as f64 * self.usd_per_million_output_tokens;
+        (input + output) / 1e6
+    }
+
+    /// The address of chat completions, if the settings can be used.
+    pub(super) fn endpoint(&self) -> Result<Url, TeacherError> {
+        let refuse = |reason: String| Err(TeacherError::Settings { teacher: self.name.clone(), reason });
+        let address = format!("{}/chat/completions", self.base_url.trim_end_matches('/'));
+        let Ok(url) = Url::parse(&address) else {
+            return refuse("base_url is not a URL such as http://127.0.0.1:8000/v1".to_owned());
+        };
+        if !matches!(url.scheme(), "http" | "https") {
+            return refuse(format!("base_url must begin with http:// or https://, not {}:", url.scheme()));
+        }
+        // They would stand in every message that names the address.
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+            return refuse(
+                "base_url must hold no user, password or query: name the key's variable in api_key_env".to_owned(),
+            );
+        }
+        if self.max_concurrency == 0 {
+            return refuse("max_concurrency must be at least 1".to_owned());
+        }
+        Ok(url)
+    }
+
+    /// The key given by code, or else the one that the environment holds.
+    pub(super) fn key(&self) -> Result<Option<Secret>, TeacherError> {
+        let Some(variable) = self.api_key_env.as_deref().filter(|_| self.api_key.is_none()) else {
+            return Ok(self.api_key.clone());
+        };
+        let found = std::env::var(variable).ok().filter(|key| !key.is_empty());
+        let reason = format!("api_key_env names the environment variable {variable}, which is not set");
+        let missing = || TeacherError::Settings { teacher: self.name.clone(), reason };
+        found.map(|key| Some(Secret::new(key))).ok_or_else(missing)
+    }
+}
+
+fn default_concurrency() -> usize {
+    16
+}
+
+/// Long rationales of a large model on a busy server take a minute.
+fn default_timeout() -> Duration {
+    Duration::from_secs(120)
+}
+
+fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    let duration = Duration::try_from_secs_f64(seconds).ok().filter(|duration| !duration.is_zero());
+    duration.ok_or_else(|| serde::de::Error::custom("request_timeout_seconds must be a positive number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_of_the_configuration_makes_a_teacher() {
+        let settings: TeacherSettings = toml::from_str(
+            "name = 'a'\nbase_url = 'http://h/v1/'\nmodel = 'm'\napi_key_env = 'K'\nrequest_timeout_seconds = 5\nusd_per_million_input_tokens = 2.0",
+        )
+        .unwrap();
+        assert_eq!(settings.endpoint().unwrap().as_str(), "http://h/v1/chat/completions");
+        assert_eq!((settings.max_concurrency, settings.request_timeout), (16, Duration::from_secs(5)));
+        assert_eq!(settings.cost_usd(500_000, 7), 1.0);
+    }
+
+    #[test]
+    fn unknown_fields_and_keys_in_the_file_are_refused() {
+        let table = "name = 'a'\nbase_url = 'http://h/v1'\nmodel = 'm'\n";
+        for extra in ["api_key = 'k'", "timeout = 3", "request_timeout_seconds = 0"] {
+            assert!(toml::from_str::<TeacherSettings>(&format!("{table}{extra}")).is_err(), "{extra}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_used_or_would_leak_is_refused() {
+        for url in ["", "host:8000", "ftp://h", "http://user:pw@h/v1", "http://h/v1?key=k"] {
+            let error = TeacherSettings::new("a", url, "m").endpoint().unwrap_err();
+            assert!(!error.to_string().contains("pw"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_set_is_named_by_its_variable() {
+        let mut settings = TeacherSettings::new("a", "http://h/v1", "m");
+        settings.api_key_env = Some("STEPWISE_NO_SUCH_KEY".to_owned());
+        assert!(settings.key().unwrap_err().to_string().contains("STEPWISE_NO_SUCH_KEY"));
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let mut settings = TeacherSettings::new("a", "http://h/v1", "m");
+        settings.api_key = Some(Secret::new("sk-hidden".to_owned()));
+        assert!(!format!("{settings:?}").contains("sk-hidden"));
+    }
+}

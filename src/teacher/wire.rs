@@ -1,0 +1,67 @@
+//! The chat-completions shapes that the client writes and reads; fields that it does not need are left out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::task::prompt::Message;
+
+#[derive(Serialize)]
+pub(super) struct ChatRequest<'a> {
+    pub(super) model: &'a str,
+    pub(super) messages: &'a [Message],
+    pub(super) temperature: f64,
+    /// The newer `max_completion_tokens` is unknown to most self-hosted servers.
+    pub(super) max_tokens: u32,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) stop: &'a [String],
+}
+
+#[derive(Deserialize)]
+pub(super) struct ChatReply {
+    pub(super) choices: Vec<Choice>,
+    #[serde(default)]
+    pub(super) usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Choice {
+    pub(super) message: ReplyMessage,
+    #[serde(default)]
+    pub(super) finish_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ReplyMessage {
+    #[serde(default)]
+    pub(super) content: Option<String>,
+    #[serde(default)]
+    pub(super) refusal: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct Usage {
+    #[serde(default)]
+    pub(super) prompt_tokens: i64,
+    #[serde(default)]
+    pub(super) completion_tokens: i64,
+}
+
+/// What an error reply says: OpenAI's `error.message`, or plain text of other servers.
+pub(super) struct Complaint {
+    pub(super) message: String,
+    pub(super) code: String,
+}
+
+/// Characters of an error reply that are kept.
+const MAX_COMPLAINT: usize = 400;
+
+impl Complaint {
+    pub(super) fn read(body: &[u8]) -> Self {
+        let reply: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let error = &reply["error"];
+        let told =
+            [&error["message"], error, &reply["detail"], &reply["message"]].into_iter().find_map(|told| told.as_str());
+        let text = told.map_or_else(|| String::from_utf8_lossy(body), Into::into);
+        let message = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MAX_COMPLAINT).collect();
+        Self { message, code: error["code"].as_str().unwrap_or_default().to_owned() }
+    }
+}

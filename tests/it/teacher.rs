@@ -1,0 +1,310 @@
+//! The teacher client against servers of every temper, over real HTTP, and against the scripted teacher.
+
+use std::error::Error;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, post};
+use serde_json::json;
+use stepwise::domain::AnnotationStatus;
+use stepwise::task::{answer, builtin, prompt};
+use stepwise::teacher::scripted::{ScriptedError, ScriptedSettings, ScriptedTeacher};
+use stepwise::teacher::{CompletionRequest, Secret, TeacherClient, TeacherError, TeacherSettings, install_tls};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+/// Where a port was free a moment ago.
+async fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+async fn serve(router: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+/// A server that answers every chat request with what `reply` makes.
+async fn replying<R: IntoResponse + 'static>(reply: impl Fn() -> R + Clone + Send + Sync + 'static) -> SocketAddr {
+    serve(Router::new().route("/v1/chat/completions", post(async move || reply().into_response()))).await
+}
+
+fn settings(address: SocketAddr) -> TeacherSettings {
+    TeacherSettings::new("palm", &format!("http://{address}/v1"), "model")
+}
+
+fn request(task: &str, input: &str) -> CompletionRequest {
+    let task = builtin::find(task).unwrap();
+    CompletionRequest {
+        messages: prompt::chat(&task, input),
+        temperature: 0.0,
+        max_output_tokens: 256,
+        stop: prompt::stop_sequences(&task),
+        idempotency_key: Some("job-1/0".to_owned()),
+    }
+}
+
+async fn ask(settings: TeacherSettings) -> Result<stepwise::teacher::Completion, TeacherError> {
+    TeacherClient::new(settings).unwrap().complete(&request("text", "hello")).await
+}
+
+async fn error_of<R: IntoResponse + 'static>(reply: impl Fn() -> R + Clone + Send + Sync + 'static) -> TeacherError {
+    ask(settings(replying(reply).await)).await.unwrap_err()
+}
+
+fn good_reply() -> axum::Json<serde_json::Value> {
+    axum::Json(json!({
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "r\nAnswer: a"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
+    }))
+}
+
+#[tokio::test]
+async fn a_completion_brings_text_reason_and_counts() {
+    let completion = ask(settings(replying(good_reply).await)).await.unwrap();
+    assert_eq!((completion.text.as_str(), completion.finish_reason.as_deref()), ("r\nAnswer: a", Some("stop")));
+    assert_eq!((completion.input_tokens, completion.output_tokens), (7, 3));
+}
+
+#[tokio::test]
+async fn a_reply_without_usage_or_with_a_refusal_is_still_a_completion() {
+    let reply = || axum::Json(json!({"choices": [{"message": {"content": null, "refusal": "I can't."}}]}));
+    let completion = ask(settings(replying(reply).await)).await.unwrap();
+    assert_eq!((completion.text.as_str(), completion.input_tokens), ("I can't.", 0));
+}
+
+#[tokio::test]
+async fn the_request_carries_key_idempotency_key_and_body() {
+    let echo = async |headers: HeaderMap, body: String| {
+        let seen = json!({"key": headers[header::AUTHORIZATION].to_str().unwrap(),
+            "idempotency": headers["idempotency-key"].to_str().unwrap(), "body": body});
+        axum::Json(json!({"choices": [{"message": {"content": seen.to_string()}}]}))
+    };
+    let mut settings = settings(serve(Router::new().route("/v1/chat/completions", post(echo))).await);
+    settings.api_key = Some(Secret::new("sk-hidden".to_owned()));
+    let seen: serde_json::Value = serde_json::from_str(&ask(settings).await.unwrap().text).unwrap();
+    assert_eq!((&seen["key"], &seen["idempotency"]), (&json!("Bearer sk-hidden"), &json!("job-1/0")));
+    let body: serde_json::Value = serde_json::from_str(seen["body"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        (&body["model"], &body["max_tokens"], &body["temperature"]),
+        (&json!("model"), &json!(256), &json!(0.0))
+    );
+    assert_eq!((&body["messages"][1]["role"], &body["stop"]), (&json!("user"), &json!(["\nInput:"])));
+}
+
+#[tokio::test]
+async fn a_rate_limit_says_how_long_to_wait_in_either_form() {
+    let limited = |headers: [(&'static str, &'static str); 1]| {
+        error_of(move || (StatusCode::TOO_MANY_REQUESTS, headers, r#"{"error":{"message":"slow down"}}"#))
+    };
+    let error = limited([("retry-after", "7")]).await;
+    assert!(error.is_retryable() && error.to_string().contains("slow down"), "{error}");
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+    let past = limited([("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")]).await;
+    assert_eq!(past.retry_after(), Some(Duration::ZERO));
+    let future = limited([("retry-after", "Wed, 21 Oct 2195 07:28:00 GMT")]).await;
+    assert!(future.retry_after() > Some(Duration::from_secs(1_000_000)));
+    assert_eq!(limited([("retry-after", "soon")]).await.retry_after(), None);
+}
+
+#[tokio::test]
+async fn a_spent_quota_is_not_tried_again() {
+    let body = r#"{"error":{"message":"no money left","code":"insufficient_quota"}}"#;
+    let error = error_of(move || (StatusCode::TOO_MANY_REQUESTS, body)).await;
+    assert!(error.is_fatal() && !error.is_retryable() && error.to_string().contains("no money left"), "{error}");
+}
+
+#[tokio::test]
+async fn statuses_are_sorted_into_those_that_may_pass_and_those_that_do_not() {
+    for (status, retryable) in
+        [(500, true), (502, true), (503, true), (529, true), (408, true), (400, false), (404, false)]
+    {
+        let error = error_of(move || (StatusCode::from_u16(status).unwrap(), "plain words")).await;
+        assert_eq!(error.is_retryable(), retryable, "{error}");
+        assert!(error.to_string().contains("plain words"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_at_the_address_is_unreachable() {
+    let error = ask(settings(free_address().await)).await.unwrap_err();
+    assert!(matches!(error, TeacherError::Unreachable { .. }) && error.is_retryable(), "{error:?}");
+    assert!(error.to_string().contains("http://127.0.0.1:"), "{error}");
+}
+
+#[tokio::test]
+async fn replies_that_are_no_completions_are_named() {
+    for (body, part) in [
+        ("<html>", "expected"),
+        ("", "EOF"),
+        (r#"{"choices":[]}"#, "no choices"),
+        (r#"{"choices":[{"message":{"content":7}}]}"#, "invalid type"),
+        (r#"{"choices":[{"message":{"content":"cut o"#, "EOF"),
+    ] {
+        let error = error_of(move || body).await;
+        assert!(matches!(error, TeacherError::BadReply { .. }) && error.is_retryable(), "{error:?}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_cap_is_not_read_to_its_end() {
+    let endless = || {
+        let chunk = bytes::Bytes::from(vec![b' '; 1 << 16]);
+        Body::from_stream(futures::stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone())))
+    };
+    let error = error_of(endless).await;
+    assert!(matches!(&error, TeacherError::BadReply { reason, .. } if reason.contains("bytes")), "{error:?}");
+    let error = error_of(move || (StatusCode::INTERNAL_SERVER_ERROR, endless())).await;
+    assert!(matches!(&error, TeacherError::Status { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_teacher_that_hangs_or_trickles_is_timed_out() {
+    let hang = async || std::future::pending::<Response>().await;
+    let trickle = async || {
+        let drop_by_drop = futures::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Some((Ok::<_, std::io::Error>(" "), ()))
+        });
+        Body::from_stream(drop_by_drop)
+    };
+    let path = "/v1/chat/completions";
+    for router in [Router::new().route(path, post(hang)), Router::new().route(path, post(trickle))] {
+        let mut settings = settings(serve(router).await);
+        settings.request_timeout = Duration::from_millis(200);
+        let error = ask(settings).await.unwrap_err();
+        assert!(matches!(error, TeacherError::TimedOut { .. }) && error.is_retryable(), "{error:?}");
+        assert!(error.to_string().contains("0.2 s"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_off_is_unreachable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let _ = socket.read(&mut [0; 4096]).await;
+        socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{").await.unwrap();
+    });
+    let error = ask(settings(address)).await.unwrap_err();
+    assert!(matches!(error, TeacherError::Unreachable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let away = async || (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "/elsewhere")]);
+    let router =
+        Router::new().route("/v1/chat/completions", post(away)).route("/elsewhere", any(async || good_reply()));
+    let error = ask(settings(serve(router).await)).await.unwrap_err();
+    assert!(matches!(error, TeacherError::Status { status, .. } if status.as_u16() == 307), "{error:?}");
+    assert!(!error.is_retryable());
+}
+
+#[tokio::test]
+async fn no_error_and_no_debug_text_shows_the_key() {
+    let echoing = async |headers: HeaderMap| {
+        let key = headers[header::AUTHORIZATION].to_str().unwrap().to_owned();
+        (StatusCode::UNAUTHORIZED, format!(r#"{{"error":{{"message":"wrong key {key}"}}}}"#))
+    };
+    let address = serve(Router::new().route("/v1/chat/completions", post(echoing))).await;
+    for address in [address, free_address().await] {
+        let mut settings = settings(address);
+        settings.api_key = Some(Secret::new("sk-hidden".to_owned()));
+        let client = TeacherClient::new(settings).unwrap();
+        let error = client.complete(&request("text", "hello")).await.unwrap_err();
+        let mut causes = String::new();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            causes += &format!("{error} {error:?}");
+            cause = error.source();
+        }
+        let shown = format!("{client:?} {error} {error:?} {causes}");
+        assert!(!shown.contains("sk-hidden"), "{shown}");
+    }
+}
+
+/// A scripted teacher over these lines, and its address.
+async fn scripted(lines: &str, delay: Duration) -> SocketAddr {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(lines.as_bytes()).unwrap();
+    let settings = ScriptedSettings { answers: file.path().to_owned(), listen: ([127, 0, 0, 1], 0).into(), delay };
+    let teacher = ScriptedTeacher::bind(settings).await.unwrap();
+    let address = teacher.local_addr();
+    tokio::spawn(teacher.run(std::future::pending()));
+    address
+}
+
+const RECORDED: &str = concat!(
+    r#"{"input":"A dog runs.</s>A pet moves.","llm_output":"A dog is a pet.\nAnswer: entailment\n\nPremise: A","id":"x"}"#,
+    "\n\n",
+    r#"{"input":"A dog runs.</s>A cat sits.","llm_outputs":["It may.\nAnswer: neutral","No.\nAnswer: contradiction"]}"#,
+    "\n",
+);
+
+#[tokio::test]
+async fn the_scripted_teacher_answers_the_client_and_its_text_parses() {
+    let client = TeacherClient::new(settings(scripted(RECORDED, Duration::ZERO).await)).unwrap();
+    let input = "A dog runs.</s>A pet moves.";
+    let completion = client.complete(&request("esnli", input)).await.unwrap();
+    assert_eq!(completion.text, "A dog is a pet.\nAnswer: entailment\n");
+    assert!(completion.input_tokens > 50 && completion.output_tokens == 7, "{completion:?}");
+    let parsed = answer::parse(&builtin::find("esnli").unwrap(), input, &completion.text, false);
+    assert_eq!((parsed.status, parsed.label.as_deref()), (AnnotationStatus::Valid, Some("entailment")));
+}
+
+#[tokio::test]
+async fn the_scripted_teacher_names_the_question_that_it_does_not_know() {
+    let client = TeacherClient::new(settings(scripted(RECORDED, Duration::ZERO).await)).unwrap();
+    let error = client.complete(&request("esnli", "A bird sings.</s>A pet moves.")).await.unwrap_err();
+    assert!(matches!(error, TeacherError::Status { status, .. } if status.as_u16() == 404), "{error:?}");
+    assert!(error.to_string().contains("A bird sings."), "{error}");
+    assert!(!error.is_retryable());
+}
+
+#[tokio::test]
+async fn the_scripted_teacher_speaks_plain_completions_and_lists_its_model() {
+    let address = scripted(RECORDED, Duration::ZERO).await;
+    let body =
+        json!({"prompt": "Premise: A dog runs.\nHypothesis: A cat sits.\nReasonings:", "n": 2, "stop": "\nAnswer"});
+    install_tls();
+    let http = reqwest::Client::builder().tls_certs_only([]).no_proxy().build().unwrap();
+    let call = http.post(format!("http://{address}/v1/completions")).json(&body).send().await.unwrap();
+    let reply: serde_json::Value = call.json().await.unwrap();
+    assert_eq!((&reply["choices"][0]["text"], &reply["choices"][1]["text"]), (&json!("It may."), &json!("No.")));
+    let models = http.get(format!("http://{address}/v1/models")).send().await.unwrap();
+    assert_eq!(models.json::<serde_json::Value>().await.unwrap()["data"][0]["id"], json!("scripted"));
+    let bad = http.post(format!("http://{address}/v1/chat/completions")).body("{").send().await.unwrap();
+    assert_eq!(bad.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn the_scripted_teacher_takes_its_time_when_told() {
+    let mut settings = settings(scripted(RECORDED, Duration::from_secs(60)).await);
+    settings.request_timeout = Duration::from_millis(100);
+    let client = TeacherClient::new(settings).unwrap();
+    let error = client.complete(&request("esnli", "A dog runs.</s>A pet moves.")).await.unwrap_err();
+    assert!(matches!(error, TeacherError::TimedOut { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn answers_that_cannot_be_read_are_named_by_file_and_line() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"{\"input\":\"a\",\"llm_output\":\"b\"}\n{\"input\":\"a\"}\n").unwrap();
+    let listen = ([127, 0, 0, 1], 0).into();
+    let bind = |answers| ScriptedTeacher::bind(ScriptedSettings { answers, listen, delay: Duration::ZERO });
+    let error = bind(file.path().to_owned()).await.unwrap_err();
+    assert!(
+        matches!(error, ScriptedError::Line { line: 2, .. }) && error.to_string().contains("llm_output"),
+        "{error}"
+    );
+    let error = bind("/no/such/file".into()).await.unwrap_err();
+    assert!(error.to_string().contains("/no/such/file"), "{error}");
+}
