@@ -21,3 +21,5 @@ pub mod student;
 pub mod telemetry;
 #[cfg(feature = "engine")]
 pub mod trainer;
+#[cfg(feature = "engine")]
+pub mod worker;

@@ -1,0 +1,224 @@
+//! An annotation: ask the teacher about every example that is not settled yet, and settle each answer as it arrives.
+//!
+//! A restart asks again only for what has no row: an answer that was paid for is in the table before the next one is
+//! awaited. A 429 waits and never counts as a try; a teacher that cannot be reached fails the attempt, whose job then
+//! comes back later with everything settled so far.
+
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicBool, AtomicI64, Ordering},
+    time::{Duration, Instant},
+};
+
+use futures::{Stream, StreamExt, TryStreamExt, future};
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use super::{Attempt, AttemptError, Stop, Worker, annotation_files, attempt::chain, inputs};
+use crate::{
+    domain::{Annotation, AnnotationSpec, AnnotationStatus, Example, File, JobError, Progress},
+    store::{EventLevel, NewEvent},
+    task::{answer, prompt},
+    teacher::{Completion, CompletionRequest, TeacherClient, TeacherError, retry},
+};
+
+/// Tries at one question before the attempt gives up; a 429 is not a try.
+const MAX_TRIES: u32 = 5;
+/// Time between two writes of the progress.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Annotates the file of `spec` and finishes the job with its output and rejection files.
+pub async fn annotate(worker: &Worker, attempt: &Attempt, spec: &AnnotationSpec) -> Result<(), AttemptError> {
+    let file = inputs::file(worker, attempt.job.project_id, spec.file).await?;
+    let teacher = worker.teachers.iter().find(|teacher| teacher.name() == spec.teacher).ok_or_else(|| {
+        let message = format!("this worker's configuration has no teacher {:?}", spec.teacher);
+        AttemptError::passing(JobError::new("teacher_unknown", message))
+    })?;
+    ask_all(worker, attempt, spec, &file, teacher).await?;
+    annotation_files::finish(worker, attempt, spec, &file, teacher).await
+}
+
+async fn ask_all(
+    worker: &Worker,
+    attempt: &Attempt,
+    spec: &AnnotationSpec,
+    file: &File,
+    teacher: &TeacherClient,
+) -> Result<(), AttemptError> {
+    let settled = attempt.persist(|| worker.store.settled_indexes(attempt.job.id)).await?;
+    let limit = spec.max_examples.unwrap_or(u64::MAX).min(file.validation.valid_rows);
+    let total = limit.try_into().unwrap_or(i64::MAX);
+    let asking = Asking { attempt, spec, teacher, complained: AtomicBool::new(false) };
+    let tally = Tally::begin(attempt, settled.len().try_into().unwrap_or(i64::MAX), total);
+    tally.write().await?;
+    // Every write happens inside these futures: while this function waited for one outside, none of them would be
+    // polled, and those amid a statement would keep the connections that it waits for.
+    let answers = unsettled(worker, file, limit, &settled)
+        .map(|question| async {
+            let (index, example) = question?;
+            asking.ask_and_settle(index, example).await?;
+            tally.add_one().await
+        })
+        .buffer_unordered(teacher.max_concurrency());
+    answers.try_for_each(future::ok).await?;
+    tally.write().await
+}
+
+/// How many examples are settled; written once a second at most, by one writer at a time, so that it never goes back.
+struct Tally<'a> {
+    attempt: &'a Attempt,
+    settled: AtomicI64,
+    total: i64,
+    written: Mutex<Instant>,
+}
+
+impl<'a> Tally<'a> {
+    fn begin(attempt: &'a Attempt, settled: i64, total: i64) -> Self {
+        Self { attempt, settled: AtomicI64::new(settled), total, written: Mutex::new(Instant::now()) }
+    }
+
+    async fn add_one(&self) -> Result<(), AttemptError> {
+        self.settled.fetch_add(1, Ordering::Relaxed);
+        let Ok(mut written) = self.written.try_lock() else { return Ok(()) };
+        if written.elapsed() >= PROGRESS_EVERY {
+            self.write().await?;
+            *written = Instant::now();
+        }
+        Ok(())
+    }
+
+    async fn write(&self) -> Result<(), AttemptError> {
+        let progress = Progress { step: self.settled.load(Ordering::Relaxed), total: self.total };
+        self.attempt.persist(|| self.attempt.store().progress(self.attempt.lease, progress)).await
+    }
+}
+
+/// The examples that have no row yet, with their place in the file.
+fn unsettled<'a>(
+    worker: &'a Worker,
+    file: &'a File,
+    limit: u64,
+    settled: &'a HashSet<i64>,
+) -> impl Stream<Item = Result<(i64, Example), AttemptError>> + 'a {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let numbered = inputs::examples(worker, file).take(limit).enumerate();
+    numbered.filter_map(move |(index, example)| async move {
+        let index = i64::try_from(index).ok()?;
+        (!settled.contains(&index)).then(|| example.map(|example| (index, example)))
+    })
+}
+
+/// What every question of one attempt shares.
+struct Asking<'a> {
+    attempt: &'a Attempt,
+    spec: &'a AnnotationSpec,
+    teacher: &'a TeacherClient,
+    /// Whether the job has been told that the teacher does not answer.
+    complained: AtomicBool,
+}
+
+impl Asking<'_> {
+    async fn ask_and_settle(&self, index: i64, example: Example) -> Result<(), AttemptError> {
+        let annotation = match self.ask(index, &example).await? {
+            Ok(completion) => read(self.spec, index, example, completion),
+            Err(error) => refused(index, example, &error),
+        };
+        self.attempt.persist(|| self.attempt.store().settle_annotation(self.attempt.lease, &annotation)).await
+    }
+
+    /// One question until it is answered; the inner error is the teacher's last word on this one question.
+    async fn ask(&self, index: i64, example: &Example) -> Result<Result<Completion, TeacherError>, AttemptError> {
+        let request = CompletionRequest {
+            messages: prompt::chat(&self.spec.task, &example.input),
+            temperature: self.spec.temperature,
+            max_output_tokens: self.spec.max_output_tokens,
+            stop: prompt::stop_sequences(&self.spec.task),
+            // The same over all attempts: a teacher that honors it answers a repeated question from its memory.
+            idempotency_key: Some(format!("{}-{index}", self.attempt.job.id)),
+        };
+        let mut tries = 0;
+        loop {
+            let answer = self.or_stop(self.teacher.complete(&request)).await?;
+            let error = match answer {
+                Ok(completion) => return Ok(Ok(completion)),
+                Err(error) => error,
+            };
+            if error.is_fatal() {
+                return Err(AttemptError::fatal(JobError::new(error.code(), chain(&error))));
+            }
+            if !error.is_retryable() {
+                return Ok(Err(error));
+            }
+            if !error.is_rate_limit() {
+                tries += 1;
+            }
+            if tries >= MAX_TRIES {
+                return Err(AttemptError::passing(JobError::new(error.code(), chain(&error))));
+            }
+            self.complain(&error).await?;
+            self.or_stop(tokio::time::sleep(retry::backoff(tries.max(1), error.retry_after(), rand::random()))).await?;
+        }
+    }
+
+    /// A drain lets the calls in flight end; a cancel or a lost lease does not wait for them.
+    async fn or_stop<T>(&self, work: impl Future<Output = T>) -> Result<T, AttemptError> {
+        if let Some(stop) = self.attempt.stopped() {
+            return Err(AttemptError::Stopped(stop));
+        }
+        let mut work = std::pin::pin!(work);
+        tokio::select! {
+            done = &mut work => Ok(done),
+            stop = self.attempt.until_stopped() => match stop {
+                Stop::Draining => Ok(work.await),
+                stop => Err(AttemptError::Stopped(stop)),
+            },
+        }
+    }
+
+    async fn complain(&self, error: &TeacherError) -> Result<(), AttemptError> {
+        if self.complained.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let message = format!("the teacher {:?} does not answer; trying on: {}", self.teacher.name(), chain(error));
+        let event = NewEvent { level: EventLevel::Warn, code: error.code().to_owned(), message, data: json!({}) };
+        self.attempt.persist(|| self.attempt.store().append_event(self.attempt.lease, &event)).await
+    }
+}
+
+fn read(spec: &AnnotationSpec, index: i64, example: Example, completion: Completion) -> Annotation {
+    let truncated = completion.finish_reason.as_deref() == Some("length");
+    let parsed = answer::parse(&spec.task, &example.input, &completion.text, truncated);
+    Annotation {
+        status: parsed.status,
+        reason: parsed.reason,
+        teacher_label: parsed.label,
+        rationale: parsed.rationale,
+        raw_output: Some(completion.text),
+        input_tokens: completion.input_tokens,
+        output_tokens: completion.output_tokens,
+        latency_ms: completion.latency.as_millis().try_into().unwrap_or(i64::MAX),
+        ..blank(index, example)
+    }
+}
+
+fn refused(index: i64, example: Example, error: &TeacherError) -> Annotation {
+    Annotation { reason: Some(chain(error)), ..blank(index, example) }
+}
+
+/// An annotation of an example that got no answer.
+fn blank(example_index: i64, example: Example) -> Annotation {
+    Annotation {
+        example_index,
+        example_id: example.id,
+        input: example.input,
+        label: example.label,
+        status: AnnotationStatus::Failed,
+        reason: None,
+        teacher_label: None,
+        rationale: None,
+        raw_output: None,
+        input_tokens: 0,
+        output_tokens: 0,
+        latency_ms: 0,
+    }
+}

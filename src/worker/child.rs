@@ -1,0 +1,119 @@
+//! The child process of one training attempt, and the frames that it writes.
+//!
+//! The child holds no credentials and no connection. It ends by itself when its standard input closes, which the kernel
+//! does when this process dies in any way; it is killed when the attempt must stop.
+
+use std::{
+    collections::VecDeque,
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    task::JoinHandle,
+};
+
+use super::{AttemptError, inputs::scratch_failed};
+use crate::domain::{Frame, JobError};
+
+/// Lines of the child's log that go into an error.
+const TAIL_LINES: usize = 12;
+
+/// A running attempt.
+pub struct TrainingChild {
+    process: Child,
+    /// Held open: its end is the child's order to leave.
+    _standard_input: Option<ChildStdin>,
+    frames: Lines<BufReader<ChildStdout>>,
+    tail: Arc<Mutex<VecDeque<String>>>,
+    log: JoinHandle<()>,
+}
+
+impl TrainingChild {
+    /// Starts `program train folder` with the given number of threads.
+    pub fn start(program: &Path, folder: &Path, threads: usize) -> Result<Self, AttemptError> {
+        let mut process = Command::new(program)
+            .arg("train")
+            .arg(folder)
+            .env_remove("DATABASE_URL")
+            .env("OMP_NUM_THREADS", threads.to_string())
+            // Threads that wait by spinning starve each other as soon as anything else wants a core: on a busy machine of
+            // two cores a step was ten times slower.
+            .env("OMP_WAIT_POLICY", "PASSIVE")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| scratch_failed(program, &error))?;
+        let standard_output = process.stdout.take().expect("standard output was asked for as a pipe");
+        let standard_error = process.stderr.take().expect("standard error was asked for as a pipe");
+        let tail = Arc::new(Mutex::new(VecDeque::new()));
+        Ok(Self {
+            _standard_input: process.stdin.take(),
+            frames: BufReader::new(standard_output).lines(),
+            log: tokio::spawn(keep_tail(standard_error, Arc::clone(&tail))),
+            tail,
+            process,
+        })
+    }
+
+    /// The next frame; none when the child has closed its output.
+    pub async fn next_frame(&mut self) -> Result<Option<Frame>, AttemptError> {
+        let line = self.frames.next_line().await.map_err(|error| protocol(error.to_string()))?;
+        let Some(line) = line else { return Ok(None) };
+        let frame = serde_json::from_str(&line);
+        frame
+            .map(Some)
+            .map_err(|error| protocol(format!("{error} in {:?}", line.chars().take(200).collect::<String>())))
+    }
+
+    /// Ends the child now, and returns when the device is free.
+    pub async fn kill(mut self) {
+        // An error means that it is gone already.
+        drop(self.process.kill().await);
+    }
+
+    /// Why a child that closed its output without a last frame did so.
+    pub async fn post_mortem(mut self) -> AttemptError {
+        let status = self.process.wait().await;
+        drop(self.log.await);
+        let tail =
+            self.tail.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect::<Vec<_>>().join("\n");
+        let how = status.map_or_else(|error| error.to_string(), describe);
+        let message = format!("the training process {how}\n{tail}");
+        let error = JobError::new("training_process_died", message.trim_end());
+        AttemptError::passing(
+            error.with_hint("if the machine ran out of memory, use a smaller micro_batch_size or student"),
+        )
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with exit code {code}"),
+        (None, Some(9)) => "was killed by signal 9, as a machine out of memory does".to_owned(),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+fn protocol(message: String) -> AttemptError {
+    AttemptError::passing(JobError::new("training_protocol", format!("the training process wrote no frame: {message}")))
+}
+
+async fn keep_tail(standard_error: impl AsyncRead + Unpin, tail: Arc<Mutex<VecDeque<String>>>) {
+    let mut lines = BufReader::new(standard_error).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        tracing::debug!(target: "train", "{line}");
+        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+        if tail.len() == TAIL_LINES {
+            tail.pop_front();
+        }
+        tail.push_back(line);
+    }
+}

@@ -1,0 +1,156 @@
+//! The worker's loops. Annotations wait for a teacher, trainings and evaluations for the device: they have lanes of
+//! their own, so that neither holds up the other.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+
+use super::{Attempt, AttemptError, Stop, Worker, annotate, distill, evaluate};
+use crate::{
+    domain::{Job, JobKind, JobSpec, Lease},
+    shutdown::Shutdown,
+    store::{JobListener, StoreError},
+};
+
+/// Annotations that one process runs side by side; each has its teacher's concurrency besides.
+const ANNOTATION_LANES: usize = 4;
+/// Jobs looked at in one sweep of the reaper.
+const REAP_LIMIT: u32 = 100;
+const REAP_EVERY: Duration = Duration::from_secs(5);
+
+/// Works until shutdown, then drains: attempts stop, and their jobs go back to the queue without losing an attempt.
+pub async fn run(worker: Arc<Worker>, database_url: &str, shutdown: &Shutdown) {
+    let takes = |kind: &JobKind| worker.kinds.contains(kind);
+    let device: Vec<_> = [JobKind::Distillation, JobKind::Evaluation].into_iter().filter(takes).collect();
+    let mut lanes = Vec::new();
+    if !device.is_empty() {
+        lanes.push(tokio::spawn(lane(Arc::clone(&worker), device, shutdown.clone())));
+    }
+    if takes(&JobKind::Annotation) {
+        for _ in 0..ANNOTATION_LANES {
+            lanes.push(tokio::spawn(lane(Arc::clone(&worker), vec![JobKind::Annotation], shutdown.clone())));
+        }
+    }
+    let listener = tokio::spawn(listen(Arc::clone(&worker), database_url.to_owned(), shutdown.clone()));
+    let reaper = tokio::spawn(reap(Arc::clone(&worker), shutdown.clone()));
+    join_all(lanes).await;
+    reaper.abort();
+    listener.abort();
+}
+
+/// One look into the queue and, when there was a job, the whole attempt. Returns whether there was one.
+pub async fn work_once(worker: &Arc<Worker>, kinds: &[JobKind], shutdown: &Shutdown) -> Result<bool, StoreError> {
+    let Some((job, lease)) = worker.store.claim(worker.id, kinds, &worker.terms).await? else {
+        return Ok(false);
+    };
+    attempt(worker, job, lease, shutdown).await;
+    Ok(true)
+}
+
+/// One sweep: jobs whose lease ran out, cancels that nobody acknowledged, children of failed jobs.
+pub async fn reap_once(worker: &Worker) -> Result<(), StoreError> {
+    for (job, state) in worker.store.reap(REAP_LIMIT).await? {
+        tracing::warn!(%job, %state, "took a job from a worker that no longer renews its lease");
+    }
+    worker.store.fail_orphans().await?;
+    Ok(())
+}
+
+async fn lane(worker: Arc<Worker>, kinds: Vec<JobKind>, shutdown: Shutdown) {
+    let mut outage = Outage::default();
+    while !shutdown.is_cancelled() {
+        match work_once(&worker, &kinds, &shutdown).await {
+            Ok(true) => continue,
+            Ok(false) => outage.over(),
+            Err(error) => outage.report("cannot look into the queue", &error),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = worker.wake.notified() => {}
+            () = tokio::time::sleep(jittered(worker.poll)) => {}
+        }
+    }
+}
+
+async fn attempt(worker: &Arc<Worker>, job: Job, lease: Lease, shutdown: &Shutdown) {
+    let (id, kind, number) = (job.id, job.kind(), job.attempt);
+    tracing::info!(job = %id, %kind, attempt = number, "attempt begins");
+    let attempt = Attempt::begin(worker, job, lease, shutdown);
+    let outcome = match &attempt.job.spec {
+        JobSpec::Annotation(spec) => annotate::annotate(worker, &attempt, spec).await,
+        JobSpec::Distillation(spec) => distill::distill(worker, &attempt, spec).await,
+        JobSpec::Evaluation(spec) => evaluate::evaluate(worker, &attempt, spec).await,
+    };
+    match &outcome {
+        Ok(()) => tracing::info!(job = %id, "attempt succeeded"),
+        Err(AttemptError::Stopped(stop)) => tracing::info!(job = %id, ?stop, "attempt stopped"),
+        Err(AttemptError::Failed { error, retryable }) => {
+            tracing::warn!(job = %id, %error, retryable, "attempt failed")
+        }
+    }
+    if let Err(error) = settle(&attempt, outcome).await {
+        // The lease runs out and the reaper takes the job: nothing is lost but time.
+        tracing::warn!(job = %id, ?error, "the attempt's end could not be written");
+    }
+    attempt.end();
+}
+
+async fn settle(attempt: &Attempt, outcome: Result<(), AttemptError>) -> Result<(), AttemptError> {
+    let (store, lease) = (attempt.store(), attempt.lease);
+    match outcome {
+        Ok(()) | Err(AttemptError::Stopped(Stop::Lost)) => Ok(()),
+        Err(AttemptError::Stopped(Stop::Cancelled)) => attempt.persist(|| store.cancelled(lease)).await,
+        Err(AttemptError::Stopped(Stop::Draining)) => attempt.persist(|| store.release(lease)).await.map(|_| ()),
+        Err(AttemptError::Failed { error, retryable }) => {
+            attempt.persist(|| store.fail(lease, &error, retryable)).await.map(|_| ())
+        }
+    }
+}
+
+async fn reap(worker: Arc<Worker>, shutdown: Shutdown) {
+    let mut outage = Outage::default();
+    while !shutdown.is_cancelled() {
+        match reap_once(&worker).await {
+            Ok(()) => outage.over(),
+            Err(error) => outage.report("cannot look for lost jobs", &error),
+        }
+        tokio::time::sleep(jittered(REAP_EVERY)).await;
+    }
+}
+
+/// Turns notifications into wake-ups. They only save time: the poll finds every job without them.
+async fn listen(worker: Arc<Worker>, database_url: String, shutdown: Shutdown) {
+    while !shutdown.is_cancelled() {
+        match JobListener::connect(&database_url).await {
+            Ok(mut listener) => loop {
+                listener.wait(worker.poll).await;
+                worker.wake.notify_waiters();
+            },
+            // The poll goes on meanwhile.
+            Err(_) => tokio::time::sleep(jittered(worker.poll)).await,
+        }
+    }
+}
+
+/// Half to one and a half times the duration, so that many workers do not look at the same moment.
+fn jittered(duration: Duration) -> Duration {
+    duration.mul_f64(rand::random_range(0.5..1.5))
+}
+
+/// Says once that the database is away, and once that it is back.
+#[derive(Default)]
+struct Outage(bool);
+
+impl Outage {
+    fn report(&mut self, what: &str, error: &StoreError) {
+        if !std::mem::replace(&mut self.0, true) {
+            tracing::warn!(%error, "{what}; trying on");
+        }
+    }
+
+    fn over(&mut self) {
+        if std::mem::take(&mut self.0) {
+            tracing::info!("the database answers again");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Pulls jobs and works on them: claims a lease, keeps it alive, does the work and settles it. It does all SQL of an
+//! attempt and never calls the API.
+//!
+//! ```text
+//! lane ── claim ──▶ attempt ─┬─ beat every few seconds (its answer says: cancelled? lost?)
+//!   ▲                        └─ annotate | distill | evaluate ──▶ finish, in one statement fenced by the lease epoch
+//!   └── a NOTIFY or the poll wakes it
+//! reaper ── jobs whose lease ran out go back to the queue
+//! ```
+//! A worker that dies says nothing: its lease runs out and the reaper of any process requeues the job. A worker that
+//! cannot reach Postgres stops its attempts on its own clock before anybody else can hold them.
+
+mod annotate;
+mod annotation_files;
+mod attempt;
+mod child;
+mod distill;
+mod evaluate;
+mod inputs;
+mod lanes;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+pub(crate) use attempt::chain;
+pub use attempt::{Attempt, AttemptError, Stop};
+pub use lanes::{reap_once, run, work_once};
+use tokio::sync::Notify;
+
+use crate::{
+    artifacts::Artifacts,
+    clock::Clock,
+    domain::{JobKind, LeaseTerms, WorkerId},
+    inference::Engine,
+    registry::Registry,
+    store::Store,
+    teacher::TeacherClient,
+};
+
+/// What a worker works with; one a process.
+pub struct Worker {
+    /// This process, as the owner of leases.
+    pub id: WorkerId,
+    /// Jobs and what belongs to them.
+    pub store: Store,
+    /// The same database through connections of its own, so that a beat never waits behind the work's own writes.
+    pub beat_store: Store,
+    /// Inputs and results.
+    pub artifacts: Artifacts,
+    /// Models by name.
+    pub registry: Registry,
+    /// Answers evaluations.
+    pub engine: Engine,
+    /// Whom annotations may ask.
+    pub teachers: Vec<TeacherClient>,
+    /// Kinds of jobs to take.
+    pub kinds: Vec<JobKind>,
+    /// Where attempts have their folders.
+    pub scratch: PathBuf,
+    /// The program whose `train` command runs an attempt.
+    pub program: PathBuf,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Processor threads of a training.
+    pub threads: usize,
+    /// How leases are held.
+    pub terms: LeaseTerms,
+    /// Time between looks into the queue when nothing wakes the worker.
+    pub poll: Duration,
+    /// Time and ids.
+    pub clock: Clock,
+    /// Rung when something about a job changed.
+    pub wake: Arc<Notify>,
+}
