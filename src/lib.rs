@@ -11,6 +11,8 @@ pub mod task;
 pub mod teacher;
 
 #[cfg(feature = "engine")]
+pub mod api;
+#[cfg(feature = "engine")]
 pub mod device;
 #[cfg(feature = "engine")]
 pub mod inference;

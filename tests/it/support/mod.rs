@@ -1,4 +1,7 @@
 //! What the integration tests share.
 
+pub mod app;
+pub mod cable;
+pub mod contract;
 pub mod database;
 pub mod seed;

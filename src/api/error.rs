@@ -1,0 +1,230 @@
+//! What can go wrong with a request: one enum, and one exhaustive match that gives each case its status and code.
+//! Nothing else in the crate knows status codes.
+
+use axum::http::StatusCode;
+
+pub use super::field_error::FieldError;
+
+use crate::{
+    artifacts::ArtifactError, domain::JobId, inference::InferenceError, registry::RegistryError, store::StoreError,
+};
+
+/// Where a cause comes from; it goes to the log, never to the client.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a request is not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// Fields are wrong; the first one gives the code. Never empty.
+    #[error("{}", summary(.0))]
+    Invalid(Vec<FieldError>),
+    /// The body does not parse.
+    #[error("the body is not JSON: {0}")]
+    NotJson(String),
+    /// The body is of another type.
+    #[error("the content type is {found}; send {wanted}")]
+    ContentType {
+        /// What would be right.
+        wanted: &'static str,
+        /// What came.
+        found: String,
+    },
+    /// The body is larger than its limit.
+    #[error("the body is larger than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The uploaded file has no bytes.
+    #[error("the file is empty; send at least one JSON object a line")]
+    EmptyFile,
+    /// The form of an upload is broken or broke off.
+    #[error("the upload cannot be read: {0}")]
+    BrokenUpload(String),
+    /// Nothing has this id.
+    #[error("there is no {what} {id:?}")]
+    NotFound {
+        /// The kind of thing.
+        what: &'static str,
+        /// The id as it was given.
+        id: String,
+    },
+    /// No model has this name.
+    #[error("there is no model {name:?}{advice}")]
+    ModelNotFound {
+        /// The name as it was given.
+        name: String,
+        /// The nearest names, as the end of the sentence.
+        advice: String,
+    },
+    /// A model's files are missing or broken.
+    #[error("model {name:?} cannot be used: {reason}")]
+    ModelUnusable {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nothing is served at this path.
+    #[error("nothing is served at {0}; see /openapi.json")]
+    NoRoute(String),
+    /// Something is served at this path, for other methods.
+    #[error("{method} is not served at {path}; see /openapi.json")]
+    MethodNotAllowed {
+        /// The method.
+        method: String,
+        /// The path.
+        path: String,
+    },
+    /// A job that is not over reads the file.
+    #[error("file {file} is used by {job}, which is not over; cancel it or wait")]
+    FileInUse {
+        /// The file.
+        file: String,
+        /// The job.
+        job: JobId,
+    },
+    /// The model is a folder that the service does not own.
+    #[error("model {0:?} is a folder below models_dir; remove the folder instead")]
+    ModelIsDirectory(String),
+    /// The queue for predictions is full.
+    #[error("too many predictions are waiting; try again in a moment")]
+    Overloaded,
+    /// The request took longer than it may.
+    #[error("the request took longer than {0} seconds")]
+    TimedOut(u64),
+    /// The database or the inference engine cannot be reached at the moment.
+    #[error("{what} cannot be reached at the moment; try again in a moment")]
+    Unavailable {
+        /// What.
+        what: &'static str,
+        /// Why.
+        #[source]
+        cause: Cause,
+    },
+    /// A fault of the service.
+    #[error("an internal error; the log has its cause under this request's id")]
+    Internal(#[source] Cause),
+}
+
+/// What each case means on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wire {
+    /// The status.
+    pub status: StatusCode,
+    /// OpenAI's `error.type`.
+    pub kind: &'static str,
+    /// A stable name to branch on.
+    pub code: &'static str,
+    /// `retry-after`, in seconds.
+    pub retry_after: Option<u64>,
+    /// `x-should-retry: false`, where a client that retries by status would retry in vain.
+    pub never_retry: bool,
+}
+
+impl ApiError {
+    /// One wrong field.
+    pub fn field(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError::new(pointer, code, detail)])
+    }
+
+    /// The table of statuses and codes.
+    pub fn wire(&self) -> Wire {
+        const INVALID: &str = "invalid_request_error";
+        let wire = |status, kind, code| Wire { status, kind, code, retry_after: None, never_retry: false };
+        match self {
+            Self::Invalid(fields) => wire(StatusCode::BAD_REQUEST, INVALID, first_code(fields)),
+            Self::NotJson(_) => wire(StatusCode::BAD_REQUEST, INVALID, "invalid_json"),
+            Self::ContentType { .. } => wire(StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID, "unsupported_media_type"),
+            Self::TooLarge { .. } => wire(StatusCode::PAYLOAD_TOO_LARGE, INVALID, "too_large"),
+            Self::EmptyFile => wire(StatusCode::BAD_REQUEST, INVALID, "empty_file"),
+            Self::BrokenUpload(_) => wire(StatusCode::BAD_REQUEST, INVALID, "invalid_upload"),
+            Self::NotFound { .. } => wire(StatusCode::NOT_FOUND, "not_found_error", "not_found"),
+            Self::ModelNotFound { .. } => wire(StatusCode::NOT_FOUND, INVALID, "model_not_found"),
+            Self::ModelUnusable { .. } => wire(StatusCode::BAD_REQUEST, INVALID, "model_unusable"),
+            Self::NoRoute(_) => wire(StatusCode::NOT_FOUND, "not_found_error", "no_such_route"),
+            Self::MethodNotAllowed { .. } => wire(StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed"),
+            Self::FileInUse { .. } => conflict("file_in_use"),
+            Self::ModelIsDirectory(_) => conflict("model_is_directory"),
+            Self::Overloaded => {
+                let overloaded = wire(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "overloaded");
+                Wire { retry_after: Some(1), ..overloaded }
+            }
+            Self::TimedOut(_) => unavailable("timed_out"),
+            Self::Unavailable { .. } => unavailable("unavailable"),
+            Self::Internal(_) => wire(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error"),
+        }
+    }
+
+    /// The wrong fields, where it is about fields.
+    pub fn fields(&self) -> &[FieldError] {
+        if let Self::Invalid(fields) = self { fields } else { &[] }
+    }
+
+    /// OpenAI's `param`: the field at fault.
+    pub fn param(&self) -> Option<String> {
+        match self {
+            Self::ModelNotFound { .. } | Self::ModelUnusable { .. } => Some("model".to_owned()),
+            Self::EmptyFile => Some("file".to_owned()),
+            other => other.fields().first().map(FieldError::param),
+        }
+    }
+}
+
+/// A state that a repetition of the request would find again.
+fn conflict(code: &'static str) -> Wire {
+    Wire { status: StatusCode::CONFLICT, kind: "conflict_error", code, retry_after: None, never_retry: true }
+}
+
+/// Trouble that passes.
+fn unavailable(code: &'static str) -> Wire {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    Wire { status, kind: "service_unavailable", code, retry_after: Some(2), never_retry: false }
+}
+
+fn first_code(fields: &[FieldError]) -> &'static str {
+    fields.first().map_or("invalid_value", |field| field.code)
+}
+
+fn summary(fields: &[FieldError]) -> String {
+    match fields {
+        [] => "the request is not valid".to_owned(),
+        [only] => only.detail.clone(),
+        [first, rest @ ..] => format!("{} (and {} more)", first.detail, rest.len()),
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if error.is_unavailable() {
+            Self::Unavailable { what: "the database", cause: Box::new(error) }
+        } else {
+            Self::Internal(Box::new(error))
+        }
+    }
+}
+
+impl From<ArtifactError> for ApiError {
+    fn from(error: ArtifactError) -> Self {
+        Self::Internal(Box::new(error))
+    }
+}
+
+impl From<RegistryError> for ApiError {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Store(error) => error.into(),
+            other => Self::Internal(Box::new(other)),
+        }
+    }
+}
+
+impl From<InferenceError> for ApiError {
+    fn from(error: InferenceError) -> Self {
+        match error {
+            InferenceError::Overloaded => Self::Overloaded,
+            InferenceError::Stopped => Self::Unavailable { what: "the inference engine", cause: Box::new(error) },
+            other => Self::Internal(Box::new(other)),
+        }
+    }
+}

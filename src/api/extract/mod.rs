@@ -1,0 +1,14 @@
+//! Requests to values: parsed at the edge, so that handlers only ever see valid forms. Every refusal names the field.
+
+mod json;
+mod nul;
+mod path;
+mod query;
+mod reason;
+mod text;
+
+pub use json::Json;
+pub use path::{Id, Name};
+pub use query::{Nothing, Query};
+pub use reason::nearest;
+pub use text::from_text;

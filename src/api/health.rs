@@ -1,0 +1,71 @@
+//! Probes. Liveness asks nothing but the process itself: a database that is down must not get the service restarted.
+
+use std::time::Duration;
+
+use axum::{extract::State, http::StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::AppState;
+
+/// How long the database may take to answer a probe.
+const PING: Duration = Duration::from_secs(1);
+/// How long a probe waits for the first forward pass.
+const WARM_UP: Duration = Duration::from_secs(5);
+
+/// The process runs.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// Always `ok`.
+    status: String,
+}
+
+/// Whether the process can take work, and what is missing.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ready {
+    /// Whether everything below is `ok`.
+    ready: bool,
+    /// Whether the database answers within a second: `ok` or what is wrong.
+    database: String,
+    /// Whether a real forward pass was done: `ok` or what is wrong.
+    inference: String,
+    /// Whether new requests are welcome: `ok` or `draining`.
+    process: String,
+}
+
+/// Is the process alive? Asks neither database nor engine.
+#[utoipa::path(get, path = "/healthz", tag = "service",
+    responses((status = 200, description = "It is alive", body = Health)))]
+pub async fn healthz() -> axum::Json<Health> {
+    axum::Json(Health { status: "ok".to_owned() })
+}
+
+/// Is the process ready for work?
+#[utoipa::path(get, path = "/readyz", tag = "service",
+    responses((status = 200, description = "It is ready", body = Ready),
+        (status = 503, description = "Something is missing", body = Ready)))]
+pub async fn readyz(State(state): State<AppState>) -> (StatusCode, axum::Json<Ready>) {
+    let (database, inference) = tokio::join!(database(&state), inference(&state));
+    let process = if state.shutdown.is_cancelled() { "draining" } else { "ok" }.to_owned();
+    let ready = [&database, &inference, &process].iter().all(|part| *part == "ok");
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, axum::Json(Ready { ready, database, inference, process }))
+}
+
+async fn database(state: &AppState) -> String {
+    match tokio::time::timeout(PING, state.store.ping()).await {
+        Ok(Ok(())) => "ok".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the database does not answer within a second".to_owned(),
+    }
+}
+
+async fn inference(state: &AppState) -> String {
+    match tokio::time::timeout(WARM_UP, state.warm_up()).await {
+        Ok(Ok(())) => "ok".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the first forward pass is not done yet".to_owned(),
+    }
+}

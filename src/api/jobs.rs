@@ -1,0 +1,71 @@
+//! `/v1/jobs`: any kind of job, looked at and cancelled.
+
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{
+    AppState,
+    error::ApiError,
+    extract::{Id, Nothing, Query, from_text},
+    job_resource::{JobResource, find},
+    list::{List, MAX_LIMIT, page_size},
+    openapi::{OfOne, Plain},
+};
+use crate::{
+    domain::{JobId, JobKind, JobState},
+    store::{JobFilter, Store},
+};
+
+/// Which jobs to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct JobsQuery {
+    /// Only jobs of this kind.
+    #[serde(default, deserialize_with = "from_text")]
+    kind: Option<JobKind>,
+    /// Only jobs in this state.
+    #[serde(default, deserialize_with = "from_text")]
+    state: Option<JobState>,
+    /// The last id of the page before.
+    #[serde(default, deserialize_with = "from_text")]
+    after: Option<JobId>,
+    /// Jobs of a page, 1 to 1000; default 20.
+    #[serde(default, deserialize_with = "from_text")]
+    limit: Option<u32>,
+}
+
+/// List jobs of any kind, newest first.
+#[utoipa::path(get, path = "/v1/jobs", tag = "jobs", params(JobsQuery),
+    responses((status = 200, description = "A page of jobs", body = List<JobResource>), Plain))]
+pub async fn list_jobs(
+    State(state): State<AppState>,
+    Query(query): Query<JobsQuery>,
+) -> Result<axum::Json<List<JobResource>>, ApiError> {
+    let limit = page_size(query.limit, MAX_LIMIT)?;
+    let filter = JobFilter { kind: query.kind, state: query.state, after: query.after, limit };
+    let page = state.store.list_jobs(Store::default_project(), &filter).await?;
+    Ok(axum::Json(List::new(page.items.into_iter().map(JobResource::of).collect(), page.has_more)))
+}
+
+/// Look at a job: where it stands, how far it is, what it found.
+#[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = JobId, Path, description = "The job")),
+    responses((status = 200, description = "The job", body = JobResource), OfOne))]
+pub async fn get_job(State(state): State<AppState>, id: Id<JobId>) -> Result<axum::Json<JobResource>, ApiError> {
+    let job = find(&state, id).await?;
+    JobResource::with_place(&state, job).await.map(axum::Json)
+}
+
+/// Cancel a job. A waiting job is cancelled at once, a running one as soon as its worker has stopped; a job that is over
+/// stays as it is. Asking twice does no harm.
+#[utoipa::path(post, path = "/v1/jobs/{id}/cancel", tag = "jobs", params(("id" = JobId, Path, description = "The job")),
+    responses((status = 200, description = "The job as it stands now", body = JobResource), OfOne))]
+pub async fn cancel_job(
+    State(state): State<AppState>,
+    id: Id<JobId>,
+    _: Query<Nothing>,
+) -> Result<axum::Json<JobResource>, ApiError> {
+    let job = state.store.cancel_job(Store::default_project(), id.0).await?.ok_or_else(|| id.missing())?;
+    JobResource::with_place(&state, job).await.map(axum::Json)
+}

@@ -1,0 +1,102 @@
+//! The HTTP interface: routes, their forms on the wire, and the table of errors. Handlers extract, act on the store and
+//! answer; the rules of what may be asked are in `resolve/`. It knows no SQL and no tensors, and never waits for a worker.
+
+mod annotation_jobs;
+mod distillation_jobs;
+mod error;
+mod evaluation_jobs;
+mod extract;
+mod field_error;
+mod files;
+mod health;
+mod job_lists;
+mod job_resource;
+mod jobs;
+mod list;
+mod metrics;
+mod middleware;
+mod models;
+mod openapi;
+mod predictions;
+mod problem;
+mod resolve;
+mod serve;
+mod shapes;
+mod state;
+mod upload;
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{Router, extract::DefaultBodyLimit, extract::Request, middleware as axum_middleware, routing::get};
+use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
+
+pub use error::{ApiError, FieldError};
+pub use metrics::ApiMetrics;
+pub use openapi::{openapi, openapi_yaml};
+pub use serve::{serve, warm_up};
+pub use state::{AppState, Rooms};
+
+/// An upload that sends nothing for this long is given up.
+const UPLOAD_IDLE: Duration = Duration::from_secs(60);
+
+/// The service as an axum router.
+pub fn router(state: AppState) -> Router {
+    let (routes, _) = routes().split_for_parts();
+    routes
+        .route("/openapi.json", get(openapi::document))
+        .fallback(no_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(CatchPanicLayer::custom(middleware::panicked))
+        .layer(axum_middleware::from_fn_with_state(state.clone(), middleware::measure))
+        .layer(axum_middleware::from_fn_with_state(state.clone(), middleware::identify))
+        .with_state(state)
+}
+
+/// Every documented route, once: the document and the service are made from this list.
+fn routes() -> OpenApiRouter<AppState> {
+    plain_routes().layer(axum_middleware::from_fn(middleware::limit_time)).merge(stream_routes())
+}
+
+/// Routes that answer soon.
+fn plain_routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(files::list_files))
+        .routes(routes!(files::get_file, files::delete_file))
+        .routes(routes!(annotation_jobs::create_annotation_job))
+        .routes(routes!(distillation_jobs::create_distillation_job))
+        .routes(routes!(evaluation_jobs::create_evaluation_job))
+        .routes(routes!(jobs::list_jobs))
+        .routes(routes!(jobs::get_job))
+        .routes(routes!(jobs::cancel_job))
+        .routes(routes!(job_lists::list_job_events))
+        .routes(routes!(job_lists::list_job_metrics))
+        .routes(routes!(job_lists::list_job_annotations))
+        .routes(routes!(models::list_models))
+        .routes(routes!(models::get_model, models::delete_model))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(metrics::metrics))
+}
+
+/// Routes whose time depends on the size of what they carry; a silent sender is cut off instead.
+fn stream_routes() -> OpenApiRouter<AppState> {
+    let limits = (DefaultBodyLimit::disable(), RequestBodyTimeoutLayer::new(UPLOAD_IDLE));
+    let upload = routes!(upload::upload_file).layer::<_, Infallible>(limits);
+    OpenApiRouter::new()
+        .routes(upload)
+        .routes(routes!(files::get_file_content))
+        .routes(routes!(predictions::create_prediction))
+}
+
+async fn no_route(request: Request) -> ApiError {
+    ApiError::NoRoute(request.uri().path().chars().take(200).collect())
+}
+
+async fn method_not_allowed(request: Request) -> ApiError {
+    let path = request.uri().path().chars().take(200).collect();
+    ApiError::MethodNotAllowed { method: request.method().to_string(), path }
+}

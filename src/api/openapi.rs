@@ -1,0 +1,109 @@
+//! The OpenAPI document: made from the routes, committed as `openapi.yaml`, compared in a test.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use utoipa::{
+    IntoResponses, OpenApi, PartialSchema, ToSchema,
+    openapi::{Content, RefOr, Response, ResponseBuilder},
+};
+
+use super::{
+    AppState,
+    problem::{PROBLEM_JSON, Problem},
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "stepwise",
+        description = "Turns unlabeled text, an LLM endpoint and a T5 into a small served model by Distilling \
+            Step-by-Step. Errors are problem+json (RFC 9457) with OpenAI's `error` member. Every answer carries \
+            `x-request-id`. Unknown fields and query parameters are refused.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    components(schemas(Problem)),
+    tags(
+        (name = "files", description = "JSON lines: examples in, annotations out"),
+        (name = "jobs", description = "Work that takes a while: annotate, distill, evaluate"),
+        (name = "models", description = "Students that answer"),
+        (name = "service", description = "Is it alive, is it ready, what does it do")
+    )
+)]
+struct Head;
+
+/// What the document says before the routes are added.
+pub fn head() -> utoipa::openapi::OpenApi {
+    Head::openapi()
+}
+
+/// The whole document.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    super::routes().into_openapi()
+}
+
+/// The whole document as it is committed. `stepwise openapi` prints it.
+pub fn openapi_yaml() -> String {
+    openapi().to_yaml().expect("the document is plain data")
+}
+
+/// Answers `/openapi.json`.
+pub async fn document(State(_): State<AppState>) -> axum::Json<utoipa::openapi::OpenApi> {
+    axum::Json(openapi())
+}
+
+/// Problems that any route may answer.
+pub struct Plain;
+
+/// Problems of a route that names one thing.
+pub struct OfOne;
+
+/// Problems of a route that takes a body and makes something.
+pub struct Create;
+
+/// Problems of a route that asks a student.
+pub struct Ask;
+
+impl IntoResponses for Plain {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[400, 500, 503])
+    }
+}
+
+impl IntoResponses for OfOne {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[400, 404, 500, 503])
+    }
+}
+
+impl IntoResponses for Create {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[400, 413, 415, 500, 503])
+    }
+}
+
+impl IntoResponses for Ask {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[400, 404, 413, 415, 429, 500, 503])
+    }
+}
+
+fn problems(statuses: &[u16]) -> BTreeMap<String, RefOr<Response>> {
+    statuses.iter().map(|status| (status.to_string(), RefOr::T(problem(*status)))).collect()
+}
+
+fn problem(status: u16) -> Response {
+    let description = match status {
+        400 => "The request is not valid; `errors` names the fields",
+        404 => "There is no such thing",
+        413 => "The body is too large",
+        415 => "The body is of another type than this route takes",
+        429 => "Too much at once; `retry-after` says when to come back",
+        503 => "The database or the engine cannot be reached at the moment; `retry-after` says when to come back",
+        _ => "A fault of the service; its log has the cause under `request_id`",
+    };
+    let schema = utoipa::openapi::Ref::from_schema_name(Problem::name());
+    debug_assert!(matches!(Problem::schema(), RefOr::T(_)));
+    let content = Content::new(Some(RefOr::<utoipa::openapi::Schema>::Ref(schema)));
+    ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build()
+}

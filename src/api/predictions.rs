@@ -1,0 +1,227 @@
+//! `POST /v1/predictions`: a student answers. One bad input costs its own answer, not the others'.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    AppState,
+    error::ApiError,
+    extract::{Json, nearest},
+    list::ListObject,
+    models,
+    openapi::Ask,
+    resolve::{self, Refusals},
+};
+use crate::{
+    domain::StudentSource,
+    inference::{InferenceError, ModelFiles, Prediction, PredictionRequest},
+    registry::{self, OpenModel, RegistryError},
+    task::labels::allowed_labels,
+};
+
+/// Most inputs in one request: more belong into several, so that others get their turn.
+const MAX_INPUTS: usize = 256;
+/// What may be asked for beside the label.
+const INCLUDES: [&str; 3] = ["rationale", "confidence", "label_probs"];
+
+/// Ask a student.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PredictionRequest)]
+pub struct PredictionsRequest {
+    /// A model's name or id, or the id of a distillation job.
+    model: String,
+    /// The inputs, without any prefix.
+    inputs: Vec<String>,
+    /// `rationale`, `confidence`, `label_probs`; what is not asked for is null.
+    include: Option<Vec<String>>,
+    /// Labels to choose from; default: the model's own task's.
+    label_set: Option<Vec<String>>,
+    /// Abstain (label null) where the confidence is below this, 0 to 1.
+    abstain_below: Option<f64>,
+}
+
+/// A student's answers.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Predictions {
+    /// Always `list`.
+    object: ListObject,
+    /// The model that answered, by its name.
+    model: String,
+    /// One answer an input, in the request's order.
+    data: Vec<PredictionResource>,
+    /// What it cost.
+    usage: Usage,
+}
+
+/// One answer. Every key is always there.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = Prediction)]
+#[serde(deny_unknown_fields)]
+pub struct PredictionResource {
+    /// The input's place in the request, from 0.
+    index: usize,
+    /// The answer; null on abstention or error.
+    #[schema(required = true)]
+    label: Option<String>,
+    /// How sure the student is, 0 to 1.
+    #[schema(required = true)]
+    confidence: Option<f64>,
+    /// Each label's probability, where there is a label set.
+    #[schema(required = true)]
+    label_probs: Option<BTreeMap<String, f64>>,
+    /// The reasoning, as the student's second task; it did not cause the label.
+    #[schema(required = true)]
+    rationale: Option<String>,
+    /// Not supported yet: null.
+    #[schema(required = true)]
+    consistency: Option<bool>,
+    /// Whether the confidence was below `abstain_below`.
+    abstained: bool,
+    /// Why this input has no answer.
+    #[schema(required = true)]
+    error: Option<PredictionError>,
+}
+
+/// Why one input has no answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PredictionError {
+    /// A stable name to branch on.
+    code: String,
+    /// A sentence.
+    message: String,
+}
+
+/// What a request cost.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    /// Tokens read.
+    input_tokens: u64,
+    /// Tokens written.
+    output_tokens: u64,
+}
+
+/// Ask a student for labels, with confidence and rationale where wanted.
+#[utoipa::path(post, path = "/v1/predictions", tag = "models", request_body = PredictionsRequest,
+    responses((status = 200, description = "An answer for each input", body = Predictions), Ask))]
+pub async fn create_prediction(
+    State(state): State<AppState>,
+    Json(request): Json<PredictionsRequest>,
+) -> Result<axum::Json<Predictions>, ApiError> {
+    check(&request)?;
+    let source = models::find(&state, &request.model).await?;
+    let (name, from) = load(&state, source).await?;
+    let task = registry::card(&from.directory).map_err(|error| unusable(&name, &error))?.task;
+    let wanted = Wanted::of(&request);
+    let asked = request.inputs.into_iter().map(|input| PredictionRequest {
+        label_set: request.label_set.clone().or_else(|| allowed_labels(&task, &input)),
+        input,
+        rationale: wanted.rationale,
+        generated_label: false,
+    });
+    let asked = asked.collect();
+    let answers = state.engine.predict(&from, asked).await.map_err(|error| refused(&name, error))?;
+    let failed = answers.iter().filter(|answer| answer.is_err()).count() as u64;
+    state.metrics.predicted(answers.len() as u64 - failed, failed);
+    let mut usage = Usage::default();
+    let answers = answers.into_iter().enumerate();
+    let data = answers.map(|(index, answer)| wanted.show(index, answer, &mut usage)).collect();
+    Ok(axum::Json(Predictions { object: ListObject::List, model: name, data, usage }))
+}
+
+fn check(request: &PredictionsRequest) -> Result<(), ApiError> {
+    let mut refusals = Refusals::default();
+    refusals.require((1..=MAX_INPUTS).contains(&request.inputs.len()), "#/inputs", || {
+        format!("{} inputs; send 1 to {MAX_INPUTS}", request.inputs.len())
+    });
+    for (index, input) in request.inputs.iter().enumerate() {
+        refusals.require(!input.trim().is_empty(), &format!("#/inputs/{index}"), || "the input is empty".to_owned());
+    }
+    for (index, name) in request.include.iter().flatten().enumerate() {
+        refusals.require(INCLUDES.contains(&name.as_str()), &format!("#/include/{index}"), || {
+            format!("{name:?} cannot be included{}", nearest(name, INCLUDES))
+        });
+    }
+    if let Some(labels) = &request.label_set {
+        resolve::check_labels(&mut refusals, "#/label_set", labels);
+    }
+    if let Some(least) = request.abstain_below {
+        refusals.require((0.0..=1.0).contains(&least), "#/abstain_below", || {
+            format!("abstain_below is {least}; send 0 to 1")
+        });
+    }
+    refusals.finish()
+}
+
+/// The model's name, and its files on this machine.
+async fn load(state: &AppState, source: StudentSource) -> Result<(String, ModelFiles), ApiError> {
+    let name = match &source {
+        StudentSource::Registered(model) => model.name.clone(),
+        StudentSource::Directory { name, .. } => name.clone(),
+    };
+    match state.registry.open(&source).await {
+        Ok(OpenModel { key, directory }) => Ok((name, ModelFiles { key, directory })),
+        Err(error @ RegistryError::Incomplete { .. }) => Err(unusable(&name, &error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn unusable(name: &str, error: &dyn std::error::Error) -> ApiError {
+    ApiError::ModelUnusable { name: name.to_owned(), reason: error.to_string() }
+}
+
+fn refused(name: &str, error: InferenceError) -> ApiError {
+    match error {
+        InferenceError::ModelBroken { .. } => unusable(name, &error),
+        other => other.into(),
+    }
+}
+
+/// What a request wants of each answer.
+struct Wanted {
+    rationale: bool,
+    confidence: bool,
+    label_probs: bool,
+    abstain_below: Option<f64>,
+}
+
+impl Wanted {
+    fn of(request: &PredictionsRequest) -> Self {
+        let includes = |name: &str| request.include.iter().flatten().any(|included| included == name);
+        Self {
+            rationale: includes("rationale"),
+            confidence: includes("confidence"),
+            label_probs: includes("label_probs"),
+            abstain_below: request.abstain_below,
+        }
+    }
+
+    fn show(&self, index: usize, answer: Result<Prediction, InferenceError>, usage: &mut Usage) -> PredictionResource {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                let error = PredictionError { code: "prediction_failed".to_owned(), message: error.to_string() };
+                return PredictionResource { index, error: Some(error), ..Default::default() };
+            }
+        };
+        usage.input_tokens += answer.input_tokens;
+        usage.output_tokens += answer.output_tokens;
+        let abstained = self.abstain_below.is_some_and(|least| answer.confidence < least);
+        PredictionResource {
+            index,
+            label: (!abstained).then_some(answer.label),
+            confidence: self.confidence.then_some(answer.confidence),
+            label_probs: answer.label_probs.filter(|_| self.label_probs),
+            rationale: answer.rationale.filter(|_| self.rationale),
+            consistency: None,
+            abstained,
+            error: None,
+        }
+    }
+}

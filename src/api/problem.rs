@@ -1,0 +1,152 @@
+//! An error's form on the wire: RFC 9457's problem details with OpenAI's `error` member, so that both kinds of client
+//! read it. A handler answers an [`ApiError`]; the middleware, which knows the request's id, writes the body.
+
+use std::{error::Error, sync::Arc};
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::error::ApiError;
+
+/// The media type of every error under `/v1`.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The body of every error.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Problem {
+    /// A URI that names the kind of problem; ends in the code.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The kind of problem in words; the same for every occurrence.
+    title: String,
+    /// The response's status.
+    status: u16,
+    /// What is wrong this time and what would be right.
+    detail: String,
+    /// Names this occurrence.
+    instance: String,
+    /// The same id as in the header `x-request-id`.
+    request_id: String,
+    /// The fields at fault; empty where it is not about fields.
+    errors: Vec<ProblemField>,
+    /// The same for OpenAI's clients.
+    error: OpenAiError,
+}
+
+/// One field at fault.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ProblemField {
+    /// JSON pointer into the request's body.
+    pointer: String,
+    /// The line of the file that the field names; null where it is not about a line.
+    #[schema(required = true)]
+    line: Option<u64>,
+    /// A stable name to branch on.
+    code: String,
+    /// What is wrong and what would be right.
+    detail: String,
+}
+
+/// An error as OpenAI's clients read it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct OpenAiError {
+    /// What is wrong this time and what would be right.
+    message: String,
+    /// The class of error.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The field at fault.
+    #[schema(required = true)]
+    param: Option<String>,
+    /// A stable name to branch on.
+    code: String,
+}
+
+impl Problem {
+    fn new(error: &ApiError, request_id: &str) -> Self {
+        let wire = error.wire();
+        let fields = error.fields().iter().map(|field| ProblemField {
+            pointer: field.pointer.clone(),
+            line: field.line,
+            code: field.code.to_owned(),
+            detail: field.detail.clone(),
+        });
+        Self {
+            kind: format!("urn:stepwise:error:{}", wire.code),
+            title: title(wire.code),
+            status: wire.status.as_u16(),
+            detail: error.to_string(),
+            instance: format!("/v1/requests/{request_id}"),
+            request_id: request_id.to_owned(),
+            errors: fields.collect(),
+            error: OpenAiError {
+                message: error.to_string(),
+                kind: wire.kind.to_owned(),
+                param: error.param(),
+                code: wire.code.to_owned(),
+            },
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    /// An empty response that carries the error to `render`.
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.wire().status;
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+/// Writes the body of a response that carries an error, and logs the error's causes: the one place that does.
+pub fn render(mut response: Response, request_id: &str) -> Response {
+    let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() else { return response };
+    log(&error, request_id);
+    let problem = serde_json::to_vec(&Problem::new(&error, request_id)).expect("a problem is plain data");
+    let wire = error.wire();
+    // The headers that are there already stay: the router's own `allow` on a 405.
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    headers.remove(header::CONTENT_LENGTH);
+    if let Some(seconds) = wire.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if wire.never_retry {
+        headers.insert("x-should-retry", HeaderValue::from_static("false"));
+    }
+    *response.body_mut() = Body::from(problem);
+    response
+}
+
+fn log(error: &ApiError, request_id: &str) {
+    let Some(cause) = error.source() else { return };
+    let code = error.wire().code;
+    tracing::error!(request_id, code, cause = %chain(cause), "request failed");
+}
+
+/// An error with everything that caused it, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// `unknown_parameter` in words.
+fn title(code: &str) -> String {
+    let words = code.replace('_', " ");
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

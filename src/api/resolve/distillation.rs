@@ -1,0 +1,80 @@
+//! A distillation job.
+
+mod data;
+mod request;
+
+use super::{Refusals, Submission, hyperparameters, student, task};
+use crate::{
+    api::{AppState, error::ApiError, shapes::NameOr},
+    domain::{DistillationSpec, JobSpec, LabelSource, Method, StudentSpec},
+    store::NewJob,
+};
+
+pub use request::DistillationJobRequest;
+use request::{Prefixes, Student};
+
+/// The job to store, or everything that is wrong with the request.
+pub async fn resolve(state: &AppState, request: DistillationJobRequest) -> Result<NewJob, ApiError> {
+    let mut refusals = Refusals::default();
+    let submission =
+        Submission { priority: request.priority, metadata: request.metadata, depends_on: request.depends_on };
+    submission.check(state, &mut refusals).await?;
+    let task = task::resolve(state, &mut refusals, request.task);
+    let student = student_spec(request.student);
+    student::check(state, &mut refusals, &student).await?;
+    if let Some(name) = &request.model_name {
+        student::check_new_name(state, &mut refusals, name).await?;
+    }
+    let method = request.method.unwrap_or(Method::StepByStep);
+    let label_source = request.label_source.unwrap_or(LabelSource::Teacher);
+    let hyperparameters = request.hyperparameters.unwrap_or_default();
+    hyperparameters::check(&mut refusals, &hyperparameters);
+    let (alpha, max_dropped_ratio) = (request.alpha.unwrap_or(0.5), request.max_dropped_ratio.unwrap_or(0.2));
+    check_share(&mut refusals, "alpha", alpha);
+    check_share(&mut refusals, "max_dropped_ratio", max_dropped_ratio);
+    let prefixes = request.prefixes.unwrap_or_default();
+    check_prefixes(&mut refusals, method, &prefixes);
+    let wanted = data::Wanted { task: &task, method, label_source, max_dropped_ratio };
+    let training = data::training(state, &mut refusals, &wanted, request.training).await?;
+    let validation = data::validation(state, &mut refusals, &wanted, request.validation).await?;
+    let test = data::test(state, &mut refusals, &wanted, request.test).await?;
+    refusals.finish()?;
+    let spec = DistillationSpec {
+        training: training.sources,
+        validation,
+        test,
+        student,
+        task,
+        method,
+        label_source,
+        alpha,
+        label_prefix: prefixes.label,
+        rationale_prefix: prefixes.rationale,
+        max_dropped_ratio,
+        model_name: request.model_name,
+        hyperparameters,
+    };
+    Ok(submission.into_job(state, JobSpec::Distillation(spec), training.waits_for))
+}
+
+fn student_spec(student: NameOr<Student>) -> StudentSpec {
+    match student {
+        NameOr::Name(name) => StudentSpec::Model(name),
+        NameOr::Inline(Student { from_scratch }) => StudentSpec::FromScratch(from_scratch),
+    }
+}
+
+fn check_share(refusals: &mut Refusals, name: &str, share: f64) {
+    refusals.require((0.0..=1.0).contains(&share), &format!("#/{name}"), || format!("{name} is {share}; send 0 to 1"));
+}
+
+/// Two tasks that share a prefix cannot be told apart by the student.
+fn check_prefixes(refusals: &mut Refusals, method: Method, prefixes: &Prefixes) {
+    for (name, prefix) in [("label", &prefixes.label), ("rationale", &prefixes.rationale)] {
+        refusals.require(prefix.chars().count() <= 100, &format!("#/prefixes/{name}"), || {
+            "a prefix has 100 characters at most".to_owned()
+        });
+    }
+    let told_apart = method != Method::StepByStep || prefixes.label != prefixes.rationale;
+    refusals.require(told_apart, "#/prefixes", || "step_by_step needs two different prefixes".to_owned());
+}

@@ -1,0 +1,44 @@
+//! Hyperparameters that no training can use.
+
+use super::Refusals;
+use crate::domain::Hyperparameters;
+
+/// Longest input or target; attention's memory grows with its square.
+const MAX_LENGTH: u32 = 8192;
+
+/// Refuses every value outside its range.
+pub fn check(refusals: &mut Refusals, given: &Hyperparameters) {
+    whole_numbers(refusals, given);
+    let mut real = |name: &str, value: Option<f64>, right: fn(f64) -> bool, range: &str| {
+        let Some(value) = value else { return };
+        refusals
+            .require(right(value), &format!("#/hyperparameters/{name}"), || format!("{name} is {value}; send {range}"));
+    };
+    real("learning_rate", given.learning_rate, |x| x > 0.0 && x <= 10.0, "a number above 0, at most 10");
+    real("weight_decay", Some(given.weight_decay), |x| (0.0..=1.0).contains(&x), "0 to 1");
+    real("clip_norm", Some(given.clip_norm), |x| (0.0..1e9).contains(&x), "0 (off) or more");
+    real("epochs", given.epochs, |x| x > 0.0 && x <= 1e6, "a number above 0");
+    real("dropout", given.dropout, |x| (0.0..1.0).contains(&x), "0 to less than 1");
+    real("train_fraction", Some(given.train_fraction), |x| x > 0.0 && x <= 1.0, "a number above 0, at most 1");
+}
+
+fn whole_numbers(refusals: &mut Refusals, given: &Hyperparameters) {
+    let bounds = [
+        ("batch_size", Some(given.batch_size), 65_536),
+        ("micro_batch_size", given.micro_batch_size, given.batch_size.max(1)),
+        ("max_steps", given.max_steps, 100_000_000),
+        ("eval_steps", Some(given.eval_steps), u32::MAX),
+        ("eval_rows", given.eval_rows, u32::MAX),
+        ("log_every", Some(given.log_every), u32::MAX),
+        ("max_input_length", Some(given.max_input_length), MAX_LENGTH),
+        ("max_label_length", Some(given.max_label_length), MAX_LENGTH),
+        ("max_rationale_length", Some(given.max_rationale_length), MAX_LENGTH),
+        ("threads", given.threads, 1024),
+    ];
+    for (name, value, most) in bounds {
+        let Some(value) = value else { continue };
+        refusals.require((1..=most).contains(&value), &format!("#/hyperparameters/{name}"), || {
+            format!("{name} is {value}; send 1 to {most}")
+        });
+    }
+}

@@ -1,0 +1,63 @@
+//! The student that a distillation starts from, and the name that it ends with.
+
+use super::{Refusals, model};
+use crate::{
+    api::{AppState, error::ApiError},
+    domain::{FromScratch, StudentSource, StudentSpec},
+};
+
+/// A student by name must exist and be complete; one from scratch must have a shape that can be built.
+pub async fn check(state: &AppState, refusals: &mut Refusals, student: &StudentSpec) -> Result<(), ApiError> {
+    match student {
+        StudentSpec::FromScratch(shape) => check_shape(refusals, shape),
+        StudentSpec::Model(name) => match model::find(state, name).await? {
+            Some(StudentSource::Registered(_)) => {}
+            Some(StudentSource::Directory { path, .. }) => {
+                let missing = model::missing_files(&path);
+                if !missing.is_empty() {
+                    let detail = format!("student {name:?} lacks {} in its folder", missing.join(", "));
+                    refusals.add("#/student", "student_incomplete", detail);
+                }
+            }
+            None => {
+                let advice = model::advice(state, name).await?;
+                let detail = format!("there is no student {name:?}{advice}; or send {{\"from_scratch\": {{}}}}");
+                refusals.add("#/student", "student_not_found", detail);
+            }
+        },
+    }
+    Ok(())
+}
+
+/// A name that fits into one path segment, is not an id, and is free.
+pub async fn check_new_name(state: &AppState, refusals: &mut Refusals, name: &str) -> Result<(), ApiError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let form = (1..=128).contains(&name.len()) && name.chars().all(plain) && !name.starts_with('.');
+    let is_id = name.starts_with("job-") || name.starts_with("model-");
+    if !form || is_id {
+        let detail = "a model's name has 1 to 128 letters, digits, '-', '_' or '.', and does not begin with '.', \
+                      'job-' or 'model-'";
+        refusals.add("#/model_name", "invalid_value", detail);
+    } else if model::find(state, name).await?.is_some() {
+        refusals.add("#/model_name", "name_taken", format!("there is a model {name:?} already"));
+    }
+    Ok(())
+}
+
+fn check_shape(refusals: &mut Refusals, shape: &FromScratch) {
+    let bounds = [
+        ("vocabulary_size", shape.vocabulary_size, 64, 250_000),
+        ("d_model", shape.d_model, 8, 8192),
+        ("d_kv", shape.d_kv, 4, 1024),
+        ("d_ff", shape.d_ff, 8, 65_536),
+        ("num_layers", shape.num_layers, 1, 64),
+        ("num_decoder_layers", shape.num_decoder_layers.unwrap_or(shape.num_layers), 1, 64),
+        ("num_heads", shape.num_heads, 1, 256),
+        ("dropout_percent", shape.dropout_percent, 0, 90),
+    ];
+    for (name, value, least, most) in bounds {
+        refusals.require((least..=most).contains(&value), &format!("#/student/from_scratch/{name}"), || {
+            format!("{name} is {value}; send {least} to {most}")
+        });
+    }
+}

@@ -1,0 +1,67 @@
+//! What every handler is given.
+
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+use super::metrics::ApiMetrics;
+use crate::{
+    artifacts::Artifacts,
+    clock::Clock,
+    domain::TaskDefinition,
+    inference::{Engine, InferenceError},
+    registry::Registry,
+    shutdown::Shutdown,
+    store::Store,
+};
+
+/// The rooms and settings that the interface is built on.
+#[derive(Clone)]
+pub struct Rooms {
+    /// Rows.
+    pub store: Store,
+    /// Files.
+    pub artifacts: Artifacts,
+    /// Models by name.
+    pub registry: Registry,
+    /// Students at work.
+    pub engine: Engine,
+    /// Names of the configured teachers.
+    pub teachers: Vec<String>,
+    /// Tasks of the configuration.
+    pub tasks: Vec<TaskDefinition>,
+    /// Largest file that is taken.
+    pub max_upload_bytes: u64,
+    /// Time and ids.
+    pub clock: Clock,
+    /// Cancelled when the process is about to stop.
+    pub shutdown: Shutdown,
+}
+
+/// What a handler works with; cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    pub(super) rooms: Arc<Rooms>,
+    pub(super) metrics: ApiMetrics,
+    warmed_up: Arc<OnceCell<()>>,
+}
+
+impl AppState {
+    /// The rooms together, with fresh counters.
+    pub fn new(rooms: Rooms) -> Self {
+        Self { rooms: Arc::new(rooms), metrics: ApiMetrics::new(), warmed_up: Arc::default() }
+    }
+
+    /// Does one real forward pass, the first time that it is asked and until one has succeeded.
+    pub(super) async fn warm_up(&self) -> Result<(), InferenceError> {
+        self.warmed_up.get_or_try_init(|| self.rooms.engine.warm_up()).await.copied()
+    }
+}
+
+impl std::ops::Deref for AppState {
+    type Target = Rooms;
+
+    fn deref(&self) -> &Rooms {
+        &self.rooms
+    }
+}

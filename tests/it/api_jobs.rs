@@ -1,0 +1,146 @@
+//! Jobs as clients see them: submitted, listed, cancelled, and what they leave.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use stepwise::{
+    clock::Clock,
+    domain::{Annotation, AnnotationStatus, JobKind, Lease, LeaseTerms, Progress, WorkerId},
+};
+
+use crate::support::app::{Answer, TestApp};
+
+async fn annotation_job(app: &TestApp) -> String {
+    let file = app.file(&[json!({"input": "a", "label": "refund"})]).await;
+    let answer = app.post("/v1/annotation-jobs", json!({"file": file, "teacher": "scripted"})).await;
+    assert_eq!(answer.status, 201, "{:#}", answer.body);
+    answer.id()
+}
+
+async fn claim(app: &TestApp) -> Lease {
+    let worker = WorkerId(Clock::system().new_id());
+    app.store.claim(worker, &JobKind::ALL, &LeaseTerms::default()).await.unwrap().unwrap().1
+}
+
+fn field<'a>(answer: &'a Answer, name: &str) -> Vec<&'a Value> {
+    answer.body["data"].as_array().unwrap().iter().map(|item| &item[name]).collect()
+}
+
+#[tokio::test]
+async fn a_submitted_job_is_queued_with_every_default_filled_in() {
+    let app = TestApp::start().await;
+    let file = app.file(&[json!({"input": "a"})]).await;
+    let request =
+        json!({"file": file, "teacher": "scripted", "task": "esnli", "priority": 3, "metadata": {"team": "nlp"}});
+    let answer = app.post("/v1/annotation-jobs", request).await;
+    assert_eq!(answer.status, 201, "{:#}", answer.body);
+    assert_eq!(answer.headers["location"].to_str().unwrap(), format!("/v1/jobs/{}", answer.id()));
+    let job = app.get(&format!("/v1/jobs/{}", answer.id())).await.body;
+    assert_eq!(job, answer.body);
+    assert_eq!((&job["object"], &job["kind"], &job["state"]), (&json!("job"), &json!("annotation"), &json!("queued")));
+    assert_eq!(
+        (&job["terminal"], &job["queue"], &job["progress"]),
+        (&json!(false), &json!({"position": 1}), &json!(null))
+    );
+    assert_eq!((&job["priority"], &job["metadata"]), (&json!(3), &json!({"team": "nlp"})));
+    let spec = &job["spec"];
+    assert_eq!(
+        (&spec["kind"], &spec["file"], &spec["task"]["name"]),
+        (&json!("annotation"), &json!(file), &json!("esnli"))
+    );
+    assert_eq!((&spec["temperature"], &spec["max_examples"]), (&json!(0.0), &json!(null)));
+}
+
+#[tokio::test]
+async fn lists_filter_by_kind_and_state_and_page() {
+    let app = TestApp::start().await;
+    let (first, second) = (annotation_job(&app).await, annotation_job(&app).await);
+    app.post(&format!("/v1/jobs/{first}/cancel"), json!({})).await;
+    assert_eq!(field(&app.get("/v1/jobs").await, "id"), [second.as_str(), first.as_str()]);
+    assert_eq!(field(&app.get("/v1/jobs?state=cancelled").await, "id"), [first.as_str()]);
+    assert_eq!(field(&app.get("/v1/jobs?kind=annotation&state=queued").await, "id"), [second.as_str()]);
+    assert!(field(&app.get("/v1/jobs?kind=distillation").await, "id").is_empty());
+    let page = app.get("/v1/jobs?limit=1").await;
+    assert_eq!((field(&page, "id"), &page.body["has_more"]), (vec![&json!(second)], &json!(true)));
+    assert_eq!(field(&app.get(&format!("/v1/jobs?after={second}")).await, "id"), [first.as_str()]);
+    app.get("/v1/jobs?state=done").await.refused(400, "invalid_value", "#/state");
+    app.get("/v1/jobs?kind=training").await.refused(400, "invalid_value", "#/kind");
+}
+
+#[tokio::test]
+async fn cancelling_twice_is_the_same_as_once() {
+    let app = TestApp::start().await;
+    let id = annotation_job(&app).await;
+    let path = format!("/v1/jobs/{id}/cancel");
+    for _ in 0..2 {
+        let answer = app.request(reqwest::Method::POST, &path, |request| request).await;
+        assert_eq!(
+            (answer.status, &answer.body["state"], &answer.body["terminal"]),
+            (200, &json!("cancelled"), &json!(true))
+        );
+    }
+    let missing = app.post("/v1/jobs/job-00000000000000000000000000000000/cancel", json!({})).await;
+    assert_eq!((missing.status, missing.code()), (404, "not_found"));
+}
+
+#[tokio::test]
+async fn a_running_job_shows_its_progress_and_that_a_cancel_was_asked_for() {
+    let app = TestApp::start().await;
+    let id = annotation_job(&app).await;
+    let lease = claim(&app).await;
+    app.store.progress(lease, Progress { step: 1, total: 4 }).await.unwrap();
+    let job = app.get(&format!("/v1/jobs/{id}")).await.body;
+    assert_eq!((&job["state"], &job["progress"]["percent"]), (&json!("running"), &json!(25.0)));
+    assert!(job["progress"]["seconds_remaining"].is_u64() && job["started_at"].is_u64() && job["queue"].is_null());
+    let job = app.post(&format!("/v1/jobs/{id}/cancel"), json!({})).await.body;
+    assert_eq!(
+        (&job["state"], &job["cancel_requested"], &job["terminal"]),
+        (&json!("running"), &json!(true), &json!(false))
+    );
+}
+
+#[tokio::test]
+async fn events_metrics_and_annotations_are_lists_in_ascending_order() {
+    let app = TestApp::start().await;
+    let id = annotation_job(&app).await;
+    let lease = claim(&app).await;
+    for step in [10, 20] {
+        let values = BTreeMap::from([("loss".to_owned(), 1.5), ("learning_rate".to_owned(), 0.1)]);
+        app.store.append_metrics(lease, step, &values).await.unwrap();
+    }
+    for (index, status) in [(0, AnnotationStatus::Valid), (1, AnnotationStatus::Refused)] {
+        app.store.settle_annotation(lease, &annotation(index, status)).await.unwrap();
+    }
+    let events = app.get(&format!("/v1/jobs/{id}/events")).await;
+    assert!(field(&events, "code").len() >= 2, "{:#}", events.body);
+    let after = app.get(&format!("/v1/jobs/{id}/events?after={}", events.body["data"][0]["id"])).await;
+    assert_eq!(field(&after, "id"), field(&events, "id")[1..]);
+    let losses = app.get(&format!("/v1/jobs/{id}/metrics?name=loss")).await;
+    assert_eq!(
+        (field(&losses, "step"), field(&losses, "value")),
+        (vec![&json!(10), &json!(20)], vec![&json!(1.5), &json!(1.5)])
+    );
+    assert_eq!(field(&app.get(&format!("/v1/jobs/{id}/metrics?after=10")).await, "step"), [20, 20]);
+    assert_eq!(field(&app.get(&format!("/v1/jobs/{id}/annotations")).await, "example_index"), [0, 1]);
+    let refused = app.get(&format!("/v1/jobs/{id}/annotations?status=refused")).await;
+    assert_eq!(field(&refused, "example_index"), [1]);
+    app.get(&format!("/v1/jobs/{id}/annotations?status=bad")).await.refused(400, "invalid_value", "#/status");
+    assert_eq!(app.get("/v1/jobs/job-1/events").await.status, 404);
+}
+
+fn annotation(index: i64, status: AnnotationStatus) -> Annotation {
+    Annotation {
+        example_index: index,
+        example_id: format!("line-{}", index + 1),
+        input: "a".to_owned(),
+        label: None,
+        status,
+        reason: (status != AnnotationStatus::Valid).then(|| "declined".to_owned()),
+        teacher_label: (status == AnnotationStatus::Valid).then(|| "refund".to_owned()),
+        rationale: (status == AnnotationStatus::Valid).then(|| "because".to_owned()),
+        raw_output: Some("text".to_owned()),
+        input_tokens: 5,
+        output_tokens: 2,
+        latency_ms: 1,
+    }
+}

@@ -1,0 +1,208 @@
+//! What is refused when a job is submitted, and the words that say what would be right.
+
+use serde_json::{Value, json};
+
+use crate::support::app::{Answer, TestApp};
+
+const NO_FILE: &str = "file-00000000000000000000000000000000";
+const NO_JOB: &str = "job-00000000000000000000000000000000";
+
+/// Rows with everything that a distillation can need.
+fn rows() -> Vec<Value> {
+    let row = |input: &str, label: &str| json!({"input": input, "label": label, "teacher_label": label, "rationale": "the rule says so"});
+    vec![row("a", "refund"), row("b", "reject"), row("c", "exchange")]
+}
+
+/// A request that is taken, with some fields changed.
+async fn distill(app: &TestApp, changes: Value) -> Answer {
+    let file = app.file(&rows()).await;
+    let mut request = json!({"training": {"file": file}, "student": {"from_scratch": {}}, "task": "returns"});
+    request.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    app.post("/v1/distillation-jobs", request).await
+}
+
+#[tokio::test]
+async fn a_distillation_is_queued_with_the_defaults_of_the_paper() {
+    let app = TestApp::start().await;
+    let answer = distill(&app, json!({})).await;
+    assert_eq!(answer.status, 201, "{:#}", answer.body);
+    let spec = &answer.body["spec"];
+    assert_eq!(
+        (&spec["method"], &spec["label_source"], &spec["alpha"]),
+        (&json!("step_by_step"), &json!("teacher"), &json!(0.5))
+    );
+    assert_eq!((&spec["label_prefix"], &spec["rationale_prefix"]), (&json!("predict: "), &json!("explain: ")));
+    assert_eq!((&spec["hyperparameters"]["batch_size"], &spec["max_dropped_ratio"]), (&json!(64), &json!(0.2)));
+    assert_eq!(spec["validation"], json!({"fraction": {"fraction": 0.1, "seed": 0}}));
+}
+
+#[tokio::test]
+async fn unknown_names_are_refused_with_the_nearest_known_one() {
+    let app = TestApp::start().await;
+    let file = app.file(&rows()).await;
+    let teacher = app.post("/v1/annotation-jobs", json!({"file": file, "teacher": "scriptd"})).await;
+    assert!(
+        teacher
+            .refused(400, "teacher_not_found", "#/teacher")
+            .contains("did you mean \"scripted\"? (known: scripted, large)")
+    );
+    assert_eq!(teacher.body["error"]["param"], "teacher");
+    let task = distill(&app, json!({"task": "esnly"})).await;
+    assert!(task.refused(400, "task_not_found", "#/task").contains("esnli"));
+    std::fs::create_dir_all(app.models_dir.join("mini-t5")).unwrap();
+    std::fs::write(app.models_dir.join("mini-t5/config.json"), "{}").unwrap();
+    let student = distill(&app, json!({"student": "mini-t4"})).await;
+    assert!(student.refused(400, "student_not_found", "#/student").contains("did you mean \"mini-t5\""));
+    let incomplete = distill(&app, json!({"student": "mini-t5"})).await;
+    let detail = incomplete.refused(400, "student_incomplete", "#/student");
+    assert!(detail.contains("model.safetensors") && detail.contains("tokenizer.json"), "{detail}");
+    let model = app.post("/v1/evaluation-jobs", json!({"file": file, "models": ["mini"]})).await;
+    assert!(model.refused(400, "model_not_found", "#/models/0").contains("mini-t5"));
+}
+
+#[tokio::test]
+async fn an_unknown_field_is_refused_with_the_nearest_known_one() {
+    let app = TestApp::start().await;
+    let answer = distill(&app, json!({"hyperparameters": {"batchsize": 8}})).await;
+    let detail = answer.refused(400, "unknown_parameter", "#/hyperparameters/batchsize");
+    assert!(detail.contains("did you mean \"batch_size\""), "{detail}");
+    assert_eq!(answer.body["error"]["param"], "hyperparameters.batchsize");
+    distill(&app, json!({"aplha": 1})).await.refused(400, "unknown_parameter", "#/aplha");
+    distill(&app, json!({"student": {"from_scratch": {"layers": 2}}})).await.refused(
+        400,
+        "unknown_parameter",
+        "#/student/from_scratch/layers",
+    );
+    distill(&app, json!({"task": {"labels": []}})).await.refused(400, "unknown_parameter", "#/task/labels");
+}
+
+#[tokio::test]
+async fn a_wrong_type_is_refused_with_its_pointer() {
+    let app = TestApp::start().await;
+    distill(&app, json!({"alpha": "half"})).await.refused(400, "wrong_type", "#/alpha");
+    distill(&app, json!({"hyperparameters": {"batch_size": 1.5}})).await.refused(
+        400,
+        "wrong_type",
+        "#/hyperparameters/batch_size",
+    );
+    distill(&app, json!({"training": 7})).await.refused(400, "wrong_type", "#/training");
+    distill(&app, json!({"training": [{"file": "x"}]})).await.refused(400, "invalid_value", "#/training/0/file");
+    distill(&app, json!({"student": []})).await.refused(400, "wrong_type", "#/student");
+    let method = distill(&app, json!({"method": "stepwise"})).await;
+    assert!(method.refused(400, "invalid_value", "#/method").contains("step_by_step"));
+    app.post("/v1/annotation-jobs", json!({"teacher": "scripted"})).await.refused(400, "missing_field", "#/file");
+    app.post("/v1/annotation-jobs", json!([])).await.refused(400, "wrong_type", "#");
+}
+
+#[tokio::test]
+async fn a_query_that_is_not_understood_is_refused_where_something_would_be_made() {
+    let app = TestApp::start().await;
+    let answer = app.post("/v1/annotation-jobs?dry_run=true", json!({})).await;
+    answer.refused(400, "unknown_parameter", "#/dry_run");
+    app.post("/v1/files?x=1", json!({})).await.refused(400, "unknown_parameter", "#/x");
+    app.post(&format!("/v1/jobs/{NO_JOB}/cancel?force=1"), json!({})).await.refused(
+        400,
+        "unknown_parameter",
+        "#/force",
+    );
+}
+
+#[tokio::test]
+async fn values_that_no_training_can_use_are_refused_all_at_once() {
+    let app = TestApp::start().await;
+    let hyperparameters =
+        json!({"batch_size": 0, "train_fraction": 0, "epochs": -1, "dropout": 1.0, "max_input_length": 0});
+    let answer = distill(&app, json!({"alpha": 1.5, "hyperparameters": hyperparameters, "priority": 5000})).await;
+    let pointers: Vec<_> =
+        answer.body["errors"].as_array().unwrap().iter().map(|error| error["pointer"].as_str().unwrap()).collect();
+    for name in [
+        "alpha",
+        "priority",
+        "hyperparameters/batch_size",
+        "hyperparameters/train_fraction",
+        "hyperparameters/epochs",
+        "hyperparameters/dropout",
+        "hyperparameters/max_input_length",
+    ] {
+        assert!(pointers.contains(&format!("#/{name}").as_str()), "{name} is missing: {pointers:?}");
+    }
+    distill(&app, json!({"prefixes": {"label": "x ", "rationale": "x "}})).await.refused(
+        400,
+        "invalid_value",
+        "#/prefixes",
+    );
+    distill(&app, json!({"metadata": {"a": 1}})).await.refused(400, "wrong_type", "#/metadata/a");
+    distill(&app, json!({"validation": {"fraction": 1}})).await.refused(400, "invalid_value", "#/validation/fraction");
+    distill(&app, json!({"training": []})).await.refused(400, "invalid_value", "#/training");
+    distill(&app, json!({"training": {}})).await.refused(400, "invalid_value", "#/training");
+    distill(&app, json!({"model_name": "../x"})).await.refused(400, "invalid_value", "#/model_name");
+}
+
+#[tokio::test]
+async fn files_that_lack_what_is_learned_are_refused() {
+    let app = TestApp::start().await;
+    let labels = app.file(&[json!({"input": "a", "label": "refund"})]).await;
+    let teacher = app.file(&[json!({"input": "a", "teacher_label": "refund"})]).await;
+    let training = |id: &str| json!({"file": id});
+    let answer = distill(&app, json!({"training": training(&labels)})).await;
+    let detail = answer.refused(400, "missing_teacher_labels", "#/training/file");
+    assert!(detail.contains("ground_truth"), "{detail}");
+    let answer = distill(&app, json!({"training": training(&teacher)})).await;
+    let detail = answer.refused(400, "missing_rationales", "#/training/file");
+    assert!(detail.contains("\"method\": \"standard\""), "{detail}");
+    let answer =
+        distill(&app, json!({"training": [training(&teacher)], "label_source": "ground_truth", "method": "standard"}))
+            .await;
+    answer.refused(400, "missing_labels", "#/training/0/file");
+    assert_eq!(distill(&app, json!({"training": training(&teacher), "method": "standard"})).await.status, 201);
+    let unlabeled = app.post("/v1/evaluation-jobs", json!({"file": teacher, "models": [NO_JOB]})).await;
+    unlabeled.refused(400, "missing_labels", "#/file");
+    distill(&app, json!({"test": {"file": app.file(&[json!({"input": "a"})]).await}})).await.refused(
+        400,
+        "missing_labels",
+        "#/test/file",
+    );
+}
+
+#[tokio::test]
+async fn a_label_outside_the_tasks_set_is_refused_with_its_line() {
+    let app = TestApp::start().await;
+    let mut rows = rows();
+    rows[1]["teacher_label"] = json!("keep");
+    let file = app.file(&rows).await;
+    let answer = distill(&app, json!({"training": {"file": file}})).await;
+    let detail = answer.refused(400, "label_not_in_set", "#/training/file");
+    assert!(
+        detail.contains("line 2") && detail.contains("keep") && detail.contains("refund, exchange, reject"),
+        "{detail}"
+    );
+    assert_eq!(answer.body["errors"][0]["line"], 2);
+    assert_eq!(distill(&app, json!({"training": {"file": file}, "label_source": "ground_truth"})).await.status, 201);
+}
+
+#[tokio::test]
+async fn files_that_are_missing_or_bad_are_refused() {
+    let app = TestApp::start().await;
+    distill(&app, json!({"training": {"file": NO_FILE}})).await.refused(400, "file_not_found", "#/training/file");
+    let bad = app.upload("{\"input\":\"a\"}\n{\"inputs\":1}\n").await.id();
+    let answer = app.post("/v1/annotation-jobs", json!({"file": bad, "teacher": "scripted"})).await;
+    assert!(answer.refused(400, "invalid_file", "#/file").contains("line 2"));
+}
+
+#[tokio::test]
+async fn jobs_that_come_from_jobs_wait_for_them() {
+    let app = TestApp::start().await;
+    let file = app.file(&rows()).await;
+    let annotation = app.post("/v1/annotation-jobs", json!({"file": file, "teacher": "scripted"})).await.id();
+    let distillation = distill(&app, json!({"training": {"annotation_job": annotation}})).await;
+    assert_eq!(distillation.body["depends_on"], json!([annotation]), "{:#}", distillation.body);
+    let models = json!({"file": file, "models": [distillation.id()], "task": "returns", "max_examples": 2});
+    let evaluation = app.post("/v1/evaluation-jobs", models).await;
+    assert_eq!(evaluation.body["depends_on"], json!([distillation.id()]), "{:#}", evaluation.body);
+    let wrong_kind = app.post("/v1/evaluation-jobs", json!({"file": file, "models": [annotation]})).await;
+    wrong_kind.refused(400, "invalid_value", "#/models/0");
+    app.post(&format!("/v1/jobs/{annotation}/cancel"), json!({})).await;
+    let late = distill(&app, json!({"training": {"annotation_job": annotation}})).await;
+    late.refused(400, "dependency_failed", "#/training/annotation_job");
+    distill(&app, json!({"depends_on": [NO_JOB]})).await.refused(400, "job_not_found", "#/depends_on/0");
+}
