@@ -13,6 +13,10 @@ pub mod teacher;
 #[cfg(feature = "engine")]
 pub mod api;
 #[cfg(feature = "engine")]
+pub mod cli;
+#[cfg(feature = "engine")]
+pub mod config;
+#[cfg(feature = "engine")]
 pub mod device;
 #[cfg(feature = "engine")]
 pub mod inference;

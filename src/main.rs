@@ -1,3 +1,5 @@
 //! The `stepwise` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    stepwise::cli::run()
+}

@@ -1,0 +1,151 @@
+//! What `up`, `serve` and `work` share: a runtime, a store with its schema, artifacts, the engine, the API, the worker.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, sync::Notify};
+
+use super::{CommandError, require_database};
+use crate::{
+    api,
+    artifacts::Artifacts,
+    clock::Clock,
+    config::{GivenSettings, Settings},
+    device,
+    domain::{LeaseTerms, WorkerId},
+    inference::{Engine, EngineSettings},
+    registry::Registry,
+    shutdown::Shutdown,
+    store::{Store, StoreError},
+    teacher::TeacherClient,
+    worker::{self, Worker},
+};
+
+/// Prediction requests batched together.
+const MAX_BATCH: usize = 32;
+/// Connections for beats alone, beside those of the settings.
+const BEAT_CONNECTIONS: u32 = 2;
+/// Time between looks into the queue when no notification comes.
+const POLL: Duration = Duration::from_secs(2);
+
+/// The parts that one process is made of.
+pub struct Parts {
+    pub settings: Settings,
+    pub database_url: String,
+    pub store: Store,
+    pub artifacts: Artifacts,
+    pub registry: Registry,
+    pub engine: Engine,
+    pub teachers: Vec<TeacherClient>,
+    pub clock: Clock,
+}
+
+impl Parts {
+    /// Builds the parts; the database need not answer yet.
+    pub fn assemble(settings: Settings, database_url: String) -> Result<Self, CommandError> {
+        device::parse(&settings.device)?;
+        std::fs::create_dir_all(&settings.data_dir)
+            .map_err(|error| format!("cannot make the data directory {}: {error}", settings.data_dir.display()))?;
+        let store = Store::connect_lazy(&database_url, settings.database_connections)?;
+        let artifacts = Artifacts::local(&settings.data_dir.join("artifacts"))?;
+        let cache = settings.data_dir.join("cache").join("models");
+        let registry = Registry::new(store.clone(), artifacts.clone(), settings.models_dir.clone(), cache);
+        let engine = Engine::start(EngineSettings {
+            device: settings.device.clone(),
+            threads: settings.threads,
+            precision: settings.precision,
+            max_waiting: settings.max_waiting,
+            max_batch: MAX_BATCH,
+            max_models: settings.max_models,
+        })?;
+        let teachers = settings.teachers.iter().cloned().map(TeacherClient::new).collect::<Result<_, _>>()?;
+        Ok(Self { settings, database_url, store, artifacts, registry, engine, teachers, clock: Clock::system() })
+    }
+
+    /// Serves the API until shutdown, then lets requests in flight end.
+    pub async fn serve(&self, shutdown: &Shutdown) -> Result<(), CommandError> {
+        let listen = self.settings.listen;
+        let listener = TcpListener::bind(listen).await.map_err(|error| {
+            format!("cannot listen on {listen}: {error}; is another stepwise running? choose an address with --listen")
+        })?;
+        tracing::info!("listening on http://{}", listener.local_addr()?);
+        let state = api::AppState::new(api::Rooms {
+            store: self.store.clone(),
+            artifacts: self.artifacts.clone(),
+            registry: self.registry.clone(),
+            engine: self.engine.clone(),
+            teachers: self.teachers.iter().map(|teacher| teacher.name().to_owned()).collect(),
+            tasks: self.settings.tasks.clone(),
+            max_upload_bytes: self.settings.max_upload_bytes,
+            clock: self.clock.clone(),
+            shutdown: shutdown.clone(),
+        });
+        let warm_up = tokio::spawn(api::warm_up(state.clone()));
+        let served = api::serve(listener, state, shutdown.clone()).await;
+        warm_up.abort();
+        Ok(served?)
+    }
+
+    /// Works until shutdown, then gives its jobs back.
+    pub async fn work(&self, shutdown: &Shutdown) -> Result<(), CommandError> {
+        let scratch = self.settings.data_dir.join("scratch");
+        std::fs::create_dir_all(&scratch)?;
+        let worker = Worker {
+            id: WorkerId(self.clock.new_id()),
+            store: self.store.clone(),
+            beat_store: Store::connect_lazy(&self.database_url, BEAT_CONNECTIONS)?,
+            artifacts: self.artifacts.clone(),
+            registry: self.registry.clone(),
+            engine: self.engine.clone(),
+            teachers: self.teachers.clone(),
+            kinds: self.settings.kinds.clone(),
+            scratch,
+            program: std::env::current_exe()?,
+            device: self.settings.device.clone(),
+            threads: self.settings.threads,
+            terms: LeaseTerms::default(),
+            poll: POLL,
+            clock: self.clock.clone(),
+            wake: Arc::new(Notify::new()),
+        };
+        tracing::info!(worker = %worker.id, device = worker.device, threads = worker.threads, "working");
+        worker::run(Arc::new(worker), &self.database_url, shutdown).await;
+        Ok(())
+    }
+
+    /// Waits for the database and brings its schema up to date; says what it waits for.
+    ///
+    /// # Errors
+    /// When the database answers, but not to us: a wrong password will not mend itself.
+    pub async fn migrate(&self, shutdown: &Shutdown) -> Result<(), StoreError> {
+        let mut pause = Duration::from_millis(500);
+        loop {
+            match self.store.migrate().await {
+                Err(error) if error.is_unavailable() && !shutdown.is_cancelled() => {
+                    tracing::warn!(error = %worker::chain(&error), "the database does not answer; trying again in {pause:?}");
+                }
+                result => return result,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
+            pause = (pause * 2).min(Duration::from_secs(10));
+        }
+    }
+}
+
+/// `stepwise migrate`.
+pub fn migrate(given: GivenSettings) -> Result<(), CommandError> {
+    let settings = given.resolve()?;
+    let url = require_database(settings.database_url.as_deref())?;
+    block_on(async {
+        Store::connect(&url, settings.database_connections).await?.migrate().await?;
+        tracing::info!("the schema is up to date");
+        Ok(())
+    })
+}
+
+/// Runs a command's future on a runtime of its own.
+pub fn block_on(command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+}

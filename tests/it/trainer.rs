@@ -1,0 +1,267 @@
+//! The trainer, by what it leaves behind.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use serde_json::{Value, json};
+use stepwise::{
+    domain::{
+        AttemptOutcome, AttemptSpec, AttemptStudent, AttemptValidation, Frame, FromScratch, Hyperparameters, JobError,
+        LabelSet, LabelSource, Method, Precision, TaskDefinition,
+    },
+    trainer,
+};
+
+/// A small student in an attempt's folder, with rows whose label is decided by one word.
+struct Attempt {
+    folder: tempfile::TempDir,
+    spec: AttemptSpec,
+}
+
+impl Attempt {
+    fn new() -> Self {
+        let attempt = Self { folder: tempfile::tempdir().unwrap(), spec: small_spec() };
+        attempt.write("training.jsonl", (0..64).map(row));
+        attempt
+    }
+
+    fn write(&self, name: &str, rows: impl Iterator<Item = Value>) {
+        let lines: String = rows.map(|row| format!("{row}\n")).collect();
+        fs::write(self.folder.path().join(name), lines).unwrap();
+    }
+
+    fn train(&self) -> (Result<AttemptOutcome, JobError>, Vec<Frame>) {
+        let mut frames = Vec::new();
+        let outcome = trainer::train(self.folder.path(), &self.spec, &mut |frame| frames.push(frame));
+        (outcome.map_err(|error| error.job_error()), frames)
+    }
+
+    fn checkpoint(&self) -> BTreeMap<String, Vec<u8>> {
+        let entries = fs::read_dir(self.folder.path().join("checkpoint")).unwrap().map(Result::unwrap);
+        entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
+    }
+}
+
+const LABELS: [&str; 2] = ["refund", "reject"];
+
+fn row(number: usize) -> Value {
+    let thing = ["coat", "lamp", "chair", "phone"][number / 2 % 4];
+    let (state, label) = [("torn", LABELS[0]), ("worn", LABELS[1])][number % 2];
+    json!({
+        "id": format!("row-{number}"),
+        "input": format!("order {} holds a {thing} that came {state}", number / 8),
+        "teacher_label": label,
+        "rationale": format!("it is {state}"),
+    })
+}
+
+fn small_spec() -> AttemptSpec {
+    let shape = FromScratch {
+        vocabulary_size: 90,
+        d_model: 32,
+        d_kv: 16,
+        d_ff: 64,
+        num_layers: 1,
+        num_heads: 2,
+        ..FromScratch::default()
+    };
+    let hyperparameters = Hyperparameters {
+        batch_size: 16,
+        max_steps: Some(4),
+        eval_steps: 2,
+        log_every: 2,
+        max_label_length: 8,
+        max_rationale_length: 16,
+        threads: Some(1),
+        ..Hyperparameters::default()
+    };
+    AttemptSpec {
+        student: AttemptStudent::FromScratch(shape),
+        task: TaskDefinition {
+            name: "returns".to_owned(),
+            label_set: LabelSet::Fixed(LABELS.map(str::to_owned).to_vec()),
+            ..TaskDefinition::default()
+        },
+        method: Method::StepByStep,
+        label_source: LabelSource::Teacher,
+        alpha: 0.5,
+        label_prefix: "predict: ".to_owned(),
+        rationale_prefix: "explain: ".to_owned(),
+        max_dropped_ratio: 0.1,
+        hyperparameters,
+        training: vec!["training.jsonl".to_owned()],
+        validation: AttemptValidation::Fraction { fraction: 0.25, seed: 0 },
+        test: None,
+        device: "cpu".to_owned(),
+        lineage: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn the_same_spec_and_seed_give_the_same_bytes() {
+    let (first, second, mut other) = (Attempt::new(), Attempt::new(), Attempt::new());
+    other.spec.hyperparameters.seed = 1;
+    for attempt in [&first, &second, &other] {
+        attempt.train().0.unwrap();
+    }
+    assert_eq!(first.checkpoint(), second.checkpoint());
+    assert_ne!(first.checkpoint()["model.safetensors"], other.checkpoint()["model.safetensors"]);
+}
+
+#[test]
+fn micro_batches_do_not_change_the_mathematics() {
+    let weights = |micro_batch_size| {
+        let mut attempt = Attempt::new();
+        let hyperparameters = &mut attempt.spec.hyperparameters;
+        hyperparameters.micro_batch_size = micro_batch_size;
+        hyperparameters.precision = Precision::Fp32;
+        hyperparameters.dropout = Some(0.0);
+        attempt.train().0.unwrap();
+        let path = attempt.folder.path().join("checkpoint/model.safetensors");
+        tch::Tensor::read_safetensors(path).unwrap().into_iter().collect::<BTreeMap<_, _>>()
+    };
+    let parts = weights(Some(3));
+    for (name, whole) in weights(None) {
+        let difference = (whole - &parts[&name]).abs().max().double_value(&[]);
+        assert!(difference < 1e-4, "{name} differs by {difference}");
+    }
+}
+
+#[test]
+fn every_method_learns_a_simple_rule() {
+    for method in [Method::StepByStep, Method::Standard, Method::RationaleThenLabel] {
+        let mut attempt = Attempt::new();
+        attempt.spec.method = method;
+        attempt.spec.test = Some("test.jsonl".to_owned());
+        attempt.write("test.jsonl", (64..96).map(row));
+        let hyperparameters = &mut attempt.spec.hyperparameters;
+        (hyperparameters.max_steps, hyperparameters.eval_steps) = (Some(120), 40);
+        (hyperparameters.warmup_steps, hyperparameters.dropout) = (10, Some(0.0));
+        let (outcome, frames) = attempt.train();
+        let outcome = outcome.unwrap();
+        assert!(outcome.test_accuracy >= Some(0.9), "{method:?}: {outcome:?}");
+        assert_eq!((outcome.steps, outcome.training_examples), (120, 48));
+        let evaluated = frames.iter().filter(|frame| matches!(frame, Frame::Event { code, .. } if code == "evaluated"));
+        assert_eq!(evaluated.count(), 3);
+    }
+}
+
+#[test]
+fn metrics_have_the_names_of_the_glossary() {
+    let (_, frames) = Attempt::new().train();
+    let names: Vec<&String> = frames
+        .iter()
+        .filter_map(|frame| if let Frame::Metrics { values, .. } = frame { Some(values.keys()) } else { None })
+        .flatten()
+        .collect();
+    for name in ["loss", "label_loss", "rationale_loss", "learning_rate", "tokens_per_second", "label_accuracy"] {
+        assert!(names.iter().any(|found| *found == name), "{name} is not in {names:?}");
+    }
+}
+
+#[test]
+fn rows_that_cannot_be_used_are_counted_by_reason() {
+    let mut attempt = Attempt::new();
+    attempt.spec.max_dropped_ratio = 0.5;
+    let spoiled = |number: usize| {
+        let mut row = row(number);
+        match number {
+            0..4 => row["teacher_label"] = Value::Null,
+            4..7 => row["teacher_label"] = json!("store credit"),
+            7..9 => row["rationale"] = Value::Null,
+            _ => {}
+        }
+        row.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        row
+    };
+    attempt.write("training.jsonl", (0..64).map(spoiled));
+    let outcome = attempt.train().0.unwrap();
+    let expected = [("label_not_in_set", 3), ("label_only", 2), ("no_label", 4)];
+    assert_eq!(outcome.dropped, expected.map(|(reason, count)| (reason.to_owned(), count)).into());
+    assert_eq!(outcome.training_examples, 43);
+
+    attempt.spec.max_dropped_ratio = 0.1;
+    let error = attempt.train().0.unwrap_err();
+    assert_eq!(error.code, "too_many_dropped_rows");
+    assert!(error.message.contains("7 of 64") && error.message.contains("no_label: 4"), "{}", error.message);
+}
+
+#[test]
+fn rows_that_all_lack_a_part_are_refused_by_name() {
+    for (part, code) in [("teacher_label", "missing_teacher_labels"), ("rationale", "missing_rationales")] {
+        let attempt = Attempt::new();
+        let without = |number: usize| {
+            let mut row = row(number);
+            row.as_object_mut().unwrap().remove(part);
+            row
+        };
+        attempt.write("training.jsonl", (0..64).map(without));
+        assert_eq!(attempt.train().0.unwrap_err().code, code);
+    }
+}
+
+#[test]
+fn a_loss_that_stays_infinite_fails_with_a_code() {
+    let mut attempt = Attempt::new();
+    let hyperparameters = &mut attempt.spec.hyperparameters;
+    (hyperparameters.max_steps, hyperparameters.eval_steps) = (Some(100), 1000);
+    hyperparameters.learning_rate = Some(1e30);
+    let (outcome, frames) = attempt.train();
+    assert_eq!(outcome.unwrap_err().code, "non_finite_loss");
+    assert!(frames.iter().any(|frame| matches!(frame, Frame::Event { code, .. } if code == "step_skipped")));
+}
+
+#[test]
+fn a_missing_gpu_is_named() {
+    let mut attempt = Attempt::new();
+    attempt.spec.device = "cuda:7".to_owned();
+    let error = attempt.train().0.unwrap_err();
+    assert!(error.message.contains("cuda:7"), "{}", error.message);
+}
+
+fn train_command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stepwise"));
+    command.arg("train").arg(folder).stderr(Stdio::inherit());
+    command
+}
+
+#[test]
+fn two_processes_leave_the_same_bytes_and_frames_alone() {
+    let attempts = [Attempt::new(), Attempt::new()];
+    for attempt in &attempts {
+        fs::write(attempt.folder.path().join("spec.json"), json!(attempt.spec).to_string()).unwrap();
+        let output = train_command(attempt.folder.path()).stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success());
+        let frames: Vec<Frame> =
+            String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(matches!(frames.last(), Some(Frame::Finished { .. })));
+    }
+    let [first, second] = attempts.map(|attempt| attempt.checkpoint());
+    assert_eq!(first, second);
+    assert!(first.contains_key("tokenizer.json"));
+}
+
+#[test]
+fn a_training_ends_when_its_parent_closes_the_pipe() {
+    let mut attempt = Attempt::new();
+    attempt.spec.hyperparameters.max_steps = Some(1_000_000);
+    fs::write(attempt.folder.path().join("spec.json"), json!(attempt.spec).to_string()).unwrap();
+    let mut command = train_command(attempt.folder.path());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    drop(child.stdin.take());
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+}
+
+#[test]
+fn a_broken_spec_ends_in_a_failed_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("spec.json"), "{}").unwrap();
+    let output = train_command(folder.path()).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let frame: Frame = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(matches!(frame, Frame::Failed { error, retryable: false } if error.code == "attempt_spec"));
+}
