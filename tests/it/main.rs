@@ -12,6 +12,7 @@ mod architecture;
 mod benchmark_parsing;
 mod inference;
 mod postgres;
+mod returns_desk;
 mod store_cancel;
 mod store_listen;
 mod store_outage;
