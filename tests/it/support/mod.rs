@@ -5,3 +5,4 @@ pub mod cable;
 pub mod contract;
 pub mod database;
 pub mod seed;
+pub mod service;

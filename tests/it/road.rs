@@ -1,0 +1,147 @@
+//! The whole road through real processes: `stepwise up`, a scripted teacher, and the API from outside.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::service::{Client, Process, free_address, head, processes_mentioning, returns_desk, until};
+
+/// A running `stepwise up` with a scripted teacher and the demo's data.
+struct Road {
+    folder: tempfile::TempDir,
+    client: Client,
+    task: Value,
+    teacher: Option<Process>,
+    up: Process,
+}
+
+impl Road {
+    async fn begin() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = returns_desk(&folder.path().join("desk"));
+        let (listen, teacher_listen) = (free_address(), free_address());
+        let config = folder.path().join("stepwise.toml");
+        fs::write(
+            &config,
+            format!("[[teachers]]\nname = \"desk\"\nbase_url = \"http://{teacher_listen}/v1\"\nmodel = \"recorded\"\n"),
+        )
+        .unwrap();
+        let answers = data.join("answers.jsonl");
+        let teacher = Process::start(
+            &["scripted-teacher", "--answers", answers.to_str().unwrap(), "--listen", &teacher_listen.to_string()],
+            &[],
+            &folder.path().join("teacher.log"),
+        );
+        let up = Process::start(
+            &[
+                "up",
+                "--config",
+                config.to_str().unwrap(),
+                "--listen",
+                &listen.to_string(),
+                "--data-dir",
+                folder.path().join("data").to_str().unwrap(),
+                "--threads",
+                "1",
+            ],
+            &[],
+            &folder.path().join("up.log"),
+        );
+        let client = Client::new(listen);
+        client.until_ready().await;
+        let task = serde_json::from_str(&fs::read_to_string(data.join("task.json")).unwrap()).unwrap();
+        Self { folder, client, task, teacher: Some(teacher), up }
+    }
+
+    async fn upload(&self, name: &str, lines: usize) -> String {
+        self.client.upload(&head(&self.folder.path().join("desk").join(name), lines)).await
+    }
+
+    async fn submit(&self, kind: &str, body: Value) -> String {
+        let job = self.client.post(&format!("/v1/{kind}-jobs"), &body).await;
+        job["id"].as_str().unwrap().to_owned()
+    }
+
+    fn student(&self, max_steps: u32) -> Value {
+        json!({
+            "task": self.task,
+            "student": {"from_scratch": {"vocabulary_size": 400, "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2}},
+            "hyperparameters": {"max_steps": max_steps, "batch_size": 8, "eval_steps": 1000, "eval_rows": 8, "log_every": 5},
+        })
+    }
+}
+
+fn with(mut base: Value, more: Value) -> Value {
+    base.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    base
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unlabeled_rows_become_a_model_that_answers() {
+    let road = Road::begin().await;
+    let (unlabeled, test) = (road.upload("unlabeled.jsonl", 60).await, road.upload("test.jsonl", 20).await);
+    let annotation = road.submit("annotation", json!({"file": unlabeled, "teacher": "desk", "task": road.task})).await;
+    let training = json!({"training": {"annotation_job": annotation}, "model_name": "desk", "method": "step_by_step"});
+    let distillation = road.submit("distillation", with(road.student(20), training)).await;
+    let evaluation = road.submit("evaluation", json!({"file": test, "models": [distillation]})).await;
+
+    let evaluation = road.client.until_ended(&evaluation).await;
+    assert_eq!(evaluation["state"], "succeeded", "{evaluation:#}");
+    assert_eq!(evaluation["result"]["models"][0]["examples"], 20, "{evaluation:#}");
+
+    let annotation = road.client.get(&format!("/v1/jobs/{annotation}")).await;
+    let counts = &annotation["result"]["counts"];
+    assert_eq!(counts["total"], 60, "{annotation:#}");
+    assert!(counts["valid"].as_i64().unwrap() > 50, "{annotation:#}");
+
+    let metrics = road.client.get(&format!("/v1/jobs/{distillation}/metrics?name=loss")).await;
+    let steps: Vec<_> =
+        metrics["data"].as_array().unwrap().iter().map(|metric| metric["step"].as_i64().unwrap()).collect();
+    assert_eq!(steps, [5, 10, 15, 20]);
+
+    let include = json!(["confidence", "label_probs", "rationale"]);
+    let question = json!({"model": "desk", "inputs": ["An order."], "include": include});
+    let answer = road.client.post("/v1/predictions", &question).await;
+    let answer = &answer["data"][0];
+    let labels = answer["label_probs"].as_object().unwrap();
+    assert!(labels.contains_key(answer["label"].as_str().unwrap()), "{answer:#}");
+    let sum: f64 = labels.values().map(|probability| probability.as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-6, "{answer:#}");
+    assert!(answer["rationale"].is_string() && answer["confidence"].is_number(), "{answer:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_training_leaves_no_process_behind() {
+    let mut road = Road::begin().await;
+    let labeled = road.upload("labeled.jsonl", 60).await;
+    let training = json!({"training": {"file": labeled}, "label_source": "ground_truth", "method": "standard"});
+    let job = road.submit("distillation", with(road.student(1_000_000), training)).await;
+    road.client.until_job(&job, "trains", |job| job["progress"]["step"].as_i64() > Some(0)).await;
+    assert_eq!(processes_mentioning(&job).len(), 1);
+
+    road.client.post(&format!("/v1/jobs/{job}/cancel"), &json!({})).await;
+    let ended = road.client.until_ended(&job).await;
+    assert_eq!(ended["state"], "cancelled", "{ended:#}");
+    assert_eq!(processes_mentioning(&job), Vec::<String>::new());
+    let again = road.client.post(&format!("/v1/jobs/{job}/cancel"), &json!({})).await;
+    assert_eq!(again["state"], "cancelled");
+
+    road.up.signal(libc::SIGTERM);
+    assert!(road.up.wait(), "a drained service ends with success");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_teacher_that_cannot_be_reached_is_named_in_the_job_and_asked_again() {
+    let mut road = Road::begin().await;
+    road.teacher = None;
+    let unlabeled = road.upload("unlabeled.jsonl", 5).await;
+    let job = road.submit("annotation", json!({"file": unlabeled, "teacher": "desk", "task": road.task})).await;
+    let events = until("the job says so", async || {
+        let events = road.client.get(&format!("/v1/jobs/{job}/events")).await;
+        let said = events["data"].as_array()?.iter().any(|event| event["code"] == "teacher_unreachable");
+        said.then_some(events)
+    });
+    events.await;
+    let state = road.client.get(&format!("/v1/jobs/{job}")).await;
+    assert_eq!(state["terminal"], false, "{state:#}");
+}
