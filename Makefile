@@ -1,0 +1,66 @@
+# Everything that a person or CI does here. One profile (release) throughout, so that nothing is compiled twice.
+
+BINARY := target/release/stepwise
+CACHE := $(or $(STEPWISE_CACHE),$(HOME)/.cache/stepwise)
+DENY_VERSION := 0.20.2
+DENY := $(CACHE)/tools/bin/cargo-deny
+DATA := $(or $(STEPWISE_DATA_DIR),.data)
+BENCHMARK_DATA := $(or $(STEPWISE_SHARED),../shared)/data
+BENCHMARK_STUDENT := $(or $(STEPWISE_SHARED),../shared)/mini-t5
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo seeds up test check benchmarks fmt sqlx openapi doctor clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: ## Find or fetch libtorch and PostgreSQL's programs
+	@scripts/setup
+
+# With the tests, whose dependencies switch on features of shared crates: built alone, the binary would have these
+# crates compiled once more.
+build: setup ## Build the stepwise binary, and the tests
+	cargo build --release --locked --all-targets
+
+demo: build ## Set up, build and run the whole road on generated data
+	examples/demo/run --binary $(BINARY)
+
+seeds: build ## Run the demo on three seeds of data and training
+	for seed in 1 2 3; do examples/demo/run --binary $(BINARY) --seed $$seed || exit 1; done
+
+up: build ## Run the service on http://127.0.0.1:8080 until Ctrl-C
+	$(BINARY) up --data-dir $(DATA)
+
+test: build ## Run every test
+	cargo test --release --locked
+	python3 -B -m unittest discover -q -s examples -p 'test_*.py'
+
+check: build $(DENY) ## Format, lints, docs, dependencies, .sqlx and openapi.yaml
+	cargo fmt --check
+	scripts/sqlx check -- cargo clippy --release --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --lib --document-private-items --quiet
+	$(BINARY) openapi | diff -u openapi.yaml - || { echo "openapi.yaml is stale: make openapi"; exit 1; }
+	$(DENY) --log-level error check bans licenses sources
+
+$(DENY):
+	@echo "check: installing cargo-deny $(DENY_VERSION) into $(CACHE)/tools, some minutes, once"
+	cargo install --quiet --locked --root $(CACHE)/tools cargo-deny@$(DENY_VERSION)
+
+benchmarks: build ## Run the road on the paper's benchmarks (needs ../shared or STEPWISE_SHARED)
+	examples/benchmarks/run --binary $(BINARY) $(BENCHMARK_DATA) $(BENCHMARK_STUDENT) esnli svamp
+
+fmt: ## Format the sources
+	cargo fmt
+
+sqlx: setup ## Rewrite .sqlx after a change of a query or the schema
+	scripts/sqlx prepare
+
+openapi: build ## Rewrite openapi.yaml after a change of a route
+	$(BINARY) openapi > openapi.yaml
+
+doctor: build ## Say what works on this machine
+	$(BINARY) doctor
+
+clean: ## Remove what was built, and the demo's data
+	cargo clean
+	rm -rf .data
