@@ -1,4 +1,4 @@
-//! Logs: one line an event to standard error, as text for people or as JSON for machines.
+//! Logs: one line an event to standard error, as text for people or as JSON for machines; and errors in one line.
 
 use std::io::IsTerminal;
 
@@ -20,4 +20,15 @@ pub fn start() {
     };
     // A second start in one process (tests) keeps the first.
     drop(result);
+}
+
+/// An error with everything that caused it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
 }

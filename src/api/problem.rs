@@ -12,6 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::ApiError;
+use crate::telemetry::chain;
 
 /// The media type of every error under `/v1`.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -131,17 +132,6 @@ fn log(error: &ApiError, request_id: &str) {
     let Some(cause) = error.source() else { return };
     let code = error.wire().code;
     tracing::error!(request_id, code, cause = %chain(cause), "request failed");
-}
-
-/// An error with everything that caused it, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// `unknown_parameter` in words.

@@ -17,6 +17,7 @@ use crate::{
     shutdown::Shutdown,
     store::{Store, StoreError},
     teacher::TeacherClient,
+    telemetry,
     worker::{self, Worker},
 };
 
@@ -121,7 +122,7 @@ impl Parts {
         loop {
             match self.store.migrate().await {
                 Err(error) if error.is_unavailable() && !shutdown.is_cancelled() => {
-                    tracing::warn!(error = %worker::chain(&error), "the database does not answer; trying again in {pause:?}");
+                    tracing::warn!(error = %telemetry::chain(&error), "the database does not answer; trying again in {pause:?}");
                 }
                 result => return result,
             }

@@ -13,6 +13,7 @@ use super::wire::{ChatReply, ChatRequest, Complaint};
 use super::{Secret, TeacherError, TeacherSettings, pace::Pace, retry};
 use crate::clock::Clock;
 use crate::task::prompt::Message;
+use crate::telemetry::chain;
 
 /// Bytes of a reply that are read; an honest one has a few thousand.
 const MAX_REPLY_BYTES: usize = 2 << 20;
@@ -215,15 +216,4 @@ fn http_client(settings: &TeacherSettings, endpoint: &Url, headers: HeaderMap) -
 fn is_this_machine(endpoint: &Url) -> bool {
     let host = endpoint.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// An error with all its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -14,12 +14,13 @@ use futures::{Stream, StreamExt, TryStreamExt, future};
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use super::{Attempt, AttemptError, Stop, Worker, annotation_files, attempt::chain, inputs};
+use super::{Attempt, AttemptError, Stop, Worker, annotation_files, inputs};
 use crate::{
     domain::{Annotation, AnnotationSpec, AnnotationStatus, Example, File, JobError, Progress},
     store::{EventLevel, NewEvent},
     task::{answer, prompt},
     teacher::{Completion, CompletionRequest, TeacherClient, TeacherError, retry},
+    telemetry::chain,
 };
 
 /// Tries at one question before the attempt gives up; a 429 is not a try.

@@ -15,6 +15,7 @@ use crate::{
     registry::RegistryError,
     shutdown::Shutdown,
     store::{Store, StoreError},
+    telemetry::chain,
 };
 
 /// Why an attempt stops before its work is done.
@@ -82,17 +83,6 @@ impl From<RegistryError> for AttemptError {
             error => Self::fatal(JobError::new("model_unusable", chain(&error))),
         }
     }
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 /// A claimed job while it is worked on.

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 
-use super::{Attempt, AttemptError, Worker, attempt::chain, inputs};
+use super::{Attempt, AttemptError, Worker, inputs};
 use crate::{
     domain::{Evaluation, EvaluationSpec, Example, JobError, ModelEvaluation, Progress, TaskDefinition},
     inference::{InferenceError, ModelFiles, Prediction, PredictionRequest},
     registry,
     task::{labels, majority, scoring},
+    telemetry::chain,
 };
 
 /// Rows handed to the engine at once; between two batches the attempt may stop.

@@ -6,10 +6,11 @@ use async_stream::try_stream;
 use futures::{Stream, StreamExt};
 use tokio::io::AsyncWriteExt;
 
-use super::{AttemptError, Worker, attempt::chain};
+use super::{AttemptError, Worker};
 use crate::{
     domain::{Example, File, FileId, FileStatus, JobError, LineError, ProjectId},
     task::lines::LineReader,
+    telemetry::chain,
 };
 
 /// The file's row; a job never begins on a file that is gone or broken.

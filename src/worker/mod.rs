@@ -21,7 +21,6 @@ mod lanes;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-pub(crate) use attempt::chain;
 pub use attempt::{Attempt, AttemptError, Stop};
 pub use lanes::{reap_once, run, work_once};
 use tokio::sync::Notify;

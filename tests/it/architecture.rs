@@ -16,14 +16,17 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["domain", "clock"]),
     ("artifacts", &["domain"]),
     ("postgres", &[]),
-    ("teacher", &["domain", "task", "clock", "shutdown"]),
+    ("teacher", &["domain", "task", "clock", "shutdown", "telemetry"]),
     ("device", &["domain"]),
     ("student", &["domain", "device"]),
     ("trainer", &["domain", "task", "student", "device"]),
     ("inference", &["domain", "artifacts", "student", "device"]),
     ("registry", &["domain", "store", "artifacts"]),
-    ("worker", &["domain", "clock", "store", "artifacts", "task", "teacher", "inference", "registry", "shutdown"]),
-    ("api", &["domain", "clock", "store", "artifacts", "inference", "task", "registry", "shutdown"]),
+    (
+        "worker",
+        &["domain", "clock", "store", "artifacts", "task", "teacher", "inference", "registry", "shutdown", "telemetry"],
+    ),
+    ("api", &["domain", "clock", "store", "artifacts", "inference", "task", "registry", "shutdown", "telemetry"]),
     ("config", &["domain", "teacher"]),
 ];
 
