@@ -5,20 +5,22 @@ use axum::{extract::State, response::Response};
 use super::{
     AppState,
     error::ApiError,
-    extract::Json,
-    job_resource::{JobResource, submit},
-    openapi::Create,
+    idempotency::KeyHeader,
+    job_resource::JobResource,
+    openapi::Submitted,
     resolve::annotation::{AnnotationJobRequest, resolve},
+    submit::{DryRun, Submit, SubmitQuery, submit},
 };
 
 /// Ask a teacher about every example of a file: a rationale and a label for each.
 #[utoipa::path(post, path = "/v1/annotation-jobs", tag = "jobs", request_body = AnnotationJobRequest,
-    responses((status = 201, description = "It is queued", body = JobResource,
-        headers(("location" = String, description = "Where the job is"))), Create))]
+    params(SubmitQuery, KeyHeader),
+    responses((status = 200, description = "A dry run: nothing was changed", body = DryRun),
+        (status = 201, description = "It is queued", body = JobResource,
+            headers(("location" = String, description = "Where the job is"))), Submitted))]
 pub async fn create_annotation_job(
     State(state): State<AppState>,
-    Json(request): Json<AnnotationJobRequest>,
+    request: Submit<AnnotationJobRequest>,
 ) -> Result<Response, ApiError> {
-    let job = resolve(&state, request).await?;
-    submit(&state, &job).await
+    submit(&state, request, "POST /v1/annotation-jobs", resolve).await
 }

@@ -84,6 +84,15 @@ pub enum ApiError {
         /// The job.
         job: JobId,
     },
+    /// Another request with the same idempotency key is under way.
+    #[error("a request with this Idempotency-Key is under way; send it again in a moment to get its answer")]
+    KeyBusy,
+    /// The idempotency key belongs to another request.
+    #[error("this Idempotency-Key came with another request to {route} before; use a new key for a new request")]
+    KeyReused {
+        /// Method and route.
+        route: &'static str,
+    },
     /// The model is a folder that the service does not own.
     #[error("model {0:?} is a folder below models_dir; remove the folder instead")]
     ModelIsDirectory(String),
@@ -146,6 +155,10 @@ impl ApiError {
             Self::MethodNotAllowed { .. } => wire(StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed"),
             Self::FileInUse { .. } => conflict("file_in_use"),
             Self::ModelIsDirectory(_) => conflict("model_is_directory"),
+            Self::KeyBusy => Wire { retry_after: Some(1), never_retry: false, ..conflict("idempotency_key_busy") },
+            Self::KeyReused { .. } => {
+                wire(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable_entity_error", "idempotency_key_reused")
+            }
             Self::Overloaded => {
                 let overloaded = wire(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "overloaded");
                 Wire { retry_after: Some(1), ..overloaded }
@@ -166,6 +179,7 @@ impl ApiError {
         match self {
             Self::ModelNotFound { .. } | Self::ModelUnusable { .. } => Some("model".to_owned()),
             Self::EmptyFile => Some("file".to_owned()),
+            Self::KeyBusy | Self::KeyReused { .. } => Some("Idempotency-Key".to_owned()),
             other => other.fields().first().map(FieldError::param),
         }
     }

@@ -1,9 +1,5 @@
 //! A job's form on the wire: one shape for every kind.
 
-use axum::{
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -11,8 +7,8 @@ use utoipa::ToSchema;
 
 use super::{AppState, error::ApiError};
 use crate::{
-    domain::{Job, JobError, JobId, JobKind, JobSpec, JobState, PauseReason},
-    store::{NewJob, Store, StoreError},
+    domain::{Estimate, EstimateError, EstimateFigure, Job, JobError, JobId, JobKind, JobSpec, JobState, PauseReason},
+    store::{QueuePlace, Store},
 };
 
 /// A job as clients see it. Every key is always there; null where there is nothing to say.
@@ -62,6 +58,12 @@ pub struct JobResource {
     metadata: Map<String, Value>,
     /// When it was submitted, in Unix seconds.
     created_at: i64,
+    /// What it was thought to take when it was submitted; null where nothing could be said.
+    #[schema(required = true)]
+    estimate: Option<Estimate>,
+    /// That against what it took, by figure; null until it has succeeded.
+    #[schema(required = true, value_type = Option<HashMap<String, EstimateFigure>>)]
+    estimate_error: Option<EstimateError>,
     /// When its first attempt began, in Unix seconds.
     #[schema(required = true)]
     started_at: Option<i64>,
@@ -99,8 +101,15 @@ pub struct ProgressResource {
 #[schema(as = QueuePlace)]
 #[serde(deny_unknown_fields)]
 pub struct QueueResource {
-    /// Its place, from 1.
+    /// Its place among the jobs of its kind that may run now, from 1.
+    #[schema(example = 3)]
     position: i64,
+    /// How many these are, itself included.
+    #[schema(example = 5)]
+    depth: i64,
+    /// Jobs that must succeed before it may run.
+    #[schema(example = json!([]))]
+    waits_for: Vec<JobId>,
 }
 
 impl JobResource {
@@ -124,34 +133,24 @@ impl JobResource {
             pause_reason: job.pause_reason,
             cancel_requested: job.cancel_requested_at.is_some(),
             metadata: job.metadata,
+            estimate: job.estimate,
+            estimate_error: job.estimate_error,
             created_at: job.created_at.timestamp(),
             started_at: job.started_at.as_ref().map(DateTime::timestamp),
             finished_at: job.finished_at.as_ref().map(DateTime::timestamp),
         }
     }
 
+    /// The job's id.
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
     /// A job with its place in the queue.
     pub async fn with_place(state: &AppState, job: Job) -> Result<Self, ApiError> {
-        let position = if job.state == JobState::Queued { state.store.queue_position(job.id).await? } else { None };
-        Ok(Self { queue: position.map(|position| QueueResource { position }), ..Self::of(job) })
-    }
-}
-
-/// Queues a resolved job and answers 201 with its place.
-pub async fn submit(state: &AppState, new: &NewJob) -> Result<Response, ApiError> {
-    let job = state.store.create_job(new).await.map_err(gone)?;
-    let location = HeaderValue::try_from(format!("/v1/jobs/{}", job.id)).expect("an id is plain ASCII");
-    let body = JobResource::with_place(state, job).await?;
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(body)).into_response())
-}
-
-/// What was there when the request was checked may be gone when the job is stored.
-fn gone(error: StoreError) -> ApiError {
-    match error {
-        StoreError::Missing { what, id } => {
-            ApiError::field("#", "not_found", format!("{what} {id} is not there any more"))
-        }
-        other => other.into(),
+        let place = if job.state == JobState::Queued { state.store.queue_place(job.id).await? } else { None };
+        let queue = place.map(|QueuePlace { position, depth, waits_for }| QueueResource { position, depth, waits_for });
+        Ok(Self { queue, ..Self::of(job) })
     }
 }
 

@@ -4,13 +4,18 @@
 mod annotation_jobs;
 mod distillation_jobs;
 mod error;
+mod estimate;
 mod evaluation_jobs;
 mod extract;
 mod field_error;
 mod files;
 mod health;
-mod job_lists;
+mod idempotency;
+mod job_annotations;
+mod job_events;
+mod job_metrics;
 mod job_resource;
+mod job_stream;
 mod jobs;
 mod list;
 mod metrics;
@@ -23,6 +28,7 @@ mod resolve;
 mod serve;
 mod shapes;
 mod state;
+mod submit;
 mod upload;
 
 use std::{convert::Infallible, time::Duration};
@@ -72,9 +78,9 @@ fn plain_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(jobs::list_jobs))
         .routes(routes!(jobs::get_job))
         .routes(routes!(jobs::cancel_job))
-        .routes(routes!(job_lists::list_job_events))
-        .routes(routes!(job_lists::list_job_metrics))
-        .routes(routes!(job_lists::list_job_annotations))
+        .routes(routes!(job_events::list_job_events))
+        .routes(routes!(job_metrics::list_job_metrics))
+        .routes(routes!(job_annotations::list_job_annotations))
         .routes(routes!(models::list_models))
         .routes(routes!(models::get_model, models::delete_model))
         .routes(routes!(health::healthz))

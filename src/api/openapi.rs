@@ -61,6 +61,12 @@ pub struct OfOne;
 /// Problems of a route that takes a body and makes something.
 pub struct Create;
 
+/// Problems of a route that moves one thing.
+pub struct Act;
+
+/// Problems of a route that submits a job.
+pub struct Submitted;
+
 /// Problems of a route that asks a student.
 pub struct Ask;
 
@@ -82,6 +88,18 @@ impl IntoResponses for Create {
     }
 }
 
+impl IntoResponses for Act {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[400, 404, 409, 422, 500, 503])
+    }
+}
+
+impl IntoResponses for Submitted {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[400, 409, 413, 415, 422, 500, 503])
+    }
+}
+
 impl IntoResponses for Ask {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[400, 404, 413, 415, 429, 500, 503])
@@ -96,8 +114,10 @@ fn problem(status: u16) -> Response {
     let description = match status {
         400 => "The request is not valid; `errors` names the fields",
         404 => "There is no such thing",
+        409 => "What is stored stands against it; `x-should-retry: false` where that will not pass",
         413 => "The body is too large",
         415 => "The body is of another type than this route takes",
+        422 => "The `Idempotency-Key` came with another request before",
         429 => "Too much at once; `retry-after` says when to come back",
         503 => "The database or the engine cannot be reached at the moment; `retry-after` says when to come back",
         _ => "A fault of the service; its log has the cause under `request_id`",

@@ -8,7 +8,7 @@ use super::metrics::ApiMetrics;
 use crate::{
     artifacts::Artifacts,
     clock::Clock,
-    domain::TaskDefinition,
+    domain::{TaskDefinition, TeacherTerms},
     inference::{Engine, InferenceError},
     registry::Registry,
     shutdown::Shutdown,
@@ -26,8 +26,8 @@ pub struct Rooms {
     pub registry: Registry,
     /// Students at work.
     pub engine: Engine,
-    /// Names of the configured teachers.
-    pub teachers: Vec<String>,
+    /// The configured teachers.
+    pub teachers: Vec<TeacherTerms>,
     /// Tasks of the configuration.
     pub tasks: Vec<TaskDefinition>,
     /// Largest file that is taken.

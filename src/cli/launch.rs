@@ -16,7 +16,7 @@ use crate::{
     registry::Registry,
     shutdown::Shutdown,
     store::{Store, StoreError},
-    teacher::TeacherClient,
+    teacher::{TeacherClient, TeacherSettings},
     telemetry,
     worker::{self, Worker},
 };
@@ -74,7 +74,7 @@ impl Parts {
             artifacts: self.artifacts.clone(),
             registry: self.registry.clone(),
             engine: self.engine.clone(),
-            teachers: self.teachers.iter().map(|teacher| teacher.name().to_owned()).collect(),
+            teachers: self.settings.teachers.iter().map(TeacherSettings::terms).collect(),
             tasks: self.settings.tasks.clone(),
             max_upload_bytes: self.settings.max_upload_bytes,
             clock: self.clock.clone(),

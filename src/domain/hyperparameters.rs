@@ -88,6 +88,22 @@ pub struct Hyperparameters {
     pub threads: Option<u32>,
 }
 
+/// Optimizer steps when a request names neither steps nor epochs: the research code's.
+const DEFAULT_STEPS: u32 = 10_000;
+
+impl Hyperparameters {
+    /// Optimizer steps over this many training rows, at least 1.
+    pub fn steps(&self, rows: usize) -> i64 {
+        let by_epochs = |epochs: f64| (epochs * rows as f64 / f64::from(self.batch_size)).ceil() as i64;
+        let steps = match (self.max_steps, self.epochs) {
+            (Some(steps), _) => i64::from(steps),
+            (None, Some(epochs)) => by_epochs(epochs),
+            (None, None) => i64::from(DEFAULT_STEPS),
+        };
+        steps.max(1)
+    }
+}
+
 impl Default for Hyperparameters {
     fn default() -> Self {
         Self {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{JobId, JobSpec, ProjectId, WorkerId};
+use super::{Estimate, EstimateError, JobId, JobSpec, ProjectId, WorkerId};
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -234,6 +234,10 @@ pub struct Job {
     pub started_at: Option<DateTime<Utc>>,
     /// When it became terminal.
     pub finished_at: Option<DateTime<Utc>>,
+    /// What it was thought to take when it was submitted.
+    pub estimate: Option<Estimate>,
+    /// That against what it took.
+    pub estimate_error: Option<EstimateError>,
 }
 
 impl Job {

@@ -23,6 +23,7 @@
 
 mod annotation;
 mod attempt;
+mod estimate;
 mod evaluation;
 mod example;
 mod file;
@@ -35,9 +36,11 @@ mod model;
 pub mod single_target;
 mod specs;
 mod task;
+mod teacher;
 
 pub use annotation::{Annotation, AnnotationStatus};
 pub use attempt::{AttemptOutcome, AttemptSpec, AttemptStudent, AttemptValidation, Frame, StudentCard};
+pub use estimate::{Estimate, EstimateError, EstimateFigure, Span, Taken};
 pub use evaluation::{Evaluation, ModelEvaluation};
 pub use example::{Example, LabelSource, Method};
 pub use file::{File, FileStatus, LineError, Purpose, Validation};
@@ -50,3 +53,4 @@ pub use specs::{
     AnnotationSpec, DistillationSpec, EvaluationSpec, FromScratch, JobSpec, StudentSpec, TrainingSource, Validating,
 };
 pub use task::{LabelSet, Scorer, SurfaceForm, TaskDefinition, WorkedExample};
+pub use teacher::TeacherTerms;

@@ -16,9 +16,11 @@ mod device_thread;
 mod engine;
 mod error;
 mod prediction;
+mod shape;
 mod shelf;
 mod warm_up;
 
 pub use engine::{Engine, EngineSettings};
 pub use error::InferenceError;
 pub use prediction::{ModelFiles, Prediction, PredictionRequest};
+pub use shape::StudentShape;

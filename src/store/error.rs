@@ -34,6 +34,9 @@ pub enum StoreError {
         /// The id that was named.
         id: String,
     },
+    /// Another request has taken over the idempotency key of this one, which therefore made nothing.
+    #[error("the idempotency key was taken over by another request")]
+    KeyLost,
     /// The write contradicts what is stored.
     #[error("the write breaks the rule {constraint}")]
     Conflict {

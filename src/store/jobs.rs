@@ -8,7 +8,7 @@ use super::{
     rows::{JobRow, Place},
     storable,
 };
-use crate::domain::{FileId, Job, JobId, JobKind, JobSpec, JobState, ProjectId};
+use crate::domain::{Estimate, FileId, Job, JobId, JobKind, JobSpec, JobState, ProjectId};
 
 /// A job to submit.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,10 @@ pub struct NewJob {
     pub depends_on: Vec<JobId>,
     /// The user's own labels.
     pub metadata: Map<String, Value>,
+    /// What it will probably take.
+    pub estimate: Option<Estimate>,
+    /// The hold on an idempotency key under which it is made; without the hold, it is not.
+    pub holder: Option<Uuid>,
 }
 
 /// Which jobs a list has, newest first.
@@ -36,17 +40,31 @@ pub struct JobFilter {
     pub kind: Option<JobKind>,
     /// Only in this state.
     pub state: Option<JobState>,
+    /// Only with these labels of the user's own; without any: only jobs that have none.
+    pub metadata: Option<Map<String, Value>>,
     /// Only older than this one.
     pub after: Option<JobId>,
     /// At most so many.
     pub limit: u32,
 }
 
+/// Where a queued job stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuePlace {
+    /// Its place among the jobs of its kind that may run now, from 1.
+    pub position: i64,
+    /// How many these are, itself included.
+    pub depth: i64,
+    /// Jobs that must succeed before it may run.
+    pub waits_for: Vec<JobId>,
+}
+
 impl Store {
     /// Queues a job, with its dependencies and file references, or nothing at all.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] when a file or job that it names is not there.
+    /// [`StoreError::Missing`] when a file or job that it names is not there; [`StoreError::KeyLost`] when another request
+    /// has taken its idempotency key over.
     pub async fn create_job(&self, new: &NewJob) -> Result<Job, StoreError> {
         let files: Vec<Uuid> = references::files(&new.spec).into_iter().collect();
         let mut parents = references::jobs(&new.spec);
@@ -62,12 +80,21 @@ impl Store {
                 for share
             ), parents as (
                 select id from jobs where id = any($8) and project_id = $2
-            ), created as (
-                insert into jobs (id, project_id, kind, spec, priority, max_attempts, metadata, run_at, sort_at)
-                select $1, $2, $4::jsonb ->> 'kind', $4, $3::integer, $5, $6, now, now - $3::integer * interval '15 minutes'
-                from clock_timestamp() as now
+            ), complete as (
+                select true as complete
                 where (select count(*) from named) = cardinality($7::uuid[])
                     and (select count(*) from parents) = cardinality($8::uuid[])
+            ), keyed as (
+                update idempotency_keys set made_id = $1
+                from complete
+                where holder = $9 and status is null and made_id is null
+                returning holder
+            ), created as (
+                insert into jobs (id, project_id, kind, spec, priority, max_attempts, metadata, estimate, run_at, sort_at)
+                select $1, $2, $4::jsonb ->> 'kind', $4, $3::integer, $5, $6, $10, now,
+                    now - $3::integer * interval '15 minutes'
+                from complete, clock_timestamp() as now
+                where $9::uuid is null or exists (select from keyed)
                 returning id, project_id
             ), dependencies as (
                 insert into job_dependencies (job_id, depends_on_id, project_id)
@@ -91,23 +118,21 @@ impl Store {
             storable::json(&new.metadata),
             &files,
             &parents,
+            new.holder,
+            new.estimate.as_ref().map(storable::json),
         )
         .fetch_optional(&self.pool)
         .await?;
         if created.is_none() {
-            return Err(self.missing_reference(new.project_id, &files, &parents).await?);
+            return Err(self.not_created(new, &files, &parents).await?);
         }
         let job = self.job(new.project_id, new.id).await?;
         job.ok_or_else(|| StoreError::Missing { what: "job", id: new.id.to_string() })
     }
 
-    /// The first file or job that is not there.
-    async fn missing_reference(
-        &self,
-        project: ProjectId,
-        files: &[Uuid],
-        parents: &[Uuid],
-    ) -> Result<StoreError, StoreError> {
+    /// The first file or job that is not there, or the key that was lost.
+    async fn not_created(&self, new: &NewJob, files: &[Uuid], parents: &[Uuid]) -> Result<StoreError, StoreError> {
+        let project = new.project_id;
         for &id in files {
             if self.file(project, FileId(id)).await?.is_none() {
                 return Ok(StoreError::Missing { what: "file", id: FileId(id).to_string() });
@@ -117,6 +142,9 @@ impl Store {
             if self.job(project, JobId(id)).await?.is_none() {
                 return Ok(StoreError::Missing { what: "job", id: JobId(id).to_string() });
             }
+        }
+        if new.holder.is_some() {
+            return Ok(StoreError::KeyLost);
         }
         Ok(StoreError::Missing { what: "project", id: project.to_string() })
     }
@@ -129,7 +157,8 @@ impl Store {
             select j.id, j.project_id, j.kind, j.state, j.spec, j.priority, j.progress_step, j.progress_total, j.progress_at,
                 j.result, j.error, j.attempt, j.max_attempts, j.lost_count, j.lease_epoch, j.lease_owner,
                 array(select d.depends_on_id from job_dependencies d where d.job_id = j.id order by 1) as "depends_on!",
-                j.pause_reason, j.cancel_requested_at, j.metadata, j.created_at, j.run_at, j.started_at, j.finished_at
+                j.pause_reason, j.cancel_requested_at, j.metadata, j.created_at, j.run_at, j.started_at, j.finished_at,
+                j.estimate, j.estimate_error
             from jobs j
             where j.id = $1 and j.project_id = $2"#,
             id.0,
@@ -148,12 +177,15 @@ impl Store {
             select j.id, j.project_id, j.kind, j.state, j.spec, j.priority, j.progress_step, j.progress_total, j.progress_at,
                 j.result, j.error, j.attempt, j.max_attempts, j.lost_count, j.lease_epoch, j.lease_owner,
                 array(select d.depends_on_id from job_dependencies d where d.job_id = j.id order by 1) as "depends_on!",
-                j.pause_reason, j.cancel_requested_at, j.metadata, j.created_at, j.run_at, j.started_at, j.finished_at
+                j.pause_reason, j.cancel_requested_at, j.metadata, j.created_at, j.run_at, j.started_at, j.finished_at,
+                j.estimate, j.estimate_error
             from jobs j
             where j.project_id = $1
                 and ($2::text is null or j.kind = $2)
                 and ($3::text is null or j.state = $3)
                 and ($4::uuid is null or j.id < $4)
+                and ($6::jsonb is null or j.metadata @> $6)
+                and ($6::jsonb is distinct from '{}' or j.metadata = '{}')
             order by j.id desc
             limit $5"#,
             project.0,
@@ -161,6 +193,7 @@ impl Store {
             filter.state.map(JobState::as_str),
             filter.after.map(|id| id.0),
             one_more(filter.limit),
+            filter.metadata.as_ref().map(storable::json),
         )
         .fetch_all(&self.pool)
         .await?;
@@ -202,20 +235,41 @@ impl Store {
         self.job(project, id).await
     }
 
-    /// The job's place among all queued ones, from 1; `None` when it is not queued.
-    pub async fn queue_position(&self, id: JobId) -> Result<Option<i64>, StoreError> {
-        Ok(sqlx::query_scalar!(
-            r#"-- queue_position
-            select (
-                select count(*) from jobs other
-                where other.state = 'queued' and (other.sort_at, other.id) <= (j.sort_at, j.id)
-            ) as "position!"
-            from jobs j
-            where j.id = $1 and j.state = 'queued'"#,
+    /// Where a queued job stands in the line of its kind; `None` when it is not queued.
+    pub async fn queue_place(&self, id: JobId) -> Result<Option<QueuePlace>, StoreError> {
+        // A job that waits for others or for its time holds up nobody, so the line is made of those that may run now.
+        let row = sqlx::query!(
+            r#"-- queue_place
+            with mine as (
+                select id, kind, sort_at from jobs where id = $1 and state = 'queued'
+            ), line as (
+                select other.id, other.sort_at
+                from mine join jobs other on other.state = 'queued' and other.kind = mine.kind
+                where other.id <> mine.id
+                    and other.run_at <= clock_timestamp()
+                    and not exists (
+                        select from job_dependencies d join jobs parent on parent.id = d.depends_on_id
+                        where d.job_id = other.id and parent.state <> 'succeeded'
+                    )
+            )
+            select (select count(*) from line where (line.sort_at, line.id) < (mine.sort_at, mine.id)) as "ahead!",
+                (select count(*) from line) as "others!",
+                array(
+                    select parent.id
+                    from job_dependencies d join jobs parent on parent.id = d.depends_on_id
+                    where d.job_id = mine.id and parent.state <> 'succeeded'
+                    order by parent.id
+                ) as "waits_for!"
+            from mine"#,
             id.0,
         )
         .fetch_optional(&self.pool)
-        .await?)
+        .await?;
+        Ok(row.map(|row| QueuePlace {
+            position: row.ahead + 1,
+            depth: row.others + 1,
+            waits_for: row.waits_for.into_iter().map(JobId).collect(),
+        }))
     }
 
     /// How many jobs there are of each kind in each state, over all projects; pairs without a job are left out.

@@ -6,8 +6,10 @@
 
 mod annotations;
 mod error;
+mod estimates;
 mod events;
 mod files;
+mod idempotency;
 mod jobs;
 mod listen;
 mod metrics;
@@ -30,9 +32,11 @@ use crate::domain::ProjectId;
 
 pub use annotations::{AnnotationCounts, StatusCount};
 pub use error::StoreError;
+pub use estimates::PastJob;
 pub use events::{Event, EventLevel, NewEvent};
 pub use files::{DeletedFile, FileFilter};
-pub use jobs::{JobFilter, NewJob};
+pub use idempotency::{KeyClaim, KeyHold, StoredAnswer};
+pub use jobs::{JobFilter, NewJob, QueuePlace};
 pub use listen::{JobListener, Wake};
 pub use metrics::{Metric, MetricCursor};
 pub use queue::Beat;

@@ -36,6 +36,8 @@ pub(super) struct JobRow {
     pub run_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
+    pub estimate: Option<Value>,
+    pub estimate_error: Option<Value>,
 }
 
 impl TryFrom<JobRow> for Job {
@@ -71,6 +73,8 @@ impl TryFrom<JobRow> for Job {
             run_at: row.run_at,
             started_at: row.started_at,
             finished_at: row.finished_at,
+            estimate: row.estimate.map(|estimate| at.json("estimate", estimate)).transpose()?,
+            estimate_error: row.estimate_error.map(|error| at.json("estimate_error", error)).transpose()?,
         })
     }
 }

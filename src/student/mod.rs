@@ -19,6 +19,7 @@ mod weights;
 pub use checkpoint::{Student, read_card, save_checkpoint};
 pub use config::{FeedForwardKind, T5Config};
 pub use error::StudentError;
+pub use parameters::parameter_count;
 pub use t5::T5;
 pub use tokenizer::{Encoded, StudentTokenizer};
 pub use weights::{Weights, initial_weights, load_weights, save_weights};

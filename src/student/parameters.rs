@@ -34,6 +34,11 @@ pub(super) fn parameters(config: &T5Config) -> BTreeMap<String, Parameter> {
     list.parameters
 }
 
+/// How many numbers a T5 of this configuration learns.
+pub fn parameter_count(config: &T5Config) -> i64 {
+    parameters(config).values().map(|parameter| parameter.shape.iter().product::<i64>()).sum()
+}
+
 struct List<'a> {
     config: &'a T5Config,
     parameters: BTreeMap<String, Parameter>,

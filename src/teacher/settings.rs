@@ -6,6 +6,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::TeacherError;
+use crate::domain::TeacherTerms;
 
 /// A text that no log, error or `Debug` shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -80,6 +81,18 @@ impl TeacherSettings {
             usd_per_million_input_tokens: 0.0,
             usd_per_million_output_tokens: 0.0,
             request_timeout: default_timeout(),
+        }
+    }
+
+    /// What the API may know of it.
+    pub fn terms(&self) -> TeacherTerms {
+        TeacherTerms {
+            name: self.name.clone(),
+            max_concurrency: self.max_concurrency,
+            requests_per_minute: self.requests_per_minute,
+            tokens_per_minute: self.tokens_per_minute,
+            usd_per_million_input_tokens: self.usd_per_million_input_tokens,
+            usd_per_million_output_tokens: self.usd_per_million_output_tokens,
         }
     }
 

@@ -2,8 +2,6 @@
 
 use crate::domain::{Hyperparameters, Schedule};
 
-/// Optimizer steps when a request names neither steps nor epochs: the research code's.
-const DEFAULT_STEPS: u32 = 10_000;
 /// Peak rate of a pre-trained student: the paper's.
 const PRETRAINED_RATE: f64 = 5e-5;
 /// Peak rate where each weight's step is scaled by that weight.
@@ -22,15 +20,9 @@ pub struct Course {
 impl Course {
     /// The course that a request asks for, over this many training rows.
     pub fn new(hyperparameters: &Hyperparameters, scale_by_weight: bool, rows: usize) -> Self {
-        let by_epochs = |epochs: f64| (epochs * rows as f64 / f64::from(hyperparameters.batch_size)).ceil() as i64;
-        let steps = match (hyperparameters.max_steps, hyperparameters.epochs) {
-            (Some(steps), _) => i64::from(steps),
-            (None, Some(epochs)) => by_epochs(epochs),
-            (None, None) => i64::from(DEFAULT_STEPS),
-        };
         let usual = if scale_by_weight { SCALED_RATE } else { PRETRAINED_RATE };
         Self {
-            steps: steps.max(1),
+            steps: hyperparameters.steps(rows),
             peak: hyperparameters.learning_rate.unwrap_or(usual),
             warmup: f64::from(hyperparameters.warmup_steps),
             schedule: hyperparameters.schedule,

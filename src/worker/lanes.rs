@@ -47,12 +47,15 @@ pub async fn work_once(worker: &Arc<Worker>, kinds: &[JobKind], shutdown: &Shutd
     Ok(true)
 }
 
-/// One sweep: jobs whose lease ran out, cancels that nobody acknowledged, children of failed jobs.
+/// One sweep: jobs whose lease ran out, cancels that nobody acknowledged, children of failed jobs; then what finished
+/// jobs leave to be compared, and idempotency keys that are a week old.
 pub async fn reap_once(worker: &Worker) -> Result<(), StoreError> {
     for (job, state) in worker.store.reap(REAP_LIMIT).await? {
         tracing::warn!(%job, %state, "took a job from a worker that no longer renews its lease");
     }
     worker.store.fail_orphans().await?;
+    worker.store.compare_estimates(REAP_LIMIT).await?;
+    worker.store.forget_keys(REAP_LIMIT).await?;
     Ok(())
 }
 

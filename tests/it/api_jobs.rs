@@ -40,7 +40,7 @@ async fn a_submitted_job_is_queued_with_every_default_filled_in() {
     assert_eq!((&job["object"], &job["kind"], &job["state"]), (&json!("job"), &json!("annotation"), &json!("queued")));
     assert_eq!(
         (&job["terminal"], &job["queue"], &job["progress"]),
-        (&json!(false), &json!({"position": 1}), &json!(null))
+        (&json!(false), &json!({"position": 1, "depth": 1, "waits_for": []}), &json!(null))
     );
     assert_eq!((&job["priority"], &job["metadata"]), (&json!(3), &json!({"team": "nlp"})));
     let spec = &job["spec"];
@@ -65,6 +65,41 @@ async fn lists_filter_by_kind_and_state_and_page() {
     assert_eq!(field(&app.get(&format!("/v1/jobs?after={second}")).await, "id"), [first.as_str()]);
     app.get("/v1/jobs?state=done").await.refused(400, "invalid_value", "#/state");
     app.get("/v1/jobs?kind=training").await.refused(400, "invalid_value", "#/kind");
+}
+
+#[tokio::test]
+async fn lists_filter_by_metadata() {
+    let app = TestApp::start().await;
+    let file = app.file(&[json!({"input": "a"})]).await;
+    let submit = async |metadata: Value| {
+        let request = json!({"file": file, "teacher": "scripted", "metadata": metadata});
+        app.post("/v1/annotation-jobs", request).await.id()
+    };
+    let both = submit(json!({"team": "nlp", "run one": "a/b"})).await;
+    let one = submit(json!({"team": "nlp"})).await;
+    let none = submit(json!({})).await;
+    assert_eq!(field(&app.get("/v1/jobs?metadata[team]=nlp").await, "id"), [one.as_str(), both.as_str()]);
+    let both_keys = "/v1/jobs?metadata%5Bteam%5D=nlp&metadata%5Brun%20one%5D=a%2Fb&kind=annotation";
+    assert_eq!(field(&app.get(both_keys).await, "id"), [both.as_str()]);
+    assert!(field(&app.get("/v1/jobs?metadata[team]=vision").await, "id").is_empty());
+    assert_eq!(field(&app.get("/v1/jobs?metadata=null").await, "id"), [none.as_str()]);
+    app.get("/v1/jobs?metadata=nlp").await.refused(400, "invalid_value", "#/metadata");
+    app.get("/v1/jobs?metadata[a]=1&metadata[a]=2").await.refused(400, "invalid_value", "#/metadata[a]");
+    app.get("/v1/jobs?labels[a]=1").await.refused(400, "unknown_parameter", "#/labels");
+}
+
+#[tokio::test]
+async fn a_job_in_the_queue_says_whom_it_waits_for_and_who_is_ahead() {
+    let app = TestApp::start().await;
+    let first = annotation_job(&app).await;
+    let file = app.file(&[json!({"input": "a"})]).await;
+    let request = json!({"file": file, "teacher": "scripted", "depends_on": [first]});
+    let waiting = app.post("/v1/annotation-jobs", request).await;
+    assert_eq!(waiting.body["queue"]["waits_for"], json!([first]), "{:#}", waiting.body);
+    // It holds up nobody while it waits, so the next one stands behind the first alone.
+    let third = annotation_job(&app).await;
+    let queue = &app.get(&format!("/v1/jobs/{third}")).await.body["queue"];
+    assert_eq!(*queue, json!({"position": 2, "depth": 2, "waits_for": []}));
 }
 
 #[tokio::test]

@@ -97,8 +97,8 @@ async fn a_wrong_type_is_refused_with_its_pointer() {
 #[tokio::test]
 async fn a_query_that_is_not_understood_is_refused_where_something_would_be_made() {
     let app = TestApp::start().await;
-    let answer = app.post("/v1/annotation-jobs?dry_run=true", json!({})).await;
-    answer.refused(400, "unknown_parameter", "#/dry_run");
+    let answer = app.post("/v1/annotation-jobs?dryrun=true", json!({})).await;
+    answer.refused(400, "unknown_parameter", "#/dryrun");
     app.post("/v1/files?x=1", json!({})).await.refused(400, "unknown_parameter", "#/x");
     app.post(&format!("/v1/jobs/{NO_JOB}/cancel?force=1"), json!({})).await.refused(
         400,

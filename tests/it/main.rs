@@ -1,11 +1,14 @@
 //! The integration tests, one binary: linking libtorch is the slow part.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on panics")]
 
+mod api_estimates;
 mod api_files;
+mod api_idempotency;
 mod api_jobs;
 mod api_models;
 mod api_openapi;
 mod api_service;
+mod api_streams;
 mod api_submissions;
 mod api_uploads;
 mod architecture;

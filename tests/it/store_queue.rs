@@ -239,8 +239,9 @@ async fn a_higher_priority_runs_sooner_until_waiting_outweighs_it() {
         new.priority = priority;
         ids.push(db.store.create_job(&new).await.unwrap().id);
     }
-    assert_eq!(db.store.queue_position(ids[0]).await.unwrap(), Some(3));
-    assert_eq!(db.store.queue_position(ids[2]).await.unwrap(), Some(1));
+    let place = async |id| db.store.queue_place(id).await.unwrap().map(|place| (place.position, place.depth));
+    assert_eq!(place(ids[0]).await, Some((3, 3)));
+    assert_eq!(place(ids[2]).await, Some((1, 3)));
     // One point is worth 15 minutes, so a job that has waited for 31 is ahead of two points.
     db.set(ids[0], "run_at = run_at - interval '31 minutes', sort_at = sort_at - interval '31 minutes'").await;
     let mut order = Vec::new();
@@ -248,7 +249,7 @@ async fn a_higher_priority_runs_sooner_until_waiting_outweighs_it() {
         order.push(job.id);
     }
     assert_eq!(order, [ids[0], ids[2], ids[1]]);
-    assert_eq!(db.store.queue_position(ids[0]).await.unwrap(), None);
+    assert_eq!(place(ids[0]).await, None);
 }
 
 #[tokio::test]

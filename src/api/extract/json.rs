@@ -18,15 +18,35 @@ const NUL_ESCAPE: &[u8] = b"\\u0000";
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
+/// A JSON body that is read and not yet parsed, for handlers that also need its bytes.
+#[derive(Debug)]
+pub struct JsonBytes(bytes::Bytes);
+
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
         Query::<Nothing>::from_request_parts(&mut parts, state).await?;
-        require_json(&parts.headers)?;
-        let bytes = read(body, MAX_BODY_BYTES).await?;
-        parse(&bytes).map(Json)
+        JsonBytes::read(&parts.headers, body).await?.parse().map(Json)
+    }
+}
+
+impl JsonBytes {
+    /// The whole body, if it is of the right type and size.
+    pub async fn read(headers: &HeaderMap, body: Body) -> Result<Self, ApiError> {
+        require_json(headers)?;
+        read(body, MAX_BODY_BYTES).await.map(Self)
+    }
+
+    /// The body as a request's form.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        parse(&self.0)
+    }
+
+    /// The body as it came.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -7,7 +7,7 @@ mod query;
 mod reason;
 mod text;
 
-pub use json::Json;
+pub use json::{Json, JsonBytes};
 pub use path::{Id, Name};
 pub use query::{Nothing, Query};
 pub use reason::nearest;

@@ -27,15 +27,29 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
         let Pairs(pairs) = pairs.map_err(|error| ApiError::field("#", "invalid_value", error.body_text()))?;
         let mut object = Map::new();
         for (name, value) in pairs {
-            let pointer = format!("#/{name}");
-            let twice = format!("the query parameter {name:?} is given twice");
-            if object.insert(name, Value::String(value)).is_some() {
-                return Err(ApiError::field(pointer, "invalid_value", twice));
-            }
+            insert(&mut object, &name, value)?;
         }
         let object = Value::Object(object);
         nul::refuse("#", &object)?;
         let parsed = serde_path_to_error::deserialize(object);
         parsed.map(Self).map_err(|error| ApiError::Invalid(vec![describe(error.path(), &error.inner().to_string())]))
+    }
+}
+
+/// `metadata[team]=nlp` is the member `team` of the object `metadata`, as OpenAI's clients write it.
+fn insert(object: &mut Map<String, Value>, name: &str, value: String) -> Result<(), ApiError> {
+    let twice = || {
+        ApiError::field(format!("#/{name}"), "invalid_value", format!("the query parameter {name:?} is given twice"))
+    };
+    let Some((outer, inner)) = name.strip_suffix(']').and_then(|name| name.split_once('[')) else {
+        let before = object.insert(name.to_owned(), Value::String(value));
+        return before.map_or(Ok(()), |_| Err(twice()));
+    };
+    match object.entry(outer).or_insert_with(|| Value::Object(Map::new())) {
+        Value::Object(members) => {
+            let before = members.insert(inner.to_owned(), Value::String(value));
+            before.map_or(Ok(()), |_| Err(twice()))
+        }
+        _ => Err(twice()),
     }
 }

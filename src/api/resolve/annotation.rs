@@ -74,13 +74,13 @@ pub async fn resolve(state: &AppState, request: AnnotationJobRequest) -> Result<
 
 fn check_teacher(state: &AppState, refusals: &mut Refusals, name: &str) {
     let known = &state.teachers;
-    if known.iter().any(|known| known == name) {
+    if known.iter().any(|known| known.name == name) {
         return;
     }
     let advice = if known.is_empty() {
         "; no teacher is configured: add [[teachers]] to the configuration".to_owned()
     } else {
-        nearest(name, known.iter().map(String::as_str))
+        nearest(name, known.iter().map(|known| known.name.as_str()))
     };
     refusals.add("#/teacher", "teacher_not_found", format!("there is no teacher {name:?}{advice}"));
 }

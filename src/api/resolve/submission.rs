@@ -62,6 +62,8 @@ impl Submission {
             max_attempts: MAX_ATTEMPTS,
             depends_on,
             metadata: self.metadata.unwrap_or_default(),
+            estimate: None,
+            holder: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use stepwise::{
     api::{AppState, Rooms, serve},
     artifacts::Artifacts,
     clock::Clock,
-    domain::{LabelSet, Precision, TaskDefinition},
+    domain::{LabelSet, Precision, TaskDefinition, TeacherTerms},
     inference::{Engine, EngineSettings},
     registry::Registry,
     shutdown::Shutdown,
@@ -79,7 +79,7 @@ impl TestApp {
             store: store.clone(),
             artifacts,
             engine: engine(),
-            teachers: vec!["scripted".to_owned(), "large".to_owned()],
+            teachers: teachers(),
             tasks: vec![returns_desk()],
             max_upload_bytes: MAX_UPLOAD_BYTES,
             clock: Clock::system(),
@@ -198,6 +198,19 @@ fn engine() -> Engine {
         max_models: 2,
     };
     Engine::start(settings).unwrap()
+}
+
+/// One that costs nothing, and one that does.
+fn teachers() -> Vec<TeacherTerms> {
+    let free = TeacherTerms { name: "scripted".to_owned(), max_concurrency: 4, ..TeacherTerms::default() };
+    let large = TeacherTerms {
+        name: "large".to_owned(),
+        requests_per_minute: Some(60),
+        usd_per_million_input_tokens: 2.0,
+        usd_per_million_output_tokens: 10.0,
+        ..free.clone()
+    };
+    vec![free, large]
 }
 
 fn returns_desk() -> TaskDefinition {

@@ -37,6 +37,10 @@ impl Contract {
                 json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}})
             }
         };
+        if content.is_null() {
+            assert!(seen.body.is_empty(), "{}: a body is not declared", name(seen));
+            return;
+        }
         let found = seen.content_type.unwrap_or("none").split(';').next().unwrap().trim();
         let media = content.get(found);
         let media = media.unwrap_or_else(|| panic!("{}: content type {found} is not declared: {content}", name(seen)));

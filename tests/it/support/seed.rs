@@ -102,6 +102,8 @@ pub fn new_job(spec: JobSpec) -> NewJob {
         priority: 0,
         max_attempts: 5,
         depends_on: Vec::new(),
+        estimate: None,
+        holder: None,
         metadata: Map::from_iter([("team".to_owned(), json!("returns"))]),
     }
 }

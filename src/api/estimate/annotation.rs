@@ -1,0 +1,101 @@
+//! What it takes to ask a teacher about every example.
+
+use super::{PAST_JOBS, Unknown, sample, tokens};
+use crate::{
+    api::AppState,
+    domain::{AnnotationSpec, Estimate, JobKind, JobSpec, Span, TeacherTerms},
+    store::{PastJob, Store},
+    task::prompt,
+};
+
+/// Tokens that a chat's frame adds to its texts.
+const FRAME_TOKENS: f64 = 8.0;
+/// Tokens of an answer where this teacher has none on record: a bare label, and a rationale of two sentences.
+const ANSWER_TOKENS: Span = Span { low: 8.0, expected: 60.0, high: 250.0 };
+/// Seconds from request to answer where this teacher has none on record.
+const ANSWER_SECONDS: Span = Span { low: 0.2, expected: 2.0, high: 15.0 };
+
+pub(super) async fn estimate(state: &AppState, spec: &AnnotationSpec) -> Result<Estimate, Unknown> {
+    let file = sample::file(state, spec.file).await?;
+    let rows = file.validation.valid_rows.min(spec.max_examples.unwrap_or(u64::MAX));
+    let examples = sample::examples(state, &file).await?;
+    let prompts: Vec<String> = examples.iter().map(|example| prompt_text(spec, &example.input)).collect();
+    let prompt_characters = sample::mean_characters(prompts.iter().map(|prompt| Some(prompt.as_str())), 0.0);
+    let past = of_teacher(state, &spec.teacher).await?;
+    let record = Record::of(&past);
+    let input_tokens = rows as f64 * (tokens(prompt_characters) + FRAME_TOKENS);
+    let longest = f64::from(spec.max_output_tokens);
+    let answer = record.answer_tokens.unwrap_or(ANSWER_TOKENS);
+    let answer =
+        Span { low: answer.low.min(longest), expected: answer.expected.min(longest), high: answer.high.min(longest) };
+    let output_tokens = answer.times(rows as f64);
+    let terms = state.teachers.iter().find(|terms| terms.name == spec.teacher);
+    Ok(Estimate {
+        rows,
+        input_tokens: Some(input_tokens.round() as u64),
+        output_tokens: Some(output_tokens),
+        usd: terms.map(|terms| price(terms, input_tokens, output_tokens)),
+        seconds: terms.map(|terms| seconds(terms, rows as f64, input_tokens + output_tokens.expected, &record)),
+        drawn_from_jobs: past.len().try_into().unwrap_or(u32::MAX),
+        ..Estimate::default()
+    })
+}
+
+fn prompt_text(spec: &AnnotationSpec, input: &str) -> String {
+    prompt::chat(&spec.task, input).into_iter().map(|message| message.content).collect()
+}
+
+async fn of_teacher(state: &AppState, teacher: &str) -> Result<Vec<PastJob>, Unknown> {
+    let past = state.store.past_jobs(Store::default_project(), JobKind::Annotation, PAST_JOBS).await?;
+    let same = |past: &PastJob| matches!(&past.spec, JobSpec::Annotation(spec) if spec.teacher == teacher);
+    Ok(past.into_iter().filter(same).collect())
+}
+
+/// What a teacher took so far.
+struct Record {
+    /// Tokens of an answer.
+    answer_tokens: Option<Span>,
+    /// Seconds of an example, with as many side by side as it takes.
+    example_seconds: Option<Span>,
+}
+
+impl Record {
+    fn of(past: &[PastJob]) -> Self {
+        let per_row = |pointer: &'static str| spread(past, move |past| past.taken.number(pointer));
+        Self {
+            answer_tokens: per_row("/output_tokens"),
+            example_seconds: spread(past, |past| past.taken.work_seconds()),
+        }
+    }
+}
+
+/// A figure a row, over several jobs: the mean over all rows, and the jobs furthest off with a margin.
+fn spread(past: &[PastJob], figure: impl Fn(&PastJob) -> Option<f64>) -> Option<Span> {
+    let of_jobs: Vec<(f64, f64)> =
+        past.iter().filter_map(|past| Some((figure(past)?, past.taken.rows().filter(|rows| *rows > 0.0)?))).collect();
+    let rows: f64 = of_jobs.iter().map(|(_, rows)| rows).sum();
+    (rows > 0.0).then(|| Span {
+        low: 0.8 * of_jobs.iter().map(|(sum, rows)| sum / rows).fold(f64::INFINITY, f64::min),
+        expected: of_jobs.iter().map(|(sum, _)| sum).sum::<f64>() / rows,
+        high: 1.25 * of_jobs.iter().map(|(sum, rows)| sum / rows).fold(0.0, f64::max),
+    })
+}
+
+fn price(terms: &TeacherTerms, input_tokens: f64, output_tokens: Span) -> Span {
+    let of = |output| {
+        (input_tokens * terms.usd_per_million_input_tokens + output * terms.usd_per_million_output_tokens) / 1e6
+    };
+    Span { low: of(output_tokens.low), expected: of(output_tokens.expected), high: of(output_tokens.high) }
+}
+
+/// By the pace of answers, and no faster than the teacher's limits allow.
+fn seconds(terms: &TeacherTerms, rows: f64, tokens: f64, record: &Record) -> Span {
+    let side_by_side = rows / terms.max_concurrency.max(1) as f64;
+    let by_answers = match record.example_seconds {
+        Some(seconds) => seconds.times(rows),
+        None => ANSWER_SECONDS.times(side_by_side.max(1.0)),
+    };
+    let minutes = |wanted: f64, limit: Option<u32>| limit.map_or(0.0, |limit| wanted / f64::from(limit.max(1)));
+    let by_limits = 60.0 * minutes(rows, terms.requests_per_minute).max(minutes(tokens, terms.tokens_per_minute));
+    by_answers.at_least(by_limits)
+}

@@ -1,0 +1,168 @@
+//! What it takes to train a student.
+
+use futures::TryStreamExt;
+
+use super::{
+    PAST_JOBS, Unknown,
+    memory::{self, Lengths},
+    sample, tokens,
+};
+use crate::{
+    api::AppState,
+    domain::{
+        DistillationSpec, Estimate, Example, FileId, JobKind, JobSpec, Method, Span, StudentSource, StudentSpec,
+        TrainingSource, Validating,
+    },
+    inference::StudentShape,
+    store::{PastJob, Store},
+};
+
+/// Characters of a label and of a rationale that are not written yet.
+const LABEL_CHARACTERS: f64 = 12.0;
+const RATIONALE_CHARACTERS: f64 = 160.0;
+/// Operations a second where no finished training tells: a laptop's fp32, a server's bf16, a GPU.
+const OPERATIONS_A_SECOND: Span = Span { low: 5e10, expected: 3e11, high: 2e13 };
+/// Forward and backward pass: operations for each parameter and token.
+const OPERATIONS: f64 = 6.0;
+/// What reading, the tokenizer, evaluations and the checkpoint add.
+const OVERHEAD_SECONDS: Span = Span { low: 2.0, expected: 10.0, high: 60.0 };
+
+pub(super) async fn estimate(state: &AppState, spec: &DistillationSpec) -> Result<Estimate, Unknown> {
+    let rows = Rows::of(state, spec).await?;
+    let shape = shape(state, &spec.student).await?;
+    let hyperparameters = &spec.hyperparameters;
+    let steps = hyperparameters.steps(rows.learned as usize);
+    let example = rows.lengths.tokens_of_example(spec.method);
+    let tokens = steps as f64 * f64::from(hyperparameters.batch_size) * example;
+    let work = shape.parameters as f64 * tokens;
+    let past = state.store.past_jobs(Store::default_project(), JobKind::Distillation, PAST_JOBS).await?;
+    let paces: Vec<f64> = past.iter().filter_map(pace).collect();
+    Ok(Estimate {
+        rows: rows.learned,
+        steps: u64::try_from(steps).ok(),
+        parameters: Some(shape.parameters),
+        input_tokens: Some(tokens as u64),
+        memory_bytes: Some(memory::bytes(&shape, hyperparameters, &rows.lengths)),
+        seconds: Some(seconds(work, &paces)),
+        drawn_from_jobs: paces.len().try_into().unwrap_or(u32::MAX),
+        ..Estimate::default()
+    })
+}
+
+/// Seconds for each parameter and token, as a finished training had them.
+fn pace(past: &PastJob) -> Option<f64> {
+    let work = past.estimate.parameters? as f64 * past.estimate.input_tokens? as f64;
+    Some(past.taken.work_seconds()? / work).filter(|pace| pace.is_finite() && *pace > 0.0)
+}
+
+fn seconds(work: f64, paces: &[f64]) -> Span {
+    if paces.is_empty() {
+        let by = |operations: f64| OPERATIONS * work / operations;
+        let rule = Span {
+            low: by(OPERATIONS_A_SECOND.high),
+            expected: by(OPERATIONS_A_SECOND.expected),
+            high: by(OPERATIONS_A_SECOND.low),
+        };
+        return rule.plus(OVERHEAD_SECONDS);
+    }
+    // The middle one: a single training on another machine must not spoil the guess.
+    let mut sorted = paces.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let low = 0.5 * sorted.first().copied().unwrap_or_default();
+    let high = 2.0 * sorted.last().copied().unwrap_or_default();
+    Span { low, expected: sorted[sorted.len() / 2], high }.times(work)
+}
+
+/// The rows that are learned from.
+struct Rows {
+    learned: u64,
+    lengths: Lengths,
+}
+
+impl Rows {
+    async fn of(state: &AppState, spec: &DistillationSpec) -> Result<Self, Unknown> {
+        let mut rows = 0;
+        let mut examples = Vec::new();
+        for source in &spec.training {
+            let (id, limit) = file_of(state, source).await?;
+            let file = sample::file(state, id).await?;
+            rows += file.validation.valid_rows.min(limit);
+            examples.extend(sample::examples(state, &file).await?);
+        }
+        let kept = match spec.validation {
+            Validating::Fraction { fraction, .. } => 1.0 - fraction,
+            Validating::File(_) => 1.0,
+        };
+        let learned = rows as f64 * kept * spec.hyperparameters.train_fraction;
+        let label = |example: &Example| example.label_from(spec.label_source).map(str::to_owned);
+        let labels: Vec<_> = examples.iter().map(label).collect();
+        let cut = |characters: f64, most: u32| tokens(characters).min(f64::from(most)) + 1.0;
+        let inputs = sample::mean_characters(examples.iter().map(|example| Some(example.input.as_str())), 0.0);
+        let prefix = spec.label_prefix.chars().count() as f64;
+        let label = sample::mean_characters(labels.iter().map(Option::as_deref), LABEL_CHARACTERS);
+        let rationale =
+            sample::mean_characters(examples.iter().map(|example| example.rationale.as_deref()), RATIONALE_CHARACTERS);
+        let knobs = &spec.hyperparameters;
+        let lengths = Lengths {
+            input: cut(inputs + prefix, knobs.max_input_length),
+            label: cut(label, knobs.max_label_length),
+            rationale: cut(rationale, knobs.max_rationale_length),
+        };
+        Ok(Self { learned: learned.round() as u64, lengths })
+    }
+}
+
+/// The file whose rows are learned, or whose rows will be once they are annotated.
+async fn file_of(state: &AppState, source: &TrainingSource) -> Result<(FileId, u64), Unknown> {
+    let id = match source {
+        TrainingSource::File(id) => return Ok((*id, u64::MAX)),
+        TrainingSource::AnnotationJob(id) => *id,
+    };
+    let job = state.store.job(Store::default_project(), id).await?;
+    match job.map(|job| (job.spec, job.result)) {
+        Some((JobSpec::Annotation(spec), result)) => {
+            let written = result.and_then(|result| result.get("output_file")?.as_str()?.parse().ok());
+            Ok((written.unwrap_or(spec.file), spec.max_examples.unwrap_or(u64::MAX)))
+        }
+        _ => Err(Unknown::Unreadable(format!("{id} is no annotation job"))),
+    }
+}
+
+/// The student's sizes, from its configuration.
+async fn shape(state: &AppState, student: &StudentSpec) -> Result<StudentShape, Unknown> {
+    let name = match student {
+        StudentSpec::FromScratch(shape) => return Ok(StudentShape::from_scratch(shape)),
+        StudentSpec::Model(name) => name,
+    };
+    let found = state.registry.find(Store::default_project(), name).await;
+    let config = match found.map_err(|error| Unknown::Unreadable(error.to_string()))? {
+        None => return Err(Unknown::Unreadable(format!("there is no model {name:?} any more"))),
+        Some(StudentSource::Directory { path, .. }) => tokio::fs::read(path.join("config.json"))
+            .await
+            .map_err(|error| Unknown::Unreadable(format!("{}: {error}", path.display())))?,
+        Some(StudentSource::Registered(model)) => {
+            let key = format!("{}/config.json", model.artifact_prefix);
+            let unreadable = |error: crate::artifacts::ArtifactError| Unknown::Unreadable(error.to_string());
+            let chunks = state.artifacts.read(&key).await.map_err(unreadable)?;
+            chunks
+                .try_fold(Vec::new(), async |mut all, chunk| {
+                    all.extend_from_slice(&chunk);
+                    Ok(all)
+                })
+                .await
+                .map_err(unreadable)?
+        }
+    };
+    StudentShape::from_config(&config).map_err(|error| Unknown::Unreadable(error.to_string()))
+}
+
+impl Lengths {
+    /// Tokens that one example costs in a step: step by step, its input is read twice.
+    fn tokens_of_example(&self, method: Method) -> f64 {
+        match method {
+            Method::Standard => self.input + self.label,
+            Method::StepByStep => 2.0 * self.input + self.label + self.rationale,
+            Method::RationaleThenLabel => self.input + self.rationale + self.label,
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What a job will probably take: rows from its files, lengths from the first of their lines, time and tokens from
+//! finished jobs of its like, or from rules of thumb where there are none. Nothing here refuses a job.
+
+mod annotation;
+mod distillation;
+mod evaluation;
+mod memory;
+mod sample;
+
+use super::{AppState, error::ApiError};
+use crate::{
+    domain::{Estimate, JobSpec},
+    store::StoreError,
+};
+
+/// Finished jobs that are looked at.
+const PAST_JOBS: u32 = 20;
+/// Characters of a token, in English, for the tokenizers of T5 and of today's teachers.
+const CHARACTERS_PER_TOKEN: f64 = 4.0;
+
+/// Why nothing can be said.
+enum Unknown {
+    /// The database does not answer: the submission cannot go on either.
+    Store(StoreError),
+    /// A file or configuration cannot be read; the worker will say so in its own words.
+    Unreadable(String),
+}
+
+impl From<StoreError> for Unknown {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// What the job will probably take; `None` where nothing can be said.
+pub async fn of(state: &AppState, spec: &JobSpec) -> Result<Option<Estimate>, ApiError> {
+    let estimate = match spec {
+        JobSpec::Annotation(spec) => annotation::estimate(state, spec).await,
+        JobSpec::Distillation(spec) => distillation::estimate(state, spec).await,
+        JobSpec::Evaluation(spec) => evaluation::estimate(state, spec).await,
+    };
+    match estimate {
+        Ok(estimate) => Ok(Some(estimate)),
+        Err(Unknown::Store(error)) => Err(error.into()),
+        Err(Unknown::Unreadable(reason)) => {
+            tracing::warn!(reason, "a job is submitted without an estimate");
+            Ok(None)
+        }
+    }
+}
+
+fn tokens(characters: f64) -> f64 {
+    (characters / CHARACTERS_PER_TOKEN).ceil()
+}

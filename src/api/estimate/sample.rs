@@ -1,0 +1,48 @@
+//! The first lines of a file, for the lengths of what is in them.
+
+use futures::StreamExt;
+
+use super::Unknown;
+use crate::{
+    api::AppState,
+    domain::{Example, File, FileId},
+    store::Store,
+    task::lines::LineReader,
+};
+
+const MAX_ROWS: usize = 500;
+const MAX_BYTES: usize = 1 << 20;
+
+/// The file's row, which is there because the job was resolved.
+pub async fn file(state: &AppState, id: FileId) -> Result<File, Unknown> {
+    let found = state.store.file(Store::default_project(), id).await?;
+    found.ok_or_else(|| Unknown::Unreadable(format!("{id} is not there any more")))
+}
+
+/// The first examples of a file.
+pub async fn examples(state: &AppState, file: &File) -> Result<Vec<Example>, Unknown> {
+    let unreadable = |error: crate::artifacts::ArtifactError| Unknown::Unreadable(error.to_string());
+    let mut bytes = state.artifacts.read(&file.artifact_key).await.map_err(unreadable)?;
+    let (mut found, mut read, mut lines) = (Vec::new(), 0, LineReader::new());
+    while let Some(chunk) = bytes.next().await {
+        let chunk = chunk.map_err(unreadable)?;
+        read += chunk.len();
+        lines.push(&chunk, &mut |_, row| found.extend(row.ok()));
+        if read >= MAX_BYTES || found.len() >= MAX_ROWS {
+            found.truncate(MAX_ROWS);
+            return Ok(found);
+        }
+    }
+    lines.finish(&mut |_, row| found.extend(row.ok()));
+    Ok(found)
+}
+
+/// The mean length in characters of the texts that are there; `otherwise` where none is.
+pub fn mean_characters<'a>(texts: impl Iterator<Item = Option<&'a str>>, otherwise: f64) -> f64 {
+    let (mut count, mut sum) = (0.0, 0.0);
+    for text in texts.flatten() {
+        count += 1.0;
+        sum += text.chars().count() as f64;
+    }
+    if count > 0.0 { sum / count } else { otherwise }
+}

@@ -1,0 +1,108 @@
+//! A job's figures by step, as a list and as a stream.
+
+use axum::{
+    extract::State,
+    http::HeaderMap,
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    AppState,
+    error::ApiError,
+    extract::{Id, Query, from_text},
+    job_resource::find,
+    job_stream::{self, FollowHeaders, Followed, plain},
+    list::{List, MAX_LIMIT, page_size},
+    openapi::OfOne,
+};
+use crate::{
+    domain::JobId,
+    store::{Metric, MetricCursor, Store, StoreError},
+};
+
+/// One figure at one step.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Metric)]
+#[serde(deny_unknown_fields)]
+pub struct MetricResource {
+    /// Which figure.
+    name: String,
+    /// The optimizer step.
+    step: i64,
+    /// The figure.
+    value: f64,
+    /// When it was written, in Unix seconds.
+    created_at: i64,
+}
+
+/// Which metrics to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct MetricsQuery {
+    /// Only the figure of this name.
+    name: Option<String>,
+    /// Go on after this step (`120`), or after one figure of it (`120:loss`).
+    #[serde(default, deserialize_with = "from_text")]
+    #[param(value_type = Option<String>)]
+    after: Option<MetricCursor>,
+    /// Figures of a page, 1 to 1000; default 20. A stream has no pages and does not read it.
+    #[serde(default, deserialize_with = "from_text")]
+    limit: Option<u32>,
+    /// `true`: answer as a stream, as with `Accept: text/event-stream`.
+    #[serde(default, deserialize_with = "from_text")]
+    stream: Option<bool>,
+}
+
+/// A job's figures by step, such as `loss` and `label_accuracy`: a page, or with `Accept: text/event-stream` (or
+/// `stream=true`) all of them as they come, one frame `job.metrics` each; otherwise as the stream of events.
+#[utoipa::path(get, path = "/v1/jobs/{id}/metrics", tag = "jobs",
+    params(("id" = JobId, Path, description = "The job"), MetricsQuery, FollowHeaders),
+    responses((status = 200, description = "A page of figures, or their stream",
+            content((List<MetricResource> = "application/json"), (String = "text/event-stream"))),
+        (status = 204, description = "`Last-Event-ID` is `done`, and the job is over: there is nothing to come back for"),
+        OfOne))]
+pub async fn list_job_metrics(
+    State(state): State<AppState>,
+    id: Id<JobId>,
+    Query(query): Query<MetricsQuery>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let limit = page_size(query.limit, MAX_LIMIT)?;
+    let job = find(&state, id).await?;
+    if job_stream::wanted(&headers, query.stream) {
+        let last_id = job_stream::last_event_id(&headers);
+        let after = job_stream::cursor(last_id.as_deref(), "120:loss")?.or(query.after);
+        return Ok(job_stream::follow(&state, job, last_id.as_deref(), FollowedMetrics { name: query.name, after }));
+    }
+    let page = state.store.list_metrics(job.id, query.name.as_deref(), query.after.as_ref(), limit).await?;
+    let figures = page.items.into_iter().map(MetricResource::from).collect();
+    Ok(axum::Json(List::new(figures, page.has_more)).into_response())
+}
+
+/// Figures after the last one that was sent.
+struct FollowedMetrics {
+    name: Option<String>,
+    after: Option<MetricCursor>,
+}
+
+impl Followed for FollowedMetrics {
+    const NAME: &'static str = "job.metrics";
+
+    async fn next(&mut self, store: &Store, job: JobId) -> Result<Vec<(String, Value)>, StoreError> {
+        let page = store.list_metrics(job, self.name.as_deref(), self.after.as_ref(), MAX_LIMIT).await?;
+        self.after = page.items.last().map(Metric::cursor).or_else(|| self.after.take());
+        let frame = |metric: Metric| (metric.cursor().to_string(), plain(&MetricResource::from(metric)));
+        Ok(page.items.into_iter().map(frame).collect())
+    }
+}
+
+impl From<Metric> for MetricResource {
+    fn from(metric: Metric) -> Self {
+        let created_at = metric.created_at.timestamp();
+        Self { name: metric.name, step: metric.step, value: metric.value, created_at }
+    }
+}

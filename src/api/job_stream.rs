@@ -1,0 +1,182 @@
+//! A job's events or figures as they come: server-sent events. The source is the database, so any process can follow a
+//! job that any other one works on; a client that comes back says where it stopped and misses nothing.
+//!
+//! ```text
+//! retry: 3000
+//!
+//! id: 41                    id: 120:loss
+//! event: job.event          event: job.metrics
+//! data: {…}                 data: {…}
+//!
+//! event: job.state   ◀── whenever the state has changed, and once at the start
+//! data: {…the job…}
+//!
+//! id: done           ◀── only once the job is over and everything before it was sent
+//! event: job.done
+//! data: {…the job…}
+//!
+//! data: [DONE]
+//! ```
+//! A browser's `EventSource` connects again when a stream ends; one that says `done` is told to stop with a 204.
+
+use std::{convert::Infallible, time::Duration};
+
+use async_stream::stream;
+use axum::{
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{Event as Frame, KeepAlive},
+    },
+};
+use futures::Stream;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::IntoParams;
+
+use super::{AppState, error::ApiError, job_resource::JobResource};
+use crate::{
+    domain::{Job, JobId, JobState},
+    store::{Store, StoreError},
+};
+
+/// Time between looks at the database.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Time between comments that keep proxies from closing a silent connection.
+const PING_EVERY: Duration = Duration::from_secs(15);
+/// How soon a client comes back, as it is told once.
+const RETRY: Duration = Duration::from_secs(3);
+/// What the last frame's id is.
+const DONE: &str = "done";
+
+/// A list of a job that can be followed.
+pub trait Followed: Send + 'static {
+    /// The event's name.
+    const NAME: &'static str;
+
+    /// The next items after the last one that was given, each with its cursor.
+    fn next(
+        &mut self,
+        store: &Store,
+        job: JobId,
+    ) -> impl Future<Output = Result<Vec<(String, Value)>, StoreError>> + Send;
+}
+
+/// How a client goes on with a stream.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes headers that are read by hand")]
+pub struct FollowHeaders {
+    /// The last `id` of the stream that was seen: it goes on after it. Wins over `after`.
+    #[param(rename = "Last-Event-ID", example = "41")]
+    last_event_id: Option<String>,
+}
+
+/// Whether the client asks for a stream: by `Accept`, or by `?stream=true`.
+pub fn wanted(headers: &HeaderMap, stream: Option<bool>) -> bool {
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let by_header = accept.flat_map(|value| value.split(',')).any(|part| {
+        let essence = part.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("text/event-stream")
+    });
+    stream.unwrap_or(by_header)
+}
+
+/// Where the client stopped, by its header `Last-Event-ID`. It wins over `after`: a client that reconnects by itself
+/// repeats its address and adds the header.
+pub fn last_event_id(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get("last-event-id")?.to_str().ok()?.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// The stream, or 204 to a client that has had all of it.
+pub fn follow(state: &AppState, job: Job, last_id: Option<&str>, list: impl Followed) -> Response {
+    if last_id == Some(DONE) && job.state.is_terminal() {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let keep_alive = KeepAlive::new().interval(PING_EVERY).text("ping");
+    let mut response = Sse::new(frames(state.clone(), job, list)).keep_alive(keep_alive).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // nginx would hold frames back until its buffer is full.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+fn bad_cursor(text: &str, example: &str) -> ApiError {
+    let detail = format!("Last-Event-ID is {text:?}; send an id of this stream, such as {example:?}");
+    ApiError::field("#/Last-Event-ID", "invalid_value", detail)
+}
+
+/// The cursor in a `Last-Event-ID`; a client that was told `done` about a job that goes on starts from the beginning.
+pub fn cursor<T: std::str::FromStr>(last_id: Option<&str>, example: &str) -> Result<Option<T>, ApiError> {
+    match last_id {
+        None | Some(DONE) => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| bad_cursor(text, example)),
+    }
+}
+
+fn frames<L: Followed>(state: AppState, job: Job, mut list: L) -> impl Stream<Item = Result<Frame, Infallible>> {
+    stream! {
+        let (project, id) = (job.project_id, job.id);
+        let mut said: Option<JobState> = None;
+        yield Ok(Frame::default().retry(RETRY));
+        loop {
+            // The job is read before its list: when it is over, the list read after it is complete.
+            let looked = look(&state, project, id, &mut list).await;
+            let Ok((job, items)) = looked else {
+                // An outage of the database ends no stream: the next look may succeed.
+                if pause(&state).await { continue } else { break }
+            };
+            let Some(job) = job else { break };
+            let more = !items.is_empty();
+            if said.replace(job.state) != Some(job.state) {
+                yield Ok(frame("job.state", &JobResource::of(job.clone())));
+            }
+            for (cursor, item) in items {
+                yield Ok(frame(L::NAME, &item).id(cursor));
+            }
+            if job.state.is_terminal() && !more {
+                yield Ok(frame("job.done", &JobResource::of(job)).id(DONE));
+                yield Ok(Frame::default().data("[DONE]"));
+                break;
+            }
+            if !more && !pause(&state).await {
+                break;
+            }
+        }
+    }
+}
+
+type Looked = (Option<Job>, Vec<(String, Value)>);
+
+async fn look<L: Followed>(
+    state: &AppState,
+    project: crate::domain::ProjectId,
+    id: JobId,
+    list: &mut L,
+) -> Result<Looked, StoreError> {
+    let job = state.store.job(project, id).await?;
+    let items = list.next(&state.store, id).await?;
+    Ok((job, items))
+}
+
+/// Waits for the next look; false when the process is about to stop, which ends the stream: the client comes back to
+/// another one.
+async fn pause(state: &AppState) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(LOOK_EVERY) => true,
+        () = state.shutdown.cancelled() => false,
+    }
+}
+
+/// An item's data.
+pub fn plain(resource: &impl Serialize) -> Value {
+    serde_json::to_value(resource).expect("resources are plain data")
+}
+
+fn frame(name: &str, data: &impl Serialize) -> Frame {
+    let data = serde_json::to_string(data).expect("resources are plain data");
+    Frame::default().event(name).data(data)
+}

@@ -1,0 +1,147 @@
+//! Submitting a job of any kind: once per key, or as a dry run that changes nothing.
+
+use axum::{
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{
+    AppState,
+    error::ApiError,
+    estimate,
+    extract::{JsonBytes, Query, from_text},
+    idempotency::{Key, fingerprint, once},
+    job_resource::JobResource,
+};
+use crate::{
+    domain::{Estimate, JobId, JobKind, JobSpec},
+    store::{NewJob, Store, StoreError},
+};
+
+/// A request that submits a job.
+#[derive(Debug)]
+pub struct Submit<T> {
+    request: T,
+    dry_run: bool,
+    key: Key,
+    fingerprint: String,
+}
+
+/// How a job is submitted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SubmitQuery {
+    /// `true`: answer with the resolved spec and an estimate, and change nothing.
+    #[serde(default, deserialize_with = "from_text")]
+    #[param(example = false)]
+    dry_run: Option<bool>,
+}
+
+/// What a submission would do.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DryRun {
+    /// Always `dry_run`.
+    object: DryRunObject,
+    /// What the job would do.
+    kind: JobKind,
+    /// What was asked, with every default filled in.
+    spec: JobSpec,
+    /// Higher runs sooner.
+    #[schema(example = 0)]
+    priority: i32,
+    /// Jobs that it would wait for.
+    #[schema(example = json!([]))]
+    depends_on: Vec<JobId>,
+    /// What it would probably take; null where nothing can be said.
+    #[schema(required = true)]
+    estimate: Option<Estimate>,
+}
+
+/// The one value of a dry run's `object`.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DryRunObject {
+    /// It is a dry run.
+    DryRun,
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Submit<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let Query(query) = Query::<SubmitQuery>::from_request_parts(&mut parts, state).await?;
+        let key = Key::from_request_parts(&mut parts, state).await?;
+        let bytes = JsonBytes::read(&parts.headers, body).await?;
+        let request = bytes.parse()?;
+        let dry_run = query.dry_run.unwrap_or(false);
+        Ok(Self { request, dry_run, key, fingerprint: fingerprint(bytes.as_slice()) })
+    }
+}
+
+/// Resolves the request and queues the job: 201 with its place. A dry run is answered with 200.
+pub async fn submit<T>(
+    state: &AppState,
+    submit: Submit<T>,
+    route: &'static str,
+    resolve: impl AsyncFnOnce(&AppState, T) -> Result<NewJob, ApiError>,
+) -> Result<Response, ApiError> {
+    let Submit { request, dry_run, key, fingerprint } = submit;
+    if dry_run {
+        return preview(state, resolve(state, request).await?).await;
+    }
+    let act = async |holder| {
+        let new = resolve(state, request).await?;
+        let estimate = estimate::of(state, &new.spec).await?;
+        create(state, &NewJob { estimate, holder, ..new }).await
+    };
+    once(state, key, route, fingerprint, act, async |id| again(state, id).await).await
+}
+
+async fn preview(state: &AppState, new: NewJob) -> Result<Response, ApiError> {
+    let estimate = estimate::of(state, &new.spec).await?;
+    let body = DryRun {
+        object: DryRunObject::DryRun,
+        kind: new.spec.kind(),
+        spec: new.spec,
+        priority: new.priority,
+        depends_on: new.depends_on,
+        estimate,
+    };
+    Ok(axum::Json(body).into_response())
+}
+
+async fn create(state: &AppState, new: &NewJob) -> Result<Response, ApiError> {
+    let job = state.store.create_job(new).await.map_err(gone)?;
+    created(JobResource::with_place(state, job).await?)
+}
+
+/// The answer for a job that was made by a request whose answer was never stored.
+async fn again(state: &AppState, id: Uuid) -> Result<Response, ApiError> {
+    let id = JobId(id);
+    let job = state.store.job(Store::default_project(), id).await?;
+    let job = job.ok_or_else(|| ApiError::NotFound { what: "job", id: id.to_string() })?;
+    created(JobResource::with_place(state, job).await?)
+}
+
+fn created(job: JobResource) -> Result<Response, ApiError> {
+    let location = HeaderValue::try_from(format!("/v1/jobs/{}", job.id())).expect("an id is plain ASCII");
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(job)).into_response())
+}
+
+/// What was there when the request was checked may be gone when the job is stored.
+fn gone(error: StoreError) -> ApiError {
+    match error {
+        StoreError::Missing { what, id } => {
+            ApiError::field("#", "not_found", format!("{what} {id} is not there any more"))
+        }
+        StoreError::KeyLost => ApiError::KeyBusy,
+        other => other.into(),
+    }
+}

@@ -1,0 +1,166 @@
+//! What a job will probably take, told before it runs, and how far off that was.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A figure that can only be told within limits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Span {
+    /// It will hardly be less.
+    #[schema(example = 18_000.0)]
+    pub low: f64,
+    /// The best guess.
+    #[schema(example = 30_000.0)]
+    pub expected: f64,
+    /// It will hardly be more.
+    #[schema(example = 64_000.0)]
+    pub high: f64,
+}
+
+impl Span {
+    /// The same, so many times.
+    pub fn times(self, factor: f64) -> Self {
+        Self { low: self.low * factor, expected: self.expected * factor, high: self.high * factor }
+    }
+
+    /// Both, one after the other.
+    pub fn plus(self, other: Self) -> Self {
+        Self { low: self.low + other.low, expected: self.expected + other.expected, high: self.high + other.high }
+    }
+
+    /// At least `floor`.
+    pub fn at_least(self, floor: f64) -> Self {
+        Self { low: self.low.max(floor), expected: self.expected.max(floor), high: self.high.max(floor) }
+    }
+}
+
+/// What a job will probably take. Figures that do not apply to its kind, or about which nothing can be said, are null.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Estimate {
+    /// Rows that will be worked on: examples the teacher is asked about, rows learned from, rows answered by all models.
+    #[schema(example = 500)]
+    pub rows: u64,
+    /// Optimizer steps.
+    #[schema(required = true, example = 1200)]
+    pub steps: Option<u64>,
+    /// Parameters of the student.
+    #[schema(required = true, example = 11_000_000)]
+    pub parameters: Option<u64>,
+    /// Tokens of all prompts to the teacher; tokens that a student reads and learns in all its steps.
+    #[schema(required = true, example = 250_000)]
+    pub input_tokens: Option<u64>,
+    /// Tokens of all the teacher's answers.
+    #[schema(required = true)]
+    pub output_tokens: Option<Span>,
+    /// The teacher's price by the configuration, in US dollars.
+    #[schema(required = true)]
+    pub usd: Option<Span>,
+    /// Peak memory of the training process.
+    #[schema(required = true, example = 1_500_000_000u64)]
+    pub memory_bytes: Option<u64>,
+    /// Time from start to end, waiting in the queue left out.
+    #[schema(required = true)]
+    pub seconds: Option<Span>,
+    /// Finished jobs of its like that time and tokens are drawn from; 0: rules of thumb, which may be far off.
+    #[schema(example = 3)]
+    pub drawn_from_jobs: u32,
+}
+
+/// One figure of an estimate against what came.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EstimateFigure {
+    /// What was told.
+    #[schema(example = 30_000.0)]
+    pub estimated: f64,
+    /// What came.
+    #[schema(example = 33_000.0)]
+    pub actual: f64,
+    /// Actual / estimated: above 1, it was told too low; null where nothing was told to come.
+    #[schema(required = true, example = 1.1)]
+    pub ratio: Option<f64>,
+}
+
+/// An estimate against what the finished job took, by figure.
+pub type EstimateError = BTreeMap<String, EstimateFigure>;
+
+/// What a finished job took; what is not known is left out.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Taken {
+    /// Its result.
+    pub result: serde_json::Value,
+    /// Seconds from its first attempt's start to its end.
+    pub seconds: Option<f64>,
+    /// Peak memory of its training process.
+    pub memory_bytes: Option<f64>,
+}
+
+impl Taken {
+    /// A number of the result, by its members' names.
+    pub fn number(&self, pointer: &str) -> Option<f64> {
+        self.result.pointer(pointer)?.as_f64()
+    }
+
+    /// The rows that were worked on, wherever the kind of job says so.
+    pub fn rows(&self) -> Option<f64> {
+        self.number("/counts/total").or_else(|| self.number("/training_examples"))
+    }
+
+    /// Seconds of work: a training says them itself, without the pauses between its attempts.
+    pub fn work_seconds(&self) -> Option<f64> {
+        self.number("/seconds").or(self.seconds)
+    }
+}
+
+impl Estimate {
+    /// The figures that both sides know.
+    pub fn compare(&self, taken: &Taken) -> EstimateError {
+        let count = |value: Option<u64>| value.map(|value| value as f64);
+        let expected = |span: Option<Span>| span.map(|span| span.expected);
+        let pairs = [
+            ("rows", Some(self.rows as f64), taken.rows()),
+            ("steps", count(self.steps), taken.number("/steps")),
+            ("parameters", count(self.parameters), taken.number("/parameters")),
+            ("input_tokens", count(self.input_tokens), taken.number("/input_tokens")),
+            ("output_tokens", expected(self.output_tokens), taken.number("/output_tokens")),
+            ("usd", expected(self.usd), taken.number("/cost_usd")),
+            ("memory_bytes", count(self.memory_bytes), taken.memory_bytes),
+            ("seconds", expected(self.seconds), taken.work_seconds()),
+        ];
+        let both = pairs.into_iter().filter_map(|(name, estimated, actual)| {
+            let (estimated, actual) = (estimated?, actual?);
+            let ratio = (estimated > 0.0).then(|| actual / estimated);
+            Some((name.to_owned(), EstimateFigure { estimated, actual, ratio }))
+        });
+        both.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_figures_that_both_sides_know_are_compared() {
+        let span = Span { low: 1.0, expected: 10.0, high: 20.0 };
+        let estimate = Estimate { rows: 4, seconds: Some(span), usd: Some(span.times(0.0)), ..Estimate::default() };
+        let taken = Taken {
+            result: json!({"counts": {"total": 5}, "cost_usd": 0.0, "input_tokens": 7}),
+            seconds: Some(5.0),
+            memory_bytes: None,
+        };
+        let error = estimate.compare(&taken);
+        assert_eq!(error.keys().collect::<Vec<_>>(), ["rows", "seconds", "usd"]);
+        assert_eq!(error["rows"], EstimateFigure { estimated: 4.0, actual: 5.0, ratio: Some(1.25) });
+        assert_eq!((error["seconds"].ratio, error["usd"].ratio), (Some(0.5), None));
+    }
+
+    #[test]
+    fn a_training_tells_its_own_seconds() {
+        let taken = Taken { result: json!({"seconds": 3.0}), seconds: Some(100.0), memory_bytes: None };
+        assert_eq!(taken.work_seconds(), Some(3.0));
+    }
+}

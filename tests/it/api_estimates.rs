@@ -1,0 +1,85 @@
+//! Dry runs and estimates: what a job would take, and how far off that was.
+
+use serde_json::{Value, json};
+use stepwise::{
+    clock::Clock,
+    domain::{JobKind, LeaseTerms, WorkerId},
+};
+
+use crate::support::app::TestApp;
+
+async fn rows(app: &TestApp, count: usize) -> String {
+    let row = |n| json!({"input": format!("The jacket number {n} came torn."), "label": "refund", "rationale": "It is broken."});
+    app.file(&(0..count).map(row).collect::<Vec<_>>()).await
+}
+
+fn span(value: &Value) -> [f64; 3] {
+    ["low", "expected", "high"].map(|name| value[name].as_f64().unwrap_or_else(|| panic!("{value}")))
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_the_resolved_spec_and_an_estimate_and_changes_nothing() {
+    let app = TestApp::start().await;
+    let file = rows(&app, 50).await;
+    let request = json!({"file": file, "teacher": "large", "task": "returns", "max_examples": 30, "priority": 2});
+    let answer = app.post("/v1/annotation-jobs?dry_run=true", request).await;
+    assert_eq!((answer.status, &answer.body["object"]), (200, &json!("dry_run")), "{:#}", answer.body);
+    assert_eq!((&answer.body["spec"]["temperature"], &answer.body["priority"]), (&json!(0.0), &json!(2)));
+    let estimate = &answer.body["estimate"];
+    assert_eq!((&estimate["rows"], &estimate["drawn_from_jobs"]), (&json!(30), &json!(0)));
+    let [low, expected, high] = span(&estimate["usd"]);
+    assert!(0.0 < low && low < expected && expected < high, "{estimate:#}");
+    // 60 requests a minute.
+    assert!(span(&estimate["seconds"])[0] >= 30.0, "{estimate:#}");
+    assert!(app.get("/v1/jobs").await.body["data"].as_array().unwrap().is_empty());
+    let wrong = json!({"file": file, "teacher": "nobody"});
+    app.post("/v1/annotation-jobs?dry_run=true", wrong).await.refused(400, "teacher_not_found", "#/teacher");
+    app.post("/v1/annotation-jobs?dry_run=yes", json!({})).await.refused(400, "invalid_value", "#/dry_run");
+    app.post("/v1/annotation-jobs?dryrun=true", json!({})).await.refused(400, "unknown_parameter", "#/dryrun");
+}
+
+#[tokio::test]
+async fn a_training_is_estimated_by_its_rows_and_its_student() {
+    let app = TestApp::start().await;
+    let file = rows(&app, 40).await;
+    let request = |layers: u32| {
+        json!({"training": {"file": file}, "student": {"from_scratch": {"num_layers": layers}}, "task": "returns",
+            "label_source": "ground_truth", "validation": {"fraction": 0.25},
+            "hyperparameters": {"epochs": 2.0, "batch_size": 10}})
+    };
+    let estimate = async |layers| {
+        let answer = app.post("/v1/distillation-jobs?dry_run=true", request(layers)).await;
+        assert_eq!(answer.status, 200, "{:#}", answer.body);
+        answer.body["estimate"].clone()
+    };
+    let (small, large) = (estimate(2).await, estimate(8).await);
+    assert_eq!((&small["rows"], &small["steps"], &small["usd"]), (&json!(30), &json!(6), &json!(null)));
+    for figure in ["parameters", "memory_bytes"] {
+        assert!(small[figure].as_u64().unwrap() < large[figure].as_u64().unwrap(), "{figure}");
+    }
+    assert!(span(&small["seconds"])[1] < span(&large["seconds"])[1]);
+}
+
+#[tokio::test]
+async fn the_error_of_an_estimate_is_stored_with_the_finished_job_and_the_next_estimate_learns_from_it() {
+    let app = TestApp::start().await;
+    let file = rows(&app, 20).await;
+    let request = json!({"file": file, "teacher": "large", "task": "returns"});
+    let id = app.post("/v1/annotation-jobs", request.clone()).await.id();
+    let path = format!("/v1/jobs/{id}");
+    let submitted = app.get(&path).await.body;
+    assert_eq!((&submitted["estimate"]["rows"], &submitted["estimate_error"]), (&json!(20), &json!(null)));
+    let worker = WorkerId(Clock::system().new_id());
+    let (_, lease) = app.store.claim(worker, &JobKind::ALL, &LeaseTerms::default()).await.unwrap().unwrap();
+    let result = json!({"counts": {"total": 20}, "input_tokens": 4000, "output_tokens": 2400, "cost_usd": 0.032});
+    app.store.finish(lease, &result).await.unwrap();
+    assert_eq!(app.store.compare_estimates(10).await.unwrap().len(), 1);
+    assert!(app.store.compare_estimates(10).await.unwrap().is_empty());
+    let error = &app.get(&path).await.body["estimate_error"];
+    assert_eq!(error["output_tokens"]["actual"], json!(2400.0), "{error:#}");
+    assert_eq!(error["output_tokens"]["ratio"], json!(2.0), "{error:#}");
+    assert!(error["usd"]["ratio"].as_f64().unwrap() > 0.0 && error["rows"]["ratio"] == json!(1.0));
+    let next = app.post("/v1/annotation-jobs?dry_run=true", request).await.body;
+    let estimate = &next["estimate"];
+    assert_eq!((&estimate["drawn_from_jobs"], span(&estimate["output_tokens"])[1]), (&json!(1), 2400.0));
+}
