@@ -71,7 +71,7 @@ impl Store {
         parents.extend(new.depends_on.iter().map(|id| id.0));
         let parents: Vec<Uuid> = parents.into_iter().collect();
         // The files are locked against `delete_file`. The files that a parent has already written are read too;
-        // `finish_annotation` adds those of a parent that is not done yet.
+        // `finish_with_files` adds those of a parent that is not done yet.
         let created = sqlx::query_scalar!(
             r#"-- create_job
             with named as materialized (

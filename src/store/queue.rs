@@ -1,7 +1,7 @@
 //! The queue: how workers hold jobs.
 //!
 //! ```text
-//!            claim                      finish, finish_annotation, finish_distillation
+//!            claim                      finish, finish_with_files, finish_distillation
 //! queued ───────────▶ running ─────────────────────────────────────────▶ succeeded
 //!   ▲                 │  │ │  fail, not to be retried; reap, three losses
 //!   │  fail, release, │  │ └──────────────────────────────────────────▶ failed

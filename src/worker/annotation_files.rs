@@ -1,12 +1,10 @@
 //! What an annotation leaves: an output file that is a training file, a rejection file, and its result.
 
-use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::{Attempt, AttemptError, Worker};
+use super::{Attempt, AttemptError, Worker, output_file::OutputFile};
 use crate::{
-    artifacts::{ArtifactWriter, Stored},
-    domain::{Annotation, AnnotationSpec, AnnotationStatus, File, FileId, FileStatus, Purpose, Validation},
+    domain::{Annotation, AnnotationSpec, AnnotationStatus, File, Validation},
     task::scoring,
     teacher::TeacherClient,
 };
@@ -22,8 +20,8 @@ pub async fn finish(
     source: &File,
     teacher: &TeacherClient,
 ) -> Result<(), AttemptError> {
-    let mut output = Written::open(worker, attempt, "output").await?;
-    let mut rejections = Written::open(worker, attempt, "rejections").await?;
+    let mut output = OutputFile::open(worker, attempt, "output").await?;
+    let mut rejections = OutputFile::open(worker, attempt, "rejections").await?;
     let mut tally = Tally::default();
     let mut after = None;
     loop {
@@ -32,18 +30,19 @@ pub async fn finish(
             tally.add(spec, annotation);
             let valid = annotation.status == AnnotationStatus::Valid;
             let written = if valid { &mut output } else { &mut rejections };
-            written.push(annotation).await?;
+            written.push(&line(annotation)).await?;
+            count(&mut written.validation, annotation);
         }
         after = page.items.last().map(|annotation| annotation.example_index);
         if !page.has_more {
             break;
         }
     }
-    let stem = source.filename.strip_suffix(".jsonl").unwrap_or(&source.filename).to_owned();
-    let output = output.close(attempt, format!("{stem}-annotated.jsonl")).await?;
-    let rejections = rejections.close(attempt, format!("{stem}-rejections.jsonl")).await?;
+    let output = output.close(attempt, source, "annotated").await?;
+    let rejections = rejections.close(attempt, source, "rejections").await?;
     let result = tally.result(teacher, &output, &rejections);
-    attempt.persist(|| attempt.store().finish_annotation(attempt.lease, &result, &output, &rejections)).await
+    let files = [&output, &rejections];
+    attempt.persist(|| attempt.store().finish_with_files(attempt.lease, &result, &files)).await
 }
 
 /// One annotation as a line: a training row with what became of it.
@@ -65,48 +64,12 @@ fn line(annotation: &Annotation) -> Value {
     row
 }
 
-/// A file being written, with what a validation of it would find.
-struct Written {
-    id: FileId,
-    key: String,
-    writer: ArtifactWriter,
-    validation: Validation,
-    created_at: chrono::DateTime<chrono::Utc>,
-}
-
-impl Written {
-    async fn open(worker: &Worker, attempt: &Attempt, name: &str) -> Result<Self, AttemptError> {
-        let key = format!("jobs/{}/e{}/{name}.jsonl", attempt.job.id, attempt.lease.epoch);
-        let writer = worker.artifacts.writer(&key).await?;
-        let id = FileId(worker.clock.new_id());
-        Ok(Self { id, key, writer, validation: Validation::default(), created_at: worker.clock.now() })
-    }
-
-    async fn push(&mut self, annotation: &Annotation) -> Result<(), AttemptError> {
-        let text = Bytes::from(format!("{}\n", line(annotation)));
-        self.validation.rows += 1;
-        self.validation.valid_rows += 1;
-        self.validation.labeled_rows += u64::from(annotation.label.is_some());
-        self.validation.teacher_labeled_rows += u64::from(annotation.teacher_label.is_some());
-        self.validation.rationale_rows += u64::from(annotation.rationale.is_some());
-        Ok(self.writer.write(&text).await?)
-    }
-
-    async fn close(self, attempt: &Attempt, filename: String) -> Result<File, AttemptError> {
-        let Stored { bytes, sha256 } = self.writer.finish().await?;
-        Ok(File {
-            id: self.id,
-            project_id: attempt.job.project_id,
-            filename,
-            purpose: Purpose::BatchOutput,
-            bytes,
-            sha256,
-            status: FileStatus::Processed,
-            validation: self.validation,
-            artifact_key: self.key,
-            created_at: self.created_at,
-        })
-    }
+/// What a validation of an output line would find.
+fn count(found: &mut Validation, annotation: &Annotation) {
+    found.valid_rows += 1;
+    found.labeled_rows += u64::from(annotation.label.is_some());
+    found.teacher_labeled_rows += u64::from(annotation.teacher_label.is_some());
+    found.rationale_rows += u64::from(annotation.rationale.is_some());
 }
 
 /// Counts over all annotations of a job.

@@ -18,6 +18,7 @@ mod distill;
 mod evaluate;
 mod inputs;
 mod lanes;
+mod output_file;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

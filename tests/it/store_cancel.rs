@@ -128,7 +128,7 @@ async fn a_job_waits_for_those_it_depends_on() {
     assert_eq!(first.id, parent.id);
     assert!(db.claim().await.is_none());
     let (output, rejections) = (new_file(), new_file());
-    db.store.finish_annotation(lease, &json!({}), &output, &rejections).await.unwrap();
+    db.store.finish_with_files(lease, &json!({}), &[&output, &rejections]).await.unwrap();
     // What it will read cannot be deleted under it.
     let deleted = db.store.delete_file(Store::default_project(), output.id).await.unwrap();
     assert_eq!(deleted, stepwise::store::DeletedFile::InUse(child.id));

@@ -63,7 +63,7 @@ async fn assert_refused(db: &TestDatabase, zombie: Lease) {
     let figures = BTreeMap::from([("loss".to_owned(), 1.0)]);
     let refusals = [
         store.finish(zombie, &json!({})).await.err(),
-        store.finish_annotation(zombie, &json!({}), &new_file(), &new_file()).await.err(),
+        store.finish_with_files(zombie, &json!({}), &[&new_file(), &new_file()]).await.err(),
         store.fail(zombie, &error, true).await.err(),
         store.fail(zombie, &error, false).await.err(),
         store.release(zombie).await.err(),

@@ -32,17 +32,12 @@ impl Store {
         finished.map(drop).ok_or(StoreError::LeaseLost(lease))
     }
 
-    /// Ends an annotation job: its two files and its result, or nothing. Jobs that wait for it read its output, which
-    /// therefore cannot be deleted before they are done.
-    pub async fn finish_annotation(
-        &self,
-        lease: Lease,
-        result: &Value,
-        output: &File,
-        rejections: &File,
-    ) -> Result<(), StoreError> {
+    /// Ends a job that leaves files: those and its result, or nothing. Jobs that wait for it read them, so they cannot be
+    /// deleted before those are done.
+    pub async fn finish_with_files(&self, lease: Lease, result: &Value, files: &[&File]) -> Result<(), StoreError> {
+        let files: Vec<Value> = files.iter().map(|file| file_json(file)).collect();
         let finished = sqlx::query_scalar!(
-            r#"-- finish_annotation
+            r#"-- finish_with_files
             with moved as (
                 update jobs
                 set state = 'succeeded', result = $3, error = null, finished_at = clock_timestamp(),
@@ -69,7 +64,7 @@ impl Store {
             lease.job_id.0,
             lease.epoch,
             storable::json(result),
-            storable::json(&[file_json(output), file_json(rejections)]),
+            storable::json(&files),
         )
         .fetch_optional(&self.pool)
         .await?;
