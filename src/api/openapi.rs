@@ -12,6 +12,7 @@ use super::{
     AppState,
     problem::{PROBLEM_JSON, Problem},
 };
+use crate::domain::Evaluation;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -22,7 +23,7 @@ use super::{
             `x-request-id`. Unknown fields and query parameters are refused.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, Evaluation)),
     tags(
         (name = "files", description = "JSON lines: examples in, annotations out"),
         (name = "jobs", description = "Work that takes a while: annotate, distill, evaluate"),

@@ -41,7 +41,9 @@ mod teacher;
 pub use annotation::{Annotation, AnnotationStatus};
 pub use attempt::{AttemptOutcome, AttemptSpec, AttemptStudent, AttemptValidation, Frame, StudentCard};
 pub use estimate::{Estimate, EstimateError, EstimateFigure, Span, Taken};
-pub use evaluation::{Evaluation, ModelEvaluation};
+pub use evaluation::{
+    Confusion, Evaluation, LabelScores, Measure, ModelEvaluation, PairEvaluation, Scores, TeacherEvaluation,
+};
 pub use example::{Example, LabelSource, Method};
 pub use file::{File, FileStatus, LineError, Purpose, Validation};
 pub use hyperparameters::{Hyperparameters, Optimizer, Precision, Schedule};
@@ -50,7 +52,8 @@ pub use job::{Job, JobError, JobKind, JobState, PauseReason, Progress};
 pub use lease::{Lease, LeaseTerms};
 pub use model::{Model, StudentSource};
 pub use specs::{
-    AnnotationSpec, DistillationSpec, EvaluationSpec, FromScratch, JobSpec, StudentSpec, TrainingSource, Validating,
+    AnnotationSpec, DistillationSpec, EvaluationSpec, FromScratch, JobSpec, StudentSpec, TeacherAnswers,
+    TrainingSource, Validating,
 };
 pub use task::{LabelSet, Scorer, SurfaceForm, TaskDefinition, WorkedExample};
 pub use teacher::TeacherTerms;

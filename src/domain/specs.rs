@@ -149,15 +149,30 @@ impl Default for FromScratch {
     }
 }
 
-/// Score models on the rows of one file.
+/// Score models, and the teacher's stored answers, on the rows of one file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EvaluationSpec {
     /// The rows; only those with ground truth count.
     pub file: FileId,
     /// The models' names; a distillation job's id stands for the model it makes.
+    #[schema(example = json!(["desk", "desk-standard"]))]
     pub models: Vec<String>,
-    /// How answers are scored; null: each model's own task.
-    pub task: Option<TaskDefinition>,
+    /// Where the teacher's answers to the same rows are; null: nowhere.
+    #[serde(default)]
+    pub teacher: Option<TeacherAnswers>,
+    /// How every subject is scored, and the label set that models choose from.
+    pub task: TaskDefinition,
     /// Only the first so many rows; null: all.
+    #[schema(example = 1000)]
     pub max_examples: Option<u64>,
+}
+
+/// Where a teacher's stored answers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TeacherAnswers {
+    /// In the evaluated file: each row's `teacher_label`.
+    File,
+    /// In an annotation job, which must succeed first: its valid answers to the same inputs.
+    AnnotationJob(JobId),
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use crate::domain::{JobId, JobSpec, TrainingSource, Validating};
+use crate::domain::{JobId, JobSpec, TeacherAnswers, TrainingSource, Validating};
 
 /// Files that the spec names, each once.
 pub(super) fn files(spec: &JobSpec) -> BTreeSet<Uuid> {
@@ -25,13 +25,18 @@ pub(super) fn files(spec: &JobSpec) -> BTreeSet<Uuid> {
     }
 }
 
-/// Jobs that must succeed before this one can do its work, each once: annotations to learn from, and distillations whose
-/// models are scored.
+/// Jobs that must succeed before this one can do its work, each once: annotations to learn from or to compare with, and
+/// distillations whose models are scored.
 pub(super) fn jobs(spec: &JobSpec) -> BTreeSet<Uuid> {
     match spec {
         JobSpec::Annotation(_) => BTreeSet::new(),
         JobSpec::Evaluation(spec) => {
-            spec.models.iter().filter_map(|name| name.parse::<JobId>().ok()).map(|id| id.0).collect()
+            let models = spec.models.iter().filter_map(|name| name.parse::<JobId>().ok());
+            let teacher = spec.teacher.and_then(|teacher| match teacher {
+                TeacherAnswers::File => None,
+                TeacherAnswers::AnnotationJob(id) => Some(id),
+            });
+            models.chain(teacher).map(|id| id.0).collect()
         }
         JobSpec::Distillation(spec) => {
             let training = spec.training.iter().filter_map(|source| match source {

@@ -2,17 +2,27 @@
 
 use std::collections::HashMap;
 
-use super::arithmetic;
+use super::{arithmetic, proportions::share};
 use crate::domain::{Scorer, TaskDefinition};
 
-/// Accuracy, 0..1, of always giving the commonest of these labels; 0 where there is none.
-pub fn majority_accuracy(task: &TaskDefinition, ground_truths: &[String]) -> f64 {
-    let mut counts: HashMap<String, u64> = HashMap::new();
-    for label in ground_truths {
-        *counts.entry(meaning(task, label)).or_default() += 1;
+/// How often each label is right.
+#[derive(Debug, Clone, Default)]
+pub struct Majority {
+    counts: HashMap<String, u64>,
+    rows: u64,
+}
+
+impl Majority {
+    /// Counts one row's ground truth.
+    pub fn add(&mut self, task: &TaskDefinition, ground_truth: &str) {
+        *self.counts.entry(meaning(task, ground_truth)).or_default() += 1;
+        self.rows += 1;
     }
-    let commonest = counts.values().max().copied().unwrap_or_default();
-    if ground_truths.is_empty() { 0.0 } else { commonest as f64 / ground_truths.len() as f64 }
+
+    /// Accuracy, 0..1, of always giving the commonest label; 0 where there is none.
+    pub fn accuracy(&self) -> f64 {
+        share(self.counts.values().max().copied().unwrap_or_default(), self.rows)
+    }
 }
 
 /// What two labels share exactly when a scorer takes one for the other.
@@ -29,13 +39,16 @@ mod tests {
     use super::*;
     use crate::task::builtin;
 
+    fn accuracy(task: &str, labels: &[&str]) -> f64 {
+        let (task, mut majority) = (builtin::find(task).unwrap(), Majority::default());
+        labels.iter().for_each(|label| majority.add(&task, label));
+        majority.accuracy()
+    }
+
     #[test]
     fn the_commonest_label_is_counted_by_its_meaning() {
-        let owned = |labels: &[&str]| labels.iter().map(|&label| label.to_owned()).collect::<Vec<_>>();
-        let text = builtin::find("text").unwrap();
-        assert_eq!(majority_accuracy(&text, &owned(&["a", "b", "a", "c"])), 0.5);
-        assert_eq!(majority_accuracy(&text, &[]), 0.0);
-        let svamp = builtin::find("svamp").unwrap();
-        assert_eq!(majority_accuracy(&svamp, &owned(&["(1 + 3)", "( 2.0 * 2.0 )", "5", "6"])), 0.5);
+        assert_eq!(accuracy("text", &["a", "b", "a", "c"]), 0.5);
+        assert_eq!(accuracy("text", &[]), 0.0);
+        assert_eq!(accuracy("svamp", &["(1 + 3)", "( 2.0 * 2.0 )", "5", "6"]), 0.5);
     }
 }

@@ -1,5 +1,5 @@
-//! What a benchmark or a user's task is: line formats, prompts, answer parsing, label sets, scoring. Pure: text in,
-//! values out; knows no HTTP, database, clock or tensor.
+//! What a benchmark or a user's task is: line formats, prompts, answer parsing, label sets, scoring, and what scores add
+//! up to. Pure: text in, values out; knows no HTTP, database, clock or tensor.
 
 pub mod answer;
 pub mod arithmetic;
@@ -9,7 +9,10 @@ pub mod labels;
 pub mod lines;
 pub mod majority;
 pub mod prompt;
+pub mod proportions;
+pub mod scoreboard;
 pub mod scoring;
+pub mod tally;
 mod validator;
 
 pub use validator::Validator;

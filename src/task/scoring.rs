@@ -1,6 +1,6 @@
 //! Whether an answer is right.
 
-use super::arithmetic;
+use super::{arithmetic, labels};
 use crate::domain::{Scorer, TaskDefinition};
 
 /// Whether `answer` is right where people said `ground_truth`. An answer without a value is wrong, as the paper counts.
@@ -11,6 +11,16 @@ pub fn is_correct(task: &TaskDefinition, answer: &str, ground_truth: &str) -> bo
             let values = (arithmetic::evaluate(answer), arithmetic::evaluate(ground_truth));
             matches!(values, (Some(left), Some(right)) if arithmetic::same_value(left, right))
         }
+    }
+}
+
+/// Whether `answer` is one that the task allows for `input` at all: a label of the set, or an expression with a value. Where
+/// any text will do, one that is not empty.
+pub fn is_readable(task: &TaskDefinition, input: &str, answer: &str) -> bool {
+    match (labels::allowed_labels(task, input), task.scorer) {
+        (Some(allowed), _) => allowed.iter().any(|label| label == answer.trim()),
+        (None, Scorer::Arithmetic) => arithmetic::evaluate(answer).is_some(),
+        (None, Scorer::ExactMatch) => !answer.trim().is_empty(),
     }
 }
 

@@ -1,166 +1,156 @@
 //! An evaluation: each model answers the labeled rows of one file, twice over: in its own words (the paper's accuracy)
-//! and by the best-scored label (what predictions return).
+//! and by the best-scored label (what predictions return). The teacher's stored answers stand beside them, and every
+//! subject is paired with every other on the same rows. What each row was answered goes to an output file.
+//!
+//! Rows pass through in chunks, so a file of any size is scored in bounded memory: a chunk is answered by one model after
+//! the other, and a model is loaded once a chunk. A restarted attempt begins at the first row.
 
-use std::time::{Duration, Instant};
+mod model;
+mod rows;
+mod teacher;
 
-use futures::StreamExt;
+use serde_json::json;
 
-use super::{Attempt, AttemptError, Worker, inputs};
+use self::{model::EvaluatedModel, rows::Survey, teacher::StoredAnswers};
+use super::{Attempt, AttemptError, Worker, inputs, output_file::OutputFile};
 use crate::{
-    domain::{Evaluation, EvaluationSpec, Example, JobError, ModelEvaluation, Progress, TaskDefinition},
-    inference::{InferenceError, ModelFiles, Prediction, PredictionRequest},
-    registry,
-    task::{labels, majority, scoring},
-    telemetry::chain,
+    domain::{Evaluation, EvaluationSpec, Example, File, JobError, ModelEvaluation, Progress, TeacherEvaluation},
+    task::scoreboard::{Answer, Marks, Scoreboard},
 };
 
 /// Rows handed to the engine at once; between two batches the attempt may stop.
 const BATCH: usize = 64;
+/// Rows in memory; many to one loading of a model.
+const CHUNK: usize = 8192;
 
-/// Scores every model of `spec` and finishes the job.
+/// Scores every subject of `spec` and finishes the job.
 pub async fn evaluate(worker: &Worker, attempt: &Attempt, spec: &EvaluationSpec) -> Result<(), AttemptError> {
-    let (rows, unlabeled_rows) = labeled_rows(worker, attempt, spec).await?;
-    let total = i64::try_from(rows.len() * spec.models.len()).unwrap_or(i64::MAX);
-    let mut progress = Progress { step: 0, total };
-    let mut models = Vec::new();
-    let mut task = spec.task.clone();
-    for name in &spec.models {
-        let subject = Subject::open(worker, attempt, spec, name).await?;
-        models.push(subject.score(worker, attempt, &rows, &mut progress).await?);
-        task.get_or_insert(subject.task);
-    }
-    let task = task.unwrap_or_default();
-    let truths: Vec<_> = rows.iter().filter_map(|row| row.label.clone()).collect();
-    let evaluation = Evaluation {
-        models,
-        unlabeled_rows,
-        majority_class_accuracy: majority::majority_accuracy(&task, &truths),
-        teacher_accuracy: teacher_accuracy(&task, &rows),
-    };
-    let result = serde_json::to_value(&evaluation)
-        .map_err(|error| AttemptError::fatal(JobError::new("internal", format!("result: {error}"))))?;
-    attempt.persist(|| attempt.store().finish(attempt.lease, &result)).await
-}
-
-async fn labeled_rows(
-    worker: &Worker,
-    attempt: &Attempt,
-    spec: &EvaluationSpec,
-) -> Result<(Vec<Example>, u64), AttemptError> {
     let file = inputs::file(worker, attempt.job.project_id, spec.file).await?;
-    let limit = usize::try_from(spec.max_examples.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-    let mut examples = std::pin::pin!(inputs::examples(worker, &file).take(limit));
-    let (mut rows, mut unlabeled) = (Vec::new(), 0);
-    while let Some(example) = examples.next().await {
-        let example = example?;
-        if example.label.is_some() {
-            rows.push(example);
-        } else {
-            unlabeled += 1;
+    let teacher = StoredAnswers::read(worker, attempt, spec.teacher).await?;
+    let survey = rows::survey(worker, attempt, spec, &file, teacher.as_ref()).await?;
+    let models = model::open_all(worker, attempt, spec).await?;
+    let mut evaluating = Evaluating {
+        worker,
+        attempt,
+        spec,
+        board: Scoreboard::new(spec.task.clone(), models.len(), teacher.is_some()),
+        progress: Progress { step: 0, total: survey.answers(models.len()) },
+        output: OutputFile::open(worker, attempt, "output").await?,
+        models,
+        teacher,
+    };
+    match evaluating.answer_all(&file).await {
+        Ok(()) => evaluating.finish(&file, &survey).await,
+        Err(error) => {
+            evaluating.output.discard().await;
+            Err(error)
         }
     }
-    if rows.is_empty() {
-        let message = format!("{} has no row with a label", file.id);
-        return Err(AttemptError::fatal(JobError::new("missing_labels", message)));
-    }
-    Ok((rows, unlabeled))
 }
 
-/// The accuracy of the labels that a teacher left in the file; none where it left none.
-fn teacher_accuracy(task: &TaskDefinition, rows: &[Example]) -> Option<f64> {
-    rows.iter().any(|row| row.teacher_label.is_some()).then(|| {
-        let right = rows.iter().filter(|row| is_right(task, row, row.teacher_label.as_deref())).count();
-        ratio(right, rows.len())
-    })
+/// An evaluation under way.
+struct Evaluating<'a> {
+    worker: &'a Worker,
+    attempt: &'a Attempt,
+    spec: &'a EvaluationSpec,
+    models: Vec<EvaluatedModel>,
+    teacher: Option<StoredAnswers>,
+    board: Scoreboard,
+    progress: Progress,
+    output: OutputFile,
 }
 
-fn is_right(task: &TaskDefinition, row: &Example, answer: Option<&str>) -> bool {
-    let pair = answer.zip(row.label.as_deref());
-    pair.is_some_and(|(answer, truth)| scoring::is_correct(task, answer, truth))
-}
-
-/// One model under evaluation.
-struct Subject {
-    name: String,
-    files: ModelFiles,
-    task: TaskDefinition,
-}
-
-impl Subject {
-    async fn open(worker: &Worker, attempt: &Attempt, spec: &EvaluationSpec, name: &str) -> Result<Self, AttemptError> {
-        let found = worker.registry.find(attempt.job.project_id, name).await?;
-        let missing = || AttemptError::fatal(JobError::new("model_missing", format!("there is no model {name:?}")));
-        let source = found.ok_or_else(missing)?;
-        let open = worker.registry.open(&source).await?;
-        let task = match &spec.task {
-            Some(task) => task.clone(),
-            None => registry::card(&open.directory)?.task,
-        };
-        let files = ModelFiles { key: open.key, directory: open.directory };
-        Ok(Self { name: source.name().to_owned(), files, task })
-    }
-
-    async fn score(
-        &self,
-        worker: &Worker,
-        attempt: &Attempt,
-        rows: &[Example],
-        progress: &mut Progress,
-    ) -> Result<ModelEvaluation, AttemptError> {
-        let begun = Instant::now();
-        let (mut generated, mut scored, mut scorable) = (0, 0, false);
-        for batch in rows.chunks(BATCH) {
-            attempt.check()?;
-            let predictions = self.predict(worker, attempt, batch).await?;
-            for (row, prediction) in batch.iter().zip(&predictions) {
-                generated += usize::from(is_right(&self.task, row, prediction.generated_label.as_deref()));
-                scored += usize::from(is_right(&self.task, row, Some(&prediction.label)));
-                scorable |= prediction.label_probs.is_some();
+impl Evaluating<'_> {
+    async fn answer_all(&mut self, file: &File) -> Result<(), AttemptError> {
+        let mut rows = std::pin::pin!(rows::labeled(self.worker, self.spec, file));
+        loop {
+            let chunk = rows::next_chunk(&mut rows, CHUNK).await?;
+            if chunk.is_empty() {
+                return Ok(());
             }
-            progress.step += i64::try_from(batch.len()).unwrap_or(0);
-            attempt.persist(|| attempt.store().progress(attempt.lease, *progress)).await?;
+            self.answer_chunk(&chunk).await?;
         }
-        Ok(ModelEvaluation {
-            model: self.name.clone(),
-            examples: rows.len() as u64,
-            accuracy: ratio(generated, rows.len()),
-            scored_accuracy: scorable.then(|| ratio(scored, rows.len())),
-            seconds: begun.elapsed().as_secs_f64(),
+    }
+
+    async fn answer_chunk(&mut self, chunk: &[Example]) -> Result<(), AttemptError> {
+        let mut answers = Vec::with_capacity(self.models.len());
+        for at in 0..self.models.len() {
+            answers.push(self.answers_of(at, chunk).await?);
+        }
+        for (place, row) in chunk.iter().enumerate() {
+            let answers: Vec<&Answer> = answers.iter().map(|answers| &answers[place]).collect();
+            let teacher = self.teacher.as_ref().map(|teacher| teacher.to_row(row));
+            let marks = self.board.add(row, &answers, teacher.flatten());
+            let line = self.line(row, &answers, teacher, &marks);
+            self.output.push(&line).await?;
+        }
+        Ok(())
+    }
+
+    /// One model's answers to a chunk, in its order.
+    async fn answers_of(&mut self, at: usize, chunk: &[Example]) -> Result<Vec<Answer>, AttemptError> {
+        let mut answers = Vec::with_capacity(chunk.len());
+        for batch in chunk.chunks(BATCH) {
+            self.attempt.check()?;
+            answers.extend(self.models[at].answer(self.worker, self.attempt, &self.spec.task, batch).await?);
+            self.progress.step += i64::try_from(batch.len()).unwrap_or(0);
+            self.attempt.persist(|| self.attempt.store().progress(self.attempt.lease, self.progress)).await?;
+        }
+        Ok(answers)
+    }
+
+    /// A row of the output file. `teacher` is the teacher's answer to it, which may be none.
+    fn line(
+        &self,
+        row: &Example,
+        answers: &[&Answer],
+        teacher: Option<Option<&str>>,
+        marks: &Marks,
+    ) -> serde_json::Value {
+        let models = self.models.iter().zip(answers).zip(&marks.models).map(|((model, answer), (correct, scored))| {
+            let said = json!({
+                "generated": answer.generated,
+                "scored_label": answer.scored,
+                "confidence": answer.confidence,
+                "correct": correct,
+                "scored_correct": scored,
+            });
+            (model.name.clone(), said)
+        });
+        json!({
+            "id": row.id,
+            "input": row.input,
+            "label": row.label,
+            "models": models.collect::<serde_json::Map<_, _>>(),
+            "teacher": teacher.map(|label| json!({"label": label, "correct": marks.teacher})),
         })
     }
 
-    async fn predict(
-        &self,
-        worker: &Worker,
-        attempt: &Attempt,
-        rows: &[Example],
-    ) -> Result<Vec<Prediction>, AttemptError> {
-        loop {
-            let requests = rows.iter().map(|row| PredictionRequest {
-                input: row.input.clone(),
-                label_set: labels::allowed_labels(&self.task, &row.input),
-                rationale: false,
-                generated_label: true,
-            });
-            match worker.engine.predict(&self.files, requests.collect()).await {
-                Ok(predictions) => return predictions.into_iter().collect::<Result<_, _>>().map_err(engine_failed),
-                // Clients come first; an evaluation has time.
-                Err(InferenceError::Overloaded) => tokio::time::sleep(Duration::from_millis(200)).await,
-                Err(error) => return Err(engine_failed(error)),
-            }
-            attempt.check()?;
-        }
+    async fn finish(self, file: &File, survey: &Survey) -> Result<(), AttemptError> {
+        let names: Vec<String> = self.models.iter().map(|model| model.name.clone()).collect();
+        let models = self.models.iter().zip(self.board.models()).map(|(model, found)| ModelEvaluation {
+            model: model.name.clone(),
+            scores: found.scores,
+            scored_correct: found.scored.map(|(correct, ..)| correct),
+            scored_accuracy: found.scored.map(|(_, accuracy, _)| accuracy),
+            scored_accuracy_ci95: found.scored.map(|(.., interval)| interval),
+            truncated_inputs: found.truncated,
+            seconds: model.time.as_secs_f64(),
+        });
+        let evaluation = Evaluation {
+            task: self.spec.task.name.clone(),
+            examples: survey.labeled,
+            unlabeled_rows: survey.unlabeled,
+            majority_class_accuracy: self.board.majority_accuracy(),
+            models: models.collect(),
+            teacher: self.board.teacher().map(|(scores, unanswered)| TeacherEvaluation { scores, unanswered }),
+            pairs: self.board.pairs(&names),
+            output_file: self.output.id,
+        };
+        let result = serde_json::to_value(&evaluation)
+            .map_err(|error| AttemptError::fatal(JobError::new("internal", format!("result: {error}"))))?;
+        let output = self.output.close(self.attempt, file, "evaluated").await?;
+        let (store, lease) = (self.attempt.store(), self.attempt.lease);
+        self.attempt.persist(|| async { store.finish_with_files(lease, &result, &[&output]).await }).await
     }
-}
-
-fn engine_failed(error: InferenceError) -> AttemptError {
-    match error {
-        InferenceError::ModelBroken { .. } => AttemptError::fatal(JobError::new("model_unusable", chain(&error))),
-        error => AttemptError::passing(JobError::new("inference_failed", chain(&error))),
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "row counts are far below 2^52")]
-fn ratio(part: usize, whole: usize) -> f64 {
-    part as f64 / whole as f64
 }

@@ -1,30 +1,12 @@
 //! Models and predictions, with a tiny random student in a folder below `models_dir`.
 
 use serde_json::{Value, json};
-use stepwise::{
-    domain::{LabelSet, StudentCard, TaskDefinition},
-    student::{StudentTokenizer, T5Config, initial_weights, save_checkpoint, unigram},
+use stepwise::domain::LabelSet;
+
+use crate::support::{
+    app::TestApp,
+    student::{desk_labels, write_student},
 };
-
-use crate::support::app::TestApp;
-
-/// Writes a student that knows nothing, but answers.
-fn write_student(app: &TestApp, name: &str, label_set: LabelSet) {
-    let texts = ["predict: the order came late so it is a refund", "explain: reject exchange because of the rule"];
-    let tokenizer = StudentTokenizer::from_tokenizer(unigram::train_tokenizer(texts, 100).unwrap()).unwrap();
-    let config: T5Config = serde_json::from_value(json!({
-        "vocab_size": tokenizer.vocabulary_size(), "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2,
-    }))
-    .unwrap();
-    let task = TaskDefinition { name: "returns".to_owned(), label_set, ..TaskDefinition::default() };
-    let card = StudentCard { task, max_label_length: 4, max_rationale_length: 6, ..StudentCard::default() };
-    let folder = app.models_dir.join(name);
-    save_checkpoint(&folder, &config, &initial_weights(&config, 7), &tokenizer, &card).unwrap();
-}
-
-fn desk_labels() -> LabelSet {
-    LabelSet::Fixed(["refund", "exchange", "reject"].map(str::to_owned).to_vec())
-}
 
 #[tokio::test]
 async fn a_folder_below_models_dir_is_a_model_by_its_name() {

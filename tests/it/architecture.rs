@@ -42,6 +42,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokenizers", &["student"]),
     ("clap", &["cli", "config"]),
     ("prometheus", &["api"]),
+    ("statrs", &["task"]),
 ];
 
 /// Every source file with its room.

@@ -13,6 +13,7 @@ mod api_submissions;
 mod api_uploads;
 mod architecture;
 mod benchmark_parsing;
+mod evaluations;
 mod inference;
 mod postgres;
 mod returns_desk;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use stepwise::domain::{AnnotationStatus, TaskDefinition};
-use stepwise::task::{Validator, answer, majority};
+use stepwise::task::{Validator, answer, majority::Majority};
 
 /// What names each of the seven rules at the end of a rationale.
 const RULES: [&str; 7] = [
@@ -86,8 +86,9 @@ fn every_rule_decides_rows_in_each_split_and_no_label_is_a_majority() {
         let mut shares: BTreeMap<&str, usize> = RULES.map(|rule| (rule, 0)).into();
         rows.iter().for_each(|row| *shares.entry(decide(text(row, "input")).0).or_default() += 1);
         assert!(shares.values().all(|&count| count * 20 >= rows.len()), "{split}: {shares:?}");
-        let labels: Vec<_> = rows.iter().map(|row| decide(text(row, "input")).1.to_owned()).collect();
-        let share = majority::majority_accuracy(&task(folder.path()), &labels);
+        let (task, mut majority) = (task(folder.path()), Majority::default());
+        rows.iter().for_each(|row| majority.add(&task, decide(text(row, "input")).1));
+        let share = majority.accuracy();
         assert!(share < 0.45, "{split}: {share}");
     }
 }

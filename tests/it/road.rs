@@ -83,11 +83,20 @@ async fn unlabeled_rows_become_a_model_that_answers() {
     let annotation = road.submit("annotation", json!({"file": unlabeled, "teacher": "desk", "task": road.task})).await;
     let training = json!({"training": {"annotation_job": annotation}, "model_name": "desk", "method": "step_by_step"});
     let distillation = road.submit("distillation", with(road.student(20), training)).await;
-    let evaluation = road.submit("evaluation", json!({"file": test, "models": [distillation]})).await;
+    // The teacher answers the test rows too, so that the student can be compared with it.
+    let taught = road.submit("annotation", json!({"file": test, "teacher": "desk", "task": road.task})).await;
+    let teacher = json!({"annotation_job": taught});
+    let request = json!({"file": test, "models": [distillation], "teacher": teacher});
+    let evaluation = road.submit("evaluation", request).await;
 
     let evaluation = road.client.until_ended(&evaluation).await;
     assert_eq!(evaluation["state"], "succeeded", "{evaluation:#}");
-    assert_eq!(evaluation["result"]["models"][0]["examples"], 20, "{evaluation:#}");
+    let found = &evaluation["result"];
+    assert_eq!((&found["models"][0]["examples"], &found["models"][0]["model"]), (&json!(20), &json!("desk")));
+    let taught = road.client.get(&format!("/v1/jobs/{taught}")).await;
+    assert_eq!(found["teacher"]["accuracy"], taught["result"]["teacher_accuracy"], "{evaluation:#}");
+    let pairs = found["pairs"].as_array().unwrap();
+    assert!(pairs.iter().all(|pair| pair["second"] == "teacher") && pairs.len() == 2, "{evaluation:#}");
 
     let annotation = road.client.get(&format!("/v1/jobs/{annotation}")).await;
     let counts = &annotation["result"]["counts"];

@@ -32,6 +32,10 @@ pub async fn usable(
             }
             return Ok(None);
         }
+        Some(file) if file.validation.valid_rows == 0 => {
+            let detail = format!("no line of {id} is an example; {} is a job's report", file.filename);
+            refusals.add(pointer, "invalid_file", detail);
+        }
         Some(_) => return Ok(found),
     }
     Ok(None)

@@ -35,9 +35,10 @@ pub struct TestApp {
     pub artifacts_dir: PathBuf,
     pub shutdown: Shutdown,
     pub state: AppState,
+    pub rooms: Rooms,
     pub address: std::net::SocketAddr,
     client: Client,
-    contract: Contract,
+    pub contract: Contract,
     _folder: TempDir,
     _database: TestDatabase,
 }
@@ -87,7 +88,7 @@ impl TestApp {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = AppState::new(rooms);
+        let state = AppState::new(rooms.clone());
         tokio::spawn(serve(listener, state.clone(), shutdown.clone()));
         let client = Client::builder().no_proxy().build().unwrap();
         let contract = Contract::new();
@@ -97,6 +98,7 @@ impl TestApp {
             artifacts_dir,
             shutdown,
             state,
+            rooms,
             address,
             client,
             contract,

@@ -66,13 +66,22 @@ impl Contract {
 
     fn check_body(&self, schema: &Value, seen: &Seen<'_>) {
         let body: Value = serde_json::from_slice(seen.body).unwrap_or_else(|error| panic!("{}: {error}", name(seen)));
+        self.check_value(schema, &body, &name(seen));
+    }
+
+    /// Panics unless the value has the form that the document gives under this name.
+    pub fn check_form(&self, form: &str, value: &Value) {
+        self.check_value(&json!({"$ref": format!("#/components/schemas/{form}")}), value, form);
+    }
+
+    fn check_value(&self, schema: &Value, body: &Value, name: &str) {
         let mut whole = schema.clone();
         whole["components"] = self.components.clone();
         whole["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
         let validator = jsonschema::validator_for(&whole).unwrap();
         let faults: Vec<String> =
-            validator.iter_errors(&body).map(|error| format!("{error} at {}", error.instance_path())).collect();
-        assert!(faults.is_empty(), "{}: {}\n{body:#}", name(seen), faults.join("; "));
+            validator.iter_errors(body).map(|error| format!("{error} at {}", error.instance_path())).collect();
+        assert!(faults.is_empty(), "{name}: {}\n{body:#}", faults.join("; "));
     }
 }
 

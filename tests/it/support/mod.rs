@@ -6,3 +6,5 @@ pub mod contract;
 pub mod database;
 pub mod seed;
 pub mod service;
+pub mod student;
+pub mod worker;

@@ -1,0 +1,108 @@
+//! The models of an evaluation: each is there or will be, and none is there twice under two names.
+
+use crate::{
+    api::{
+        AppState,
+        error::ApiError,
+        resolve::{Refusals, model, submission::parent},
+    },
+    domain::{JobId, JobSpec, JobState, StudentSource, TaskDefinition},
+    registry,
+};
+
+const MAX_MODELS: usize = 16;
+
+/// The models as a worker will find them.
+#[derive(Debug, Default)]
+pub struct Models {
+    /// The first model's own task.
+    pub task: Option<TaskDefinition>,
+    /// Distillation jobs that are not over.
+    pub waits_for: Vec<JobId>,
+}
+
+/// A model, by what stays its own when names move.
+#[derive(Debug, PartialEq)]
+enum Found {
+    Ready(StudentSource),
+    Pending(JobId, Box<TaskDefinition>),
+}
+
+/// Every model is there or will be.
+pub async fn check(state: &AppState, refusals: &mut Refusals, names: &[String]) -> Result<Models, ApiError> {
+    refusals.require((1..=MAX_MODELS).contains(&names.len()), "#/models", || {
+        format!("{} models; send 1 to {MAX_MODELS}", names.len())
+    });
+    let (mut models, mut known): (Models, Vec<(&str, Found)>) = (Models::default(), Vec::new());
+    for (index, name) in names.iter().take(MAX_MODELS).enumerate() {
+        let pointer = format!("#/models/{index}");
+        let Some(found) = find(state, refusals, &pointer, name).await? else { continue };
+        if let Some((other, _)) = known.iter().find(|(_, other)| *other == found) {
+            let same = if other == name { "there twice".to_owned() } else { format!("the same as {other:?}") };
+            refusals.add(&pointer, "duplicate_model", format!("the model {name:?} is {same}; name each once"));
+        }
+        if index == 0 {
+            models.task = task_of(refusals, &pointer, &found);
+        }
+        if let Found::Pending(id, _) = found {
+            models.waits_for.push(id);
+        }
+        known.push((name, found));
+    }
+    Ok(models)
+}
+
+async fn find(state: &AppState, refusals: &mut Refusals, pointer: &str, name: &str) -> Result<Option<Found>, ApiError> {
+    if let Some(source) = model::find(state, name).await? {
+        let missing = match &source {
+            StudentSource::Directory { path, .. } => model::missing_files(path),
+            StudentSource::Registered(_) => Vec::new(),
+        };
+        if !missing.is_empty() {
+            let detail = format!("model {name:?} lacks {} in its folder", missing.join(", "));
+            refusals.add(pointer, "model_incomplete", detail);
+        }
+        return Ok(Some(Found::Ready(source)));
+    }
+    let Ok(id) = name.parse::<JobId>() else {
+        let advice = model::advice(state, name).await?;
+        refusals.add(pointer, "model_not_found", format!("there is no model {name:?}{advice}"));
+        return Ok(None);
+    };
+    pending(state, refusals, pointer, id).await
+}
+
+/// A distillation that has yet to make its model.
+async fn pending(
+    state: &AppState,
+    refusals: &mut Refusals,
+    pointer: &str,
+    id: JobId,
+) -> Result<Option<Found>, ApiError> {
+    let Some(job) = parent(state, refusals, pointer, id).await? else { return Ok(None) };
+    match &job.spec {
+        JobSpec::Distillation(_) if job.state == JobState::Succeeded => {
+            refusals.add(pointer, "model_not_found", format!("the model that {id} made was deleted"));
+            Ok(None)
+        }
+        JobSpec::Distillation(spec) => Ok(Some(Found::Pending(id, Box::new(spec.task.clone())))),
+        _ => {
+            refusals.add(pointer, "invalid_value", format!("{id} is an {} job; name a distillation job", job.kind()));
+            Ok(None)
+        }
+    }
+}
+
+fn task_of(refusals: &mut Refusals, pointer: &str, found: &Found) -> Option<TaskDefinition> {
+    match found {
+        Found::Pending(_, task) => Some(task.as_ref().clone()),
+        Found::Ready(StudentSource::Registered(model)) => Some(model.task.clone()),
+        Found::Ready(StudentSource::Directory { name, path }) => match registry::card(path) {
+            Ok(card) => Some(card.task),
+            Err(error) => {
+                refusals.add(pointer, "model_unusable", format!("model {name:?} cannot be used: {error}"));
+                None
+            }
+        },
+    }
+}

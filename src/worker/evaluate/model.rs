@@ -1,0 +1,107 @@
+//! A model under evaluation, and its answers.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    domain::{EvaluationSpec, Example, JobError, TaskDefinition},
+    inference::{InferenceError, ModelFiles, Prediction, PredictionRequest},
+    task::{labels, scoreboard::Answer},
+    telemetry::chain,
+    worker::{Attempt, AttemptError, Worker},
+};
+
+/// Time until a busy engine is asked again: clients come first, an evaluation has time.
+const ENGINE_BUSY: Duration = Duration::from_millis(200);
+
+/// One model.
+pub struct EvaluatedModel {
+    /// Its name.
+    pub name: String,
+    /// Time that its answers took.
+    pub time: Duration,
+    files: ModelFiles,
+}
+
+/// Every model of the spec, its files on this machine.
+pub async fn open_all(
+    worker: &Worker,
+    attempt: &Attempt,
+    spec: &EvaluationSpec,
+) -> Result<Vec<EvaluatedModel>, AttemptError> {
+    let mut models: Vec<EvaluatedModel> = Vec::new();
+    for name in &spec.models {
+        let model = open(worker, attempt, name).await?;
+        // Names may have moved since the job was submitted.
+        if models.iter().any(|known| known.name == model.name) {
+            let message = format!("{name:?} is {:?}, which another name of the job stands for too", model.name);
+            return Err(AttemptError::fatal(JobError::new("duplicate_model", message)));
+        }
+        models.push(model);
+    }
+    Ok(models)
+}
+
+async fn open(worker: &Worker, attempt: &Attempt, name: &str) -> Result<EvaluatedModel, AttemptError> {
+    let found = worker.registry.find(attempt.job.project_id, name).await?;
+    let missing = || AttemptError::fatal(JobError::new("model_missing", format!("there is no model {name:?}")));
+    let source = found.ok_or_else(missing)?;
+    let open = worker.registry.open(&source).await?;
+    let files = ModelFiles { key: open.key, directory: open.directory };
+    Ok(EvaluatedModel { name: source.name().to_owned(), time: Duration::ZERO, files })
+}
+
+impl EvaluatedModel {
+    /// An answer a row, in their order.
+    pub async fn answer(
+        &mut self,
+        worker: &Worker,
+        attempt: &Attempt,
+        task: &TaskDefinition,
+        rows: &[Example],
+    ) -> Result<Vec<Answer>, AttemptError> {
+        let begun = Instant::now();
+        let predictions = self.predict(worker, attempt, task, rows).await?;
+        self.time += begun.elapsed();
+        Ok(predictions.into_iter().map(answer).collect())
+    }
+
+    async fn predict(
+        &self,
+        worker: &Worker,
+        attempt: &Attempt,
+        task: &TaskDefinition,
+        rows: &[Example],
+    ) -> Result<Vec<Prediction>, AttemptError> {
+        loop {
+            let requests = rows.iter().map(|row| PredictionRequest {
+                input: row.input.clone(),
+                label_set: labels::allowed_labels(task, &row.input),
+                rationale: false,
+                generated_label: true,
+            });
+            match worker.engine.predict(&self.files, requests.collect()).await {
+                Ok(predictions) => return predictions.into_iter().collect::<Result<_, _>>().map_err(engine_failed),
+                Err(InferenceError::Overloaded) => tokio::time::sleep(ENGINE_BUSY).await,
+                Err(error) => return Err(engine_failed(error)),
+            }
+            attempt.check()?;
+        }
+    }
+}
+
+fn answer(prediction: Prediction) -> Answer {
+    let scored = prediction.label_probs.is_some().then(|| prediction.label.clone());
+    Answer {
+        generated: prediction.generated_label.unwrap_or(prediction.label),
+        scored,
+        confidence: prediction.confidence,
+        truncated: prediction.truncated,
+    }
+}
+
+fn engine_failed(error: InferenceError) -> AttemptError {
+    match error {
+        InferenceError::ModelBroken { .. } => AttemptError::fatal(JobError::new("model_unusable", chain(&error))),
+        error => AttemptError::passing(JobError::new("inference_failed", chain(&error))),
+    }
+}
