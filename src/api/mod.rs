@@ -2,6 +2,7 @@
 //! answer; the rules of what may be asked are in `resolve/`. It knows no SQL and no tensors, and never waits for a worker.
 
 mod annotation_jobs;
+mod asked_model;
 mod distillation_jobs;
 mod error;
 mod estimate;
@@ -21,6 +22,7 @@ mod list;
 mod metrics;
 mod middleware;
 mod models;
+mod openai;
 mod openapi;
 mod predictions;
 mod problem;
@@ -96,6 +98,8 @@ fn stream_routes() -> OpenApiRouter<AppState> {
         .routes(upload)
         .routes(routes!(files::get_file_content))
         .routes(routes!(predictions::create_prediction))
+        .routes(routes!(openai::completions::create_completion))
+        .routes(routes!(openai::chat_completions::create_chat_completion))
 }
 
 async fn no_route(request: Request) -> ApiError {

@@ -1,5 +1,7 @@
 //! `/v1/models`: registered checkpoints, and the folders below `models_dir`. A name is one percent-encoded segment.
 
+use std::path::Path;
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -27,9 +29,9 @@ pub struct ModelResource {
     id: String,
     /// Always `model`.
     object: ModelObject,
-    /// When it was published, in Unix seconds; null for a folder.
-    #[schema(required = true)]
-    created: Option<i64>,
+    /// When it was published, in Unix seconds; for a folder, when its configuration was written.
+    #[schema(example = 1_763_700_000)]
+    created: i64,
     /// `stepwise` for a registered checkpoint, `models_dir` for a folder.
     owned_by: String,
     /// The id that stays its own when its name is given to another; null for a folder.
@@ -100,7 +102,7 @@ pub async fn list_models(
     if !page.has_more {
         for name in state.registry.directory_names()? {
             if let Some(StudentSource::Directory { name, path }) = model::find(&state, &name).await? {
-                models.push(ModelResource::folder(name, model::missing_files(&path)));
+                models.push(ModelResource::folder(name, &path));
             }
         }
     }
@@ -113,7 +115,7 @@ pub async fn list_models(
 pub async fn get_model(State(state): State<AppState>, Name(name): Name) -> Result<axum::Json<ModelResource>, ApiError> {
     let found = match find(&state, &name).await? {
         StudentSource::Registered(model) => ModelResource::registered(*model),
-        StudentSource::Directory { name, path } => ModelResource::folder(name, model::missing_files(&path)),
+        StudentSource::Directory { name, path } => ModelResource::folder(name, &path),
     };
     Ok(axum::Json(found))
 }
@@ -153,7 +155,7 @@ impl ModelResource {
         Self {
             id: model.name,
             object: ModelObject::Model,
-            created: Some(model.created_at.timestamp()),
+            created: model.created_at.timestamp(),
             owned_by: "stepwise".to_owned(),
             model_id: Some(model.id),
             base: Some(model.base),
@@ -165,11 +167,11 @@ impl ModelResource {
         }
     }
 
-    fn folder(name: String, missing: Vec<&'static str>) -> Self {
+    fn folder(name: String, path: &Path) -> Self {
         Self {
             id: name,
             object: ModelObject::Model,
-            created: None,
+            created: model::written_at(path),
             owned_by: "models_dir".to_owned(),
             model_id: None,
             base: None,
@@ -177,7 +179,7 @@ impl ModelResource {
             task: None,
             metrics: Map::new(),
             bytes: None,
-            missing_files: missing.into_iter().map(str::to_owned).collect(),
+            missing_files: model::missing_files(path).into_iter().map(str::to_owned).collect(),
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::domain::Evaluation;
         (name = "files", description = "JSON lines: examples in, annotations out"),
         (name = "jobs", description = "Work that takes a while: annotate, distill, evaluate"),
         (name = "models", description = "Students that answer"),
+        (name = "openai", description = "The same students in OpenAI's shapes, for its unmodified SDKs"),
         (name = "service", description = "Is it alive, is it ready, what does it do")
     )
 )]

@@ -8,17 +8,15 @@ use utoipa::ToSchema;
 
 use super::{
     AppState,
+    asked_model::AskedModel,
     error::ApiError,
     extract::{Json, nearest},
     list::ListObject,
-    models,
     openapi::Ask,
     resolve::{self, Refusals},
 };
 use crate::{
-    domain::StudentSource,
-    inference::{InferenceError, ModelFiles, Prediction, PredictionRequest},
-    registry::{self, OpenModel, RegistryError},
+    inference::{InferenceError, Prediction, PredictionRequest},
     task::labels::allowed_labels,
 };
 
@@ -115,24 +113,22 @@ pub async fn create_prediction(
     Json(request): Json<PredictionsRequest>,
 ) -> Result<axum::Json<Predictions>, ApiError> {
     check(&request)?;
-    let source = models::find(&state, &request.model).await?;
-    let (name, from) = load(&state, source).await?;
-    let task = registry::card(&from.directory).map_err(|error| unusable(&name, &error))?.task;
+    let model = AskedModel::find(&state, &request.model).await?;
     let wanted = Wanted::of(&request);
     let asked = request.inputs.into_iter().map(|input| PredictionRequest {
-        label_set: request.label_set.clone().or_else(|| allowed_labels(&task, &input)),
+        label_set: request.label_set.clone().or_else(|| allowed_labels(&model.card.task, &input)),
         input,
         rationale: wanted.rationale,
-        generated_label: false,
+        ..PredictionRequest::default()
     });
     let asked = asked.collect();
-    let answers = state.engine.predict(&from, asked).await.map_err(|error| refused(&name, error))?;
+    let answers = state.engine.predict(&model.files, asked).await.map_err(|error| model.refused(error))?;
     let failed = answers.iter().filter(|answer| answer.is_err()).count() as u64;
     state.metrics.predicted(answers.len() as u64 - failed, failed);
     let mut usage = Usage::default();
     let answers = answers.into_iter().enumerate();
     let data = answers.map(|(index, answer)| wanted.show(index, answer, &mut usage)).collect();
-    Ok(axum::Json(Predictions { object: ListObject::List, model: name, data, usage }))
+    Ok(axum::Json(Predictions { object: ListObject::List, model: model.name, data, usage }))
 }
 
 fn check(request: &PredictionsRequest) -> Result<(), ApiError> {
@@ -143,11 +139,7 @@ fn check(request: &PredictionsRequest) -> Result<(), ApiError> {
     for (index, input) in request.inputs.iter().enumerate() {
         refusals.require(!input.trim().is_empty(), &format!("#/inputs/{index}"), || "the input is empty".to_owned());
     }
-    for (index, name) in request.include.iter().flatten().enumerate() {
-        refusals.require(INCLUDES.contains(&name.as_str()), &format!("#/include/{index}"), || {
-            format!("{name:?} cannot be included{}", nearest(name, INCLUDES))
-        });
-    }
+    check_includes(&mut refusals, request.include.as_deref());
     if let Some(labels) = &request.label_set {
         resolve::check_labels(&mut refusals, "#/label_set", labels);
     }
@@ -159,27 +151,12 @@ fn check(request: &PredictionsRequest) -> Result<(), ApiError> {
     refusals.finish()
 }
 
-/// The model's name, and its files on this machine.
-async fn load(state: &AppState, source: StudentSource) -> Result<(String, ModelFiles), ApiError> {
-    let name = match &source {
-        StudentSource::Registered(model) => model.name.clone(),
-        StudentSource::Directory { name, .. } => name.clone(),
-    };
-    match state.registry.open(&source).await {
-        Ok(OpenModel { key, directory }) => Ok((name, ModelFiles { key, directory })),
-        Err(error @ RegistryError::Incomplete { .. }) => Err(unusable(&name, &error)),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn unusable(name: &str, error: &dyn std::error::Error) -> ApiError {
-    ApiError::ModelUnusable { name: name.to_owned(), reason: error.to_string() }
-}
-
-fn refused(name: &str, error: InferenceError) -> ApiError {
-    match error {
-        InferenceError::ModelBroken { .. } => unusable(name, &error),
-        other => other.into(),
+/// Refuses what cannot be had beside the label.
+pub fn check_includes(refusals: &mut Refusals, include: Option<&[String]>) {
+    for (index, name) in include.unwrap_or_default().iter().enumerate() {
+        refusals.require(INCLUDES.contains(&name.as_str()), &format!("#/include/{index}"), || {
+            format!("{name:?} cannot be included{}", nearest(name, INCLUDES))
+        });
     }
 }
 

@@ -17,7 +17,16 @@ struct Written {
     label: String,
     rationale: Option<String>,
     tokens: usize,
+    complete: bool,
     log_probability: f64,
+}
+
+/// A rationale that was learned apart.
+#[derive(Clone)]
+struct Explained {
+    text: String,
+    tokens: usize,
+    complete: bool,
 }
 
 /// One answer a question, in their order; `asked` must not be empty. Panics where the tensor library does.
@@ -29,7 +38,7 @@ pub(super) fn answer(student: &Student, asked: &[Asked]) -> Vec<Result<Predictio
     let scores = score(student, asked, &read, &written);
     let rationales = explain(student, asked);
     let parts = asked.iter().zip(written).zip(scores).zip(rationales);
-    parts.map(|(((asked, written), scores), rationale)| assemble(asked, written, scores, rationale)).collect()
+    parts.map(|(((asked, written), scores), rationale)| assemble(student, asked, written, scores, rationale)).collect()
 }
 
 /// What the encoder made of a batch: (batch, length, d_model) and (batch, length).
@@ -58,12 +67,12 @@ fn write(student: &Student, asked: &[Asked], read: &Read) -> Vec<Option<Written>
     if rows.is_empty() {
         return written;
     }
-    let card = &student.card;
-    let single_target = card.method == Method::RationaleThenLabel;
-    let rationale_length = if single_target { card.max_rationale_length } else { 0 };
-    let most = (card.max_label_length + rationale_length) as usize;
+    let single_target = student.card.method == Method::RationaleThenLabel;
+    let lengths: Vec<usize> = rows.iter().map(|row| asked[*row].label_length).collect();
+    let most = lengths.iter().copied().max().unwrap_or(1);
     let read = read.select(&rows);
-    let generated = generation::greedy_from(&student.model, &read.encoded, &read.mask, most.max(1));
+    let enough = |row: usize, said: &[i64]| said.len() >= lengths[row];
+    let generated = generation::greedy_from(&student.model, &read.encoded, &read.mask, most, &enough);
     for (row, generated) in rows.into_iter().zip(generated) {
         written[row] = Some(take_apart(student, &generated, single_target));
     }
@@ -77,6 +86,7 @@ fn take_apart(student: &Student, generated: &Generated, single_target: bool) -> 
         label: label.to_owned(),
         rationale: rationale.map(str::to_owned),
         tokens: generated.ids.len(),
+        complete: generated.ids.last() == Some(&student.tokenizer.eos_id()),
         log_probability: generated.log_probability,
     }
 }
@@ -112,8 +122,8 @@ fn by_label_count(asked: &[Asked]) -> BTreeMap<usize, Vec<usize>> {
     rows
 }
 
-/// The rationales that are wanted and were learned apart, with their token counts.
-fn explain(student: &Student, asked: &[Asked]) -> Vec<Option<(String, usize)>> {
+/// The rationales that are wanted and were learned apart.
+fn explain(student: &Student, asked: &[Asked]) -> Vec<Option<Explained>> {
     let mut rationales = vec![None; asked.len()];
     let rows = places(asked, |asked| asked.rationale_input.is_some());
     if rows.is_empty() {
@@ -121,21 +131,41 @@ fn explain(student: &Student, asked: &[Asked]) -> Vec<Option<(String, usize)>> {
     }
     let inputs: Vec<Vec<i64>> = asked.iter().filter_map(|asked| asked.rationale_input.clone()).collect();
     let (ids, mask) = pad(&inputs, student.tokenizer.pad_id(), student.device);
-    let most = (student.card.max_rationale_length as usize).max(1);
-    for (row, generated) in rows.into_iter().zip(generation::greedy(&student.model, &ids, &mask, most)) {
-        rationales[row] = Some((student.tokenizer.decode(&generated.ids), generated.ids.len()));
+    let lengths: Vec<usize> = rows.iter().map(|row| asked[*row].rationale_length).collect();
+    let most = lengths.iter().copied().max().unwrap_or(1);
+    let enough = |row: usize, said: &[i64]| said.len() >= lengths[row];
+    let encoded = student.model.encode(&ids, &mask, 0.0);
+    let generated = generation::greedy_from(&student.model, &encoded, &mask, most, &enough);
+    for (row, generated) in rows.into_iter().zip(generated) {
+        rationales[row] = Some(Explained {
+            text: student.tokenizer.decode(&generated.ids),
+            tokens: generated.ids.len(),
+            complete: generated.ids.last() == Some(&student.tokenizer.eos_id()),
+        });
     }
     rationales
 }
 
 fn assemble(
+    student: &Student,
     asked: &Asked,
     written: Option<Written>,
     scores: Option<Vec<f64>>,
-    rationale: Option<(String, usize)>,
+    rationale: Option<Explained>,
 ) -> Result<Prediction, InferenceError> {
     let chosen = asked.labels.as_ref().zip(scores).map(|(labels, scores)| choose(labels, &scores)).transpose()?;
-    let (rationale, rationale_tokens) = rationale.map_or((None, 0), |(text, tokens)| (Some(text), tokens));
+    let (label_tokens, label_complete) = match (&chosen, &written) {
+        (_, Some(written)) if chosen.is_none() || student.card.method == Method::RationaleThenLabel => {
+            (written.tokens, written.complete)
+        }
+        (chosen, _) => {
+            let length = |label: &String| student.tokenizer.encode(label, usize::MAX).ids.len();
+            (chosen.as_ref().map_or(0, |(label, ..)| length(label)), true)
+        }
+    };
+    let rationale_complete = rationale.as_ref().is_none_or(|rationale| rationale.complete);
+    let (rationale, rationale_tokens) =
+        rationale.map_or((None, 0), |rationale| (Some(rationale.text), rationale.tokens));
     let output_tokens = written.as_ref().map_or(0, |written| written.tokens) + rationale_tokens;
     let generated_label = written.as_ref().map(|written| written.label.clone());
     let (label, confidence, label_probs) = match (chosen, &written) {
@@ -151,6 +181,8 @@ fn assemble(
         rationale: rationale.or_else(|| written.filter(|_| asked.wants_rationale)?.rationale),
         input_tokens: asked.input.ids.len() as u64,
         output_tokens: output_tokens as u64,
+        answer_tokens: (label_tokens + rationale_tokens) as u64,
+        complete: label_complete && rationale_complete,
         truncated: asked.input.truncated,
     })
 }

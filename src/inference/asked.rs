@@ -1,6 +1,6 @@
 //! A request turned into what one student reads: its prefixes, its lengths, its label set.
 
-use super::PredictionRequest;
+use super::{InferenceError, PredictionRequest};
 use crate::domain::{LabelSet, Method, StudentCard};
 use crate::student::{Encoded, Student};
 
@@ -14,22 +14,37 @@ pub(super) struct Asked {
     /// Whether the student's own words are needed.
     pub generates: bool,
     pub wants_rationale: bool,
+    /// Tokens that may be written for the label; of a single target, for the rationale before it too.
+    pub label_length: usize,
+    /// Tokens that may be written for a rationale that was learned apart.
+    pub rationale_length: usize,
 }
 
 impl Asked {
-    pub fn new(student: &Student, request: &PredictionRequest) -> Self {
+    /// Refuses an input that is too long where it is wanted whole.
+    pub fn new(student: &Student, request: &PredictionRequest) -> Result<Self, InferenceError> {
         let card = &student.card;
         let length = card.max_input_length as usize;
         let encode = |prefix: &str| student.tokenizer.encode(&format!("{prefix}{}", request.input), length);
+        let input = encode(&card.label_prefix);
+        if input.truncated && request.whole_input {
+            let text = format!("{}{}", card.label_prefix, request.input);
+            let tokens = student.tokenizer.encode(&text, usize::MAX).ids.len();
+            return Err(InferenceError::TooLong { tokens, most: length });
+        }
+        let limit = |learned: u32| request.max_tokens.unwrap_or(usize::MAX).min(learned as usize).max(1);
+        let before_label = if card.method == Method::RationaleThenLabel { card.max_rationale_length } else { 0 };
         let prefix = card.rationale_prefix.as_deref().filter(|_| request.rationale && learned_apart(card));
         let labels = request.label_set.clone().or_else(|| fixed_labels(card)).filter(|labels| !labels.is_empty());
-        Self {
-            input: encode(&card.label_prefix),
+        Ok(Self {
+            input,
             rationale_input: prefix.map(|prefix| encode(prefix).ids),
             generates: request.generated_label || labels.is_none() || card.method == Method::RationaleThenLabel,
             labels,
             wants_rationale: request.rationale,
-        }
+            label_length: limit(card.max_label_length + before_label),
+            rationale_length: limit(card.max_rationale_length),
+        })
     }
 
     /// Tokens that are read at once.

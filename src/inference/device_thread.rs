@@ -8,10 +8,11 @@ use tokio::sync::oneshot;
 
 use super::answer::answer;
 use super::asked::Asked;
-use super::engine::{Message, Question};
+use super::complete::{Raw, complete};
+use super::engine::{Message, Question, Reply, Request};
 use super::shelf::Shelf;
 use super::warm_up::warm_up;
-use super::{InferenceError, ModelFiles, Prediction};
+use super::{InferenceError, ModelFiles};
 use crate::device;
 use crate::domain::Precision;
 use crate::student::Student;
@@ -78,7 +79,7 @@ impl DeviceThread {
 
     fn take(&mut self, message: Message) -> Result<(), Stopped> {
         match message {
-            Message::Predict(question) => self.waiting.push_back(question),
+            Message::Answer(question) => self.waiting.push_back(question),
             Message::WarmUp(answer) => self.warm_up(answer),
             Message::Stop(told) => {
                 // Whoever stopped us may not wait for it.
@@ -129,18 +130,50 @@ impl DeviceThread {
     }
 }
 
-/// Answers in batches of like lengths.
+/// Answers in batches of one kind and of like lengths.
 fn serve(student: &Student, questions: Vec<Question>, max_batch: usize) {
-    let prepared = questions.into_iter().map(|question| {
-        let asked = Asked::new(student, &question.request);
-        (question, asked)
-    });
-    let mut prepared: VecDeque<(Question, Asked)> = prepared.collect();
-    prepared.make_contiguous().sort_by_key(|(_, asked)| asked.length());
-    while let Some((_, longest)) = prepared.back() {
-        let rows = rows_at_once(longest.length(), max_batch).min(prepared.len());
-        let batch = prepared.split_off(prepared.len() - rows);
-        serve_batch(student, batch);
+    let (mut predictions, mut completions) = (Vec::new(), Vec::new());
+    for question in questions {
+        match &question.request {
+            Request::Prediction(request) => {
+                let asked = Asked::new(student, request);
+                prepare(question, asked, &mut predictions);
+            }
+            Request::Completion(request) => {
+                let raw = Raw::new(student, request);
+                prepare(question, raw, &mut completions);
+            }
+        }
+    }
+    serve_kind(predictions, max_batch, Asked::length, |asked| replies(answer(student, asked), Reply::Prediction));
+    serve_kind(completions, max_batch, Raw::length, |raw| replies(complete(student, raw), Reply::Completion));
+}
+
+/// A question with what the student will read; one that it cannot read is answered at once.
+fn prepare<T>(question: Question, read: Result<T, InferenceError>, prepared: &mut Vec<(Question, T)>) {
+    match read {
+        Ok(read) => prepared.push((question, read)),
+        Err(error) => reply(question, Err(error)),
+    }
+}
+
+fn replies<T>(
+    answers: Vec<Result<T, InferenceError>>,
+    kind: impl Fn(T) -> Reply + Copy,
+) -> Vec<Result<Reply, InferenceError>> {
+    answers.into_iter().map(|answer| answer.map(kind)).collect()
+}
+
+fn serve_kind<T>(
+    mut prepared: Vec<(Question, T)>,
+    max_batch: usize,
+    length: impl Fn(&T) -> usize,
+    answer: impl Fn(&[T]) -> Vec<Result<Reply, InferenceError>>,
+) {
+    prepared.sort_by_key(|(_, read)| length(read));
+    while let Some((_, longest)) = prepared.last() {
+        let rows = rows_at_once(length(longest), max_batch).min(prepared.len());
+        serve_batch(prepared.split_off(prepared.len() - rows), &answer);
     }
 }
 
@@ -148,23 +181,23 @@ fn rows_at_once(longest: usize, max_batch: usize) -> usize {
     (max_batch * TOKENS_A_ROW / longest.max(1)).clamp(1, max_batch)
 }
 
-fn serve_batch(student: &Student, mut batch: VecDeque<(Question, Asked)>) {
+fn serve_batch<T>(mut batch: Vec<(Question, T)>, answer: impl Fn(&[T]) -> Vec<Result<Reply, InferenceError>>) {
     batch.retain(|(question, _)| !question.answer.is_closed());
-    let (questions, asked): (Vec<Question>, Vec<Asked>) = batch.into_iter().unzip();
-    if asked.is_empty() {
+    let (questions, read): (Vec<Question>, Vec<T>) = batch.into_iter().unzip();
+    if read.is_empty() {
         return;
     }
-    match device::catch("the prediction", || answer(student, &asked)) {
+    match device::catch("the prediction", || answer(&read)) {
         Ok(answers) => questions.into_iter().zip(answers).for_each(|(question, answer)| reply(question, answer)),
         Err(error) => {
-            tracing::error!(%error, rows = asked.len(), "a batch failed");
+            tracing::error!(%error, rows = read.len(), "a batch failed");
             questions.into_iter().for_each(|question| reply(question, Err(error.clone().into())));
         }
     }
 }
 
 /// Gives the place back first: whoever has the answer may ask again at once.
-fn reply(question: Question, answer: Result<Prediction, InferenceError>) {
+fn reply(question: Question, answer: Result<Reply, InferenceError>) {
     let Question { place, answer: to_client, .. } = question;
     drop(place);
     // Whoever asked may have left meanwhile.

@@ -7,7 +7,7 @@ use std::thread;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::device_thread::{DeviceThread, Limits};
-use super::{InferenceError, ModelFiles, Prediction, PredictionRequest};
+use super::{Completion, CompletionRequest, InferenceError, ModelFiles, Prediction, PredictionRequest};
 use crate::device;
 use crate::domain::Precision;
 
@@ -39,7 +39,7 @@ pub struct Engine {
 /// What the device's thread is told.
 #[derive(Debug)]
 pub(super) enum Message {
-    Predict(Question),
+    Answer(Question),
     WarmUp(oneshot::Sender<Result<(), InferenceError>>),
     Stop(oneshot::Sender<()>),
 }
@@ -48,9 +48,23 @@ pub(super) enum Message {
 #[derive(Debug)]
 pub(super) struct Question {
     pub model: Arc<ModelFiles>,
-    pub request: PredictionRequest,
-    pub answer: oneshot::Sender<Result<Prediction, InferenceError>>,
+    pub request: Request,
+    pub answer: oneshot::Sender<Result<Reply, InferenceError>>,
     pub place: Option<OwnedSemaphorePermit>,
+}
+
+/// What is asked of a model.
+#[derive(Debug)]
+pub(super) enum Request {
+    Prediction(PredictionRequest),
+    Completion(CompletionRequest),
+}
+
+/// What a model answers, of the request's kind.
+#[derive(Debug)]
+pub(super) enum Reply {
+    Prediction(Prediction),
+    Completion(Completion),
 }
 
 impl Engine {
@@ -82,6 +96,35 @@ impl Engine {
         model: &ModelFiles,
         requests: Vec<PredictionRequest>,
     ) -> Result<Vec<Result<Prediction, InferenceError>>, InferenceError> {
+        let requests = requests.into_iter().map(Request::Prediction);
+        let replies = self.ask(model, requests.collect()).await?;
+        let prediction = |reply| match reply {
+            Reply::Prediction(prediction) => prediction,
+            Reply::Completion(_) => unreachable!("a reply is of its request's kind"),
+        };
+        Ok(replies.into_iter().map(|reply| reply.map(prediction)).collect())
+    }
+
+    /// One completion a prompt, in their order; the rest is as in [`predict`](Self::predict).
+    pub async fn complete(
+        &self,
+        model: &ModelFiles,
+        requests: Vec<CompletionRequest>,
+    ) -> Result<Vec<Result<Completion, InferenceError>>, InferenceError> {
+        let requests = requests.into_iter().map(Request::Completion);
+        let replies = self.ask(model, requests.collect()).await?;
+        let completion = |reply| match reply {
+            Reply::Completion(completion) => completion,
+            Reply::Prediction(_) => unreachable!("a reply is of its request's kind"),
+        };
+        Ok(replies.into_iter().map(|reply| reply.map(completion)).collect())
+    }
+
+    async fn ask(
+        &self,
+        model: &ModelFiles,
+        requests: Vec<Request>,
+    ) -> Result<Vec<Result<Reply, InferenceError>>, InferenceError> {
         let wanted = u32::try_from(requests.len()).unwrap_or(u32::MAX).min(self.max_waiting);
         let mut places =
             Arc::clone(&self.room).try_acquire_many_owned(wanted).map_err(|_| InferenceError::Overloaded)?;
@@ -90,7 +133,7 @@ impl Engine {
         for request in requests {
             let (answer, receiver) = oneshot::channel();
             let question = Question { model: Arc::clone(&model), request, answer, place: places.split(1) };
-            self.to_thread.send(Message::Predict(question)).map_err(|_| InferenceError::Stopped)?;
+            self.to_thread.send(Message::Answer(question)).map_err(|_| InferenceError::Stopped)?;
             receivers.push(receiver);
         }
         let mut answers = Vec::with_capacity(receivers.len());

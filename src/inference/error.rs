@@ -14,6 +14,22 @@ pub enum InferenceError {
         /// The file or tensor at fault.
         reason: String,
     },
+    /// The input is longer than the model reads.
+    #[error("the input has {tokens} tokens, end token included; the model reads {most}")]
+    TooLong {
+        /// Tokens of the input.
+        tokens: usize,
+        /// Tokens that the model reads.
+        most: usize,
+    },
+    /// A token id that the model does not have.
+    #[error("the model has no token {id}; its ids are 0 to {}", vocabulary - 1)]
+    UnknownToken {
+        /// The id.
+        id: i64,
+        /// How many ids there are.
+        vocabulary: i64,
+    },
     /// The device failed at this batch; the engine goes on.
     #[error(transparent)]
     Device(#[from] DeviceError),

@@ -2,7 +2,7 @@
 //! jobs; which labels an input may have is the caller's to say.
 //!
 //! ```text
-//! Engine::predict ─ permit (none left: Overloaded) ─▶ channel ─▶ device thread
+//! Engine::predict, complete ─ permit (none left: Overloaded) ─▶ channel ─▶ device thread
 //!                                                                  │ takes the oldest request's model, and with it all
 //!                                                                  │ waiting requests for that model, up to a limit
 //!                                                                  │ shelf: loads it, least recently used one out
@@ -12,6 +12,8 @@
 
 mod answer;
 mod asked;
+mod complete;
+mod completion;
 mod device_thread;
 mod engine;
 mod error;
@@ -20,6 +22,7 @@ mod shape;
 mod shelf;
 mod warm_up;
 
+pub use completion::{Completion, CompletionRequest, Finish, Prompt};
 pub use engine::{Engine, EngineSettings};
 pub use error::InferenceError;
 pub use prediction::{ModelFiles, Prediction, PredictionRequest};

@@ -23,6 +23,10 @@ pub struct PredictionRequest {
     pub rationale: bool,
     /// Whether the label in the student's own words is wanted as well, where one is chosen from a set.
     pub generated_label: bool,
+    /// Tokens that it may write for the label and for the rationale, each; none: as many as it has learned.
+    pub max_tokens: Option<usize>,
+    /// Whether an input that is longer than the student reads is refused, and not cut.
+    pub whole_input: bool,
 }
 
 /// A student's answer.
@@ -42,6 +46,10 @@ pub struct Prediction {
     pub input_tokens: u64,
     /// Tokens written: those of the label, end token included, and of the rationale.
     pub output_tokens: u64,
+    /// Tokens of the label, whether written or chosen from a set, and of the rationale, end tokens included.
+    pub answer_tokens: u64,
+    /// Whether what was written came to its end before its limit.
+    pub complete: bool,
     /// Whether the input was longer than the student reads.
     pub truncated: bool,
 }

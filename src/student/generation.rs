@@ -1,4 +1,4 @@
-//! Greedy decoding: the likeliest next token until `</s>`.
+//! Greedy decoding: the likeliest next token until `</s>`, or until a row has said enough.
 
 use tch::{Kind, Tensor, no_grad};
 
@@ -15,29 +15,43 @@ pub struct Generated {
     pub log_probability: f64,
 }
 
+/// Whether a row, by its place, has said enough with these tokens. Asked after each of its tokens.
+pub type Enough<'a> = dyn Fn(usize, &[i64]) -> bool + 'a;
+
 /// Greedy decoding of each row of `input_ids` (rows, length) with its `mask` (rows, length), at most `max_new_tokens`
 /// each, in the order of the rows.
 pub fn greedy(model: &T5, input_ids: &Tensor, mask: &Tensor, max_new_tokens: usize) -> Vec<Generated> {
-    no_grad(|| greedy_from(model, &model.encode(input_ids, mask, 0.0), mask, max_new_tokens))
+    no_grad(|| greedy_from(model, &model.encode(input_ids, mask, 0.0), mask, max_new_tokens, &|_, _| false))
 }
 
-/// The same from what the encoder made of the inputs: `encoded` (rows, length, d_model).
-pub fn greedy_from(model: &T5, encoded: &Tensor, mask: &Tensor, max_new_tokens: usize) -> Vec<Generated> {
-    no_grad(|| decode(model, encoded, mask, max_new_tokens))
+/// The same from what the encoder made of the inputs, `encoded` (rows, length, d_model); a row also ends where it has said
+/// `enough`.
+pub fn greedy_from(
+    model: &T5,
+    encoded: &Tensor,
+    mask: &Tensor,
+    max_new_tokens: usize,
+    enough: &Enough<'_>,
+) -> Vec<Generated> {
+    no_grad(|| decode(model, encoded, mask, max_new_tokens, enough))
 }
 
-fn decode(model: &T5, encoded: &Tensor, mask: &Tensor, max_new_tokens: usize) -> Vec<Generated> {
+fn decode(model: &T5, encoded: &Tensor, mask: &Tensor, max_new_tokens: usize, enough: &Enough<'_>) -> Vec<Generated> {
     let rows = encoded.size()[0];
     let mut outputs = vec![Generated::default(); usize::try_from(rows).unwrap_or_default()];
+    let mut finished = vec![false; outputs.len()];
     let mut in_batch: Vec<usize> = (0..outputs.len()).collect();
     let mut decoding = Decoding::new(model, encoded, mask, size(max_new_tokens));
     let mut tokens = Tensor::full([rows], model.config().decoder_start_token_id, (Kind::Int64, encoded.device()));
     let eos = model.config().eos_token_id;
-    let finished = |output: &Generated| output.ids.last() == Some(&eos);
     for _ in 0..max_new_tokens {
-        tokens = say(model, &decoding.step(&tokens), &in_batch, &mut outputs, finished);
-        let going: Vec<i64> =
-            (0..).zip(&in_batch).filter(|(_, row)| !finished(&outputs[**row])).map(|(at, _)| at).collect();
+        let going: Vec<usize> = in_batch.iter().copied().filter(|row| !finished[*row]).collect();
+        tokens = say(model, &decoding.step(&tokens), &in_batch, &mut outputs, &finished);
+        for row in going {
+            let said = &outputs[row].ids;
+            finished[row] = said.last() == Some(&eos) || enough(row, said);
+        }
+        let going: Vec<i64> = (0..).zip(&in_batch).filter(|(_, row)| !finished[**row]).map(|(at, _)| at).collect();
         if going.is_empty() {
             break;
         }
@@ -45,7 +59,7 @@ fn decode(model: &T5, encoded: &Tensor, mask: &Tensor, max_new_tokens: usize) ->
             let places = Tensor::from_slice(&going).to_device(encoded.device());
             decoding.keep(&places);
             tokens = tokens.index_select(0, &places);
-            in_batch.retain(|row| !finished(&outputs[*row]));
+            in_batch.retain(|row| !finished[*row]);
         }
     }
     outputs
@@ -57,21 +71,14 @@ fn leaving_pays(rows: usize, going: usize) -> bool {
 }
 
 /// Chooses each row's next token (rows) and writes it down for the rows that have not finished.
-fn say(
-    model: &T5,
-    hidden: &Tensor,
-    in_batch: &[usize],
-    outputs: &mut [Generated],
-    finished: impl Fn(&Generated) -> bool,
-) -> Tensor {
+fn say(model: &T5, hidden: &Tensor, in_batch: &[usize], outputs: &mut [Generated], finished: &[bool]) -> Tensor {
     let logits = model.logits(hidden).to_kind(Kind::Float);
     let (best, tokens) = logits.max_dim(-1, false);
     let log_probabilities = host::<f64>(&(best - logits.logsumexp([-1], false)).to_kind(Kind::Double));
     for ((row, token), log_probability) in in_batch.iter().zip(host::<i64>(&tokens)).zip(log_probabilities) {
-        let output = &mut outputs[*row];
-        if !finished(output) {
-            output.ids.push(token);
-            output.log_probability += log_probability;
+        if !finished[*row] {
+            outputs[*row].ids.push(token);
+            outputs[*row].log_probability += log_probability;
         }
     }
     tokens

@@ -1,6 +1,6 @@
 //! Models that a request names.
 
-use std::path::Path;
+use std::{fs, path::Path, time::UNIX_EPOCH};
 
 use crate::{
     api::{AppState, error::ApiError, extract::nearest, list::MAX_LIMIT},
@@ -17,6 +17,14 @@ pub async fn find(state: &AppState, name: &str) -> Result<Option<StudentSource>,
 /// What a model's folder lacks.
 pub fn missing_files(folder: &Path) -> Vec<&'static str> {
     REQUIRED_FILES.into_iter().filter(|file| !folder.join(file).is_file()).collect()
+}
+
+/// When a model's folder got its configuration, in Unix seconds; 0 where that cannot be read. OpenAI's clients want a time
+/// of every model.
+pub fn written_at(folder: &Path) -> i64 {
+    let modified = fs::metadata(folder.join("config.json")).and_then(|metadata| metadata.modified());
+    let since = modified.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or_default()
 }
 
 /// The end of the sentence "there is no model …": the nearest name, or those that there are.

@@ -78,6 +78,7 @@ impl EvaluatedModel {
                 label_set: labels::allowed_labels(task, &row.input),
                 rationale: false,
                 generated_label: true,
+                ..PredictionRequest::default()
             });
             match worker.engine.predict(&self.files, requests.collect()).await {
                 Ok(predictions) => return predictions.into_iter().collect::<Result<_, _>>().map_err(engine_failed),

@@ -1,0 +1,54 @@
+//! A model made ready to be asked: found by its name, its files on this machine, its card read.
+
+use sha2::{Digest, Sha256};
+
+use super::{AppState, error::ApiError, models};
+use crate::{
+    domain::StudentCard,
+    inference::{InferenceError, ModelFiles},
+    registry::{self, OpenModel, RegistryError},
+};
+
+/// A model that can be asked.
+pub struct AskedModel {
+    /// Its name.
+    pub name: String,
+    /// Its files.
+    pub files: ModelFiles,
+    /// What it learned to be asked.
+    pub card: StudentCard,
+}
+
+impl AskedModel {
+    /// The model of this name, or a refusal that says what is there or what it lacks.
+    pub async fn find(state: &AppState, name: &str) -> Result<Self, ApiError> {
+        let source = models::find(state, name).await?;
+        let name = source.name().to_owned();
+        let OpenModel { key, directory } = match state.registry.open(&source).await {
+            Ok(open) => open,
+            Err(error @ RegistryError::Incomplete { .. }) => return Err(unusable(&name, &error)),
+            Err(error) => return Err(error.into()),
+        };
+        let card = registry::card(&directory).map_err(|error| unusable(&name, &error))?;
+        Ok(Self { name, files: ModelFiles { key, directory }, card })
+    }
+
+    /// Why the engine did not answer, in this model's name.
+    pub fn refused(&self, error: InferenceError) -> ApiError {
+        match error {
+            InferenceError::ModelBroken { .. } => unusable(&self.name, &error),
+            other => other.into(),
+        }
+    }
+
+    /// OpenAI's `system_fingerprint`: changes whenever the model's files do.
+    pub fn fingerprint(&self) -> String {
+        let digest = Sha256::digest(&self.files.key);
+        let hex: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+        format!("fp_{hex}")
+    }
+}
+
+fn unusable(name: &str, error: &dyn std::error::Error) -> ApiError {
+    ApiError::ModelUnusable { name: name.to_owned(), reason: error.to_string() }
+}

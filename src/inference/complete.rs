@@ -1,0 +1,102 @@
+//! A batch of raw prompts to one student: read as they are, and gone on from greedily.
+
+use super::completion::{Completion, CompletionRequest, Finish, Prompt};
+use super::error::InferenceError;
+use crate::student::batch::pad;
+use crate::student::{Student, generation};
+
+/// A prompt as one student reads it.
+pub(super) struct Raw {
+    ids: Vec<i64>,
+    request: CompletionRequest,
+}
+
+impl Raw {
+    /// Refuses what the student cannot read whole.
+    pub fn new(student: &Student, request: &CompletionRequest) -> Result<Self, InferenceError> {
+        let ids = match &request.prompt {
+            Prompt::Text(text) => student.tokenizer.encode(text, usize::MAX).ids,
+            Prompt::Tokens(ids) => known(student, ids)?,
+        };
+        let most = student.card.max_input_length as usize;
+        if ids.len() > most {
+            return Err(InferenceError::TooLong { tokens: ids.len(), most });
+        }
+        Ok(Self { ids, request: request.clone() })
+    }
+
+    /// Tokens that are held at once, which bounds what fits into a batch.
+    pub fn length(&self) -> usize {
+        self.ids.len().max(self.request.max_tokens)
+    }
+}
+
+/// The ids, each of which must have a row in the embedding.
+fn known(student: &Student, ids: &[i64]) -> Result<Vec<i64>, InferenceError> {
+    let vocabulary = student.config.vocab_size;
+    match ids.iter().find(|id| !(0..vocabulary).contains(*id)) {
+        Some(&id) => Err(InferenceError::UnknownToken { id, vocabulary }),
+        None => Ok(ids.to_vec()),
+    }
+}
+
+/// One completion a prompt, in their order; `prompts` must not be empty. Panics where the tensor library does.
+pub(super) fn complete(student: &Student, prompts: &[Raw]) -> Vec<Result<Completion, InferenceError>> {
+    let inputs: Vec<Vec<i64>> = prompts.iter().map(|prompt| prompt.ids.clone()).collect();
+    let (ids, mask) = pad(&inputs, student.tokenizer.pad_id(), student.device);
+    let most = prompts.iter().map(|prompt| prompt.request.max_tokens).max().unwrap_or(1);
+    let enough = |row: usize, said: &[i64]| {
+        let request = &prompts[row].request;
+        said.len() >= request.max_tokens || before_stop(&request.stop, || student.tokenizer.decode(said)).is_some()
+    };
+    let encoded = student.model.encode(&ids, &mask, 0.0);
+    let written = generation::greedy_from(&student.model, &encoded, &mask, most, &enough);
+    prompts.iter().zip(written).map(|(prompt, written)| Ok(prompt.completion(student, &written.ids))).collect()
+}
+
+impl Raw {
+    fn completion(&self, student: &Student, written: &[i64]) -> Completion {
+        let text = student.tokenizer.decode(written);
+        let cut = before_stop(&self.request.stop, || text.clone());
+        let ended = cut.is_some() || written.last() == Some(&student.tokenizer.eos_id());
+        let text = cut.unwrap_or(text);
+        Completion {
+            text: if self.request.echo { self.prompt_text(student) + &text } else { text },
+            prompt_tokens: self.ids.len() as u64,
+            completion_tokens: written.len() as u64,
+            finish: if ended { Finish::Stop } else { Finish::Length },
+        }
+    }
+
+    fn prompt_text(&self, student: &Student) -> String {
+        match &self.request.prompt {
+            Prompt::Text(text) => text.clone(),
+            Prompt::Tokens(ids) => student.tokenizer.decode(ids),
+        }
+    }
+}
+
+/// The text before the first of the stops; none where no stop is in it. The text is only made where there is a stop.
+fn before_stop(stops: &[String], text: impl Fn() -> String) -> Option<String> {
+    if stops.is_empty() {
+        return None;
+    }
+    let text = text();
+    let end = stops.iter().filter_map(|stop| text.find(stop.as_str())).min()?;
+    Some(text[..end].to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_stop_in_the_text_ends_it() {
+        let stops = ["late".to_owned(), "came".to_owned()];
+        let text = || "the order came late".to_owned();
+        assert_eq!(before_stop(&stops, text).as_deref(), Some("the order "));
+        assert_eq!(before_stop(&stops[..1], text).as_deref(), Some("the order came "));
+        assert_eq!(before_stop(&["box".to_owned()], text), None);
+        assert_eq!(before_stop(&[], || unreachable!("nobody needs the text")), None);
+    }
+}
