@@ -5,6 +5,7 @@ use std::{
     fs,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use clap::Args;
@@ -80,6 +81,9 @@ pub struct GivenSettings {
     /// Kinds of jobs that this worker takes, separated by commas [default: all]
     #[arg(long, env = "STEPWISE_KINDS", value_name = "KINDS", value_delimiter = ',')]
     kinds: Option<Vec<JobKind>>,
+    /// Seconds that a worker which is asked to end may take to keep what its jobs have done [default: 60]
+    #[arg(long, env = "STEPWISE_DRAIN_SECONDS", value_name = "SECONDS")]
+    drain_seconds: Option<u64>,
     /// Largest file that can be uploaded, in bytes [default: 1073741824]
     #[arg(long, env = "STEPWISE_MAX_UPLOAD_BYTES", value_name = "BYTES")]
     max_upload_bytes: Option<u64>,
@@ -119,6 +123,8 @@ pub struct Settings {
     pub precision: Precision,
     /// Kinds of jobs that a worker takes.
     pub kinds: Vec<JobKind>,
+    /// How long a worker that is asked to end may take to keep what its jobs have done.
+    pub drain_for: Duration,
     /// Largest upload.
     pub max_upload_bytes: u64,
     /// Inputs that may wait for the engine.
@@ -149,6 +155,7 @@ impl GivenSettings {
             threads: self.threads.or(file.threads).unwrap_or(cores),
             precision: self.precision.or(file.precision).unwrap_or(Precision::Auto),
             kinds: self.kinds.or(file.kinds).unwrap_or_else(|| JobKind::ALL.to_vec()),
+            drain_for: Duration::from_secs(self.drain_seconds.or(file.drain_seconds).unwrap_or(60)),
             max_upload_bytes: self.max_upload_bytes.or(file.max_upload_bytes).unwrap_or(1 << 30),
             max_waiting: self.max_waiting.or(file.max_waiting).unwrap_or(1024),
             max_models: self.max_models.or(file.max_models).unwrap_or(4),

@@ -68,6 +68,15 @@ pub fn processor_multiplies_bf16() -> bool {
     flags.split_whitespace().any(|flag| flag == "amx_bf16" || flag == "avx512_bf16")
 }
 
+/// What the processor can do that changes the order in which libtorch adds numbers up, and so the last bits of a sum.
+pub fn processor_capability() -> String {
+    const DECISIVE: [&str; 7] = ["avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd"];
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flags: std::collections::HashSet<&str> = text.split_whitespace().collect();
+    let found = DECISIVE.into_iter().filter(|flag| flags.contains(flag));
+    std::iter::once(std::env::consts::ARCH).chain(found).collect::<Vec<_>>().join(" ")
+}
+
 /// What libtorch finds on this machine, in words.
 pub fn describe() -> String {
     let gpus = if Cuda::is_available() { Cuda::device_count() } else { 0 };

@@ -4,6 +4,7 @@
 use axum::http::StatusCode;
 
 pub use super::field_error::FieldError;
+use super::job_conflict::JobConflict;
 
 use crate::{
     artifacts::ArtifactError, domain::JobId, inference::InferenceError, registry::RegistryError, store::StoreError,
@@ -93,6 +94,9 @@ pub enum ApiError {
         /// Method and route.
         route: &'static str,
     },
+    /// The job's state does not allow what was asked of it.
+    #[error(transparent)]
+    Job(#[from] JobConflict),
     /// The model is a folder that the service does not own.
     #[error("model {0:?} is a folder below models_dir; remove the folder instead")]
     ModelIsDirectory(String),
@@ -154,6 +158,7 @@ impl ApiError {
             Self::NoRoute(_) => wire(StatusCode::NOT_FOUND, "not_found_error", "no_such_route"),
             Self::MethodNotAllowed { .. } => wire(StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed"),
             Self::FileInUse { .. } => conflict("file_in_use"),
+            Self::Job(reason) => conflict(reason.code()),
             Self::ModelIsDirectory(_) => conflict("model_is_directory"),
             Self::KeyBusy => Wire { retry_after: Some(1), never_retry: false, ..conflict("idempotency_key_busy") },
             Self::KeyReused { .. } => {

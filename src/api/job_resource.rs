@@ -24,7 +24,7 @@ pub struct JobResource {
     kind: JobKind,
     /// Where it stands.
     state: JobState,
-    /// Whether nothing can move it any more; poll until this is true.
+    /// Whether it is over: poll until this is true. Only a retry moves it then.
     terminal: bool,
     /// How far it is, once it has said so.
     #[schema(required = true)]
@@ -52,7 +52,11 @@ pub struct JobResource {
     #[schema(required = true)]
     pause_reason: Option<PauseReason>,
     /// Whether somebody asked to cancel it.
+    #[schema(example = false)]
     cancel_requested: bool,
+    /// Whether somebody asked to pause it and its worker has not stopped yet.
+    #[schema(required = false, example = false)]
+    pause_requested: bool,
     /// The user's own labels.
     #[schema(value_type = Object)]
     metadata: Map<String, Value>,
@@ -132,6 +136,7 @@ impl JobResource {
             error: job.error,
             pause_reason: job.pause_reason,
             cancel_requested: job.cancel_requested_at.is_some(),
+            pause_requested: job.pause_requested_at.is_some(),
             metadata: job.metadata,
             estimate: job.estimate,
             estimate_error: job.estimate_error,

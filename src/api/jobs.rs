@@ -1,11 +1,8 @@
-//! `/v1/jobs`: any kind of job, looked at and cancelled.
+//! `/v1/jobs`: any kind of job, listed and looked at. What can be asked of one is in `job_requests`.
 
 use std::collections::BTreeMap;
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::IntoParams;
@@ -13,15 +10,14 @@ use utoipa::IntoParams;
 use super::{
     AppState,
     error::ApiError,
-    extract::{Id, Nothing, Query, from_text},
-    idempotency::{Key, KeyHeader, digest, once},
+    extract::{Id, Query, from_text},
     job_resource::{JobResource, find},
     list::{List, MAX_LIMIT, page_size},
-    openapi::{Act, OfOne, Plain},
+    openapi::{OfOne, Plain},
 };
 use crate::{
-    domain::{Job, JobId, JobKind, JobState},
-    store::{JobFilter, Store, StoreError},
+    domain::{JobId, JobKind, JobState},
+    store::{JobFilter, Store},
 };
 
 /// Which jobs to list.
@@ -99,36 +95,4 @@ pub async fn list_jobs(
 pub async fn get_job(State(state): State<AppState>, id: Id<JobId>) -> Result<axum::Json<JobResource>, ApiError> {
     let job = find(&state, id).await?;
     JobResource::with_place(&state, job).await.map(axum::Json)
-}
-
-/// Cancel a job. A waiting job is cancelled at once, a running one as soon as its worker has stopped; a job that is over
-/// stays as it is. Asking twice does no harm.
-#[utoipa::path(post, path = "/v1/jobs/{id}/cancel", tag = "jobs",
-    params(("id" = JobId, Path, description = "The job"), KeyHeader),
-    responses((status = 200, description = "The job as it stands now", body = JobResource), Act))]
-pub async fn cancel_job(
-    State(state): State<AppState>,
-    id: Id<JobId>,
-    key: Key,
-    _: Query<Nothing>,
-) -> Result<Response, ApiError> {
-    let cancel = async || state.store.cancel_job(Store::default_project(), id.0).await;
-    act(&state, key, "POST /v1/jobs/{id}/cancel", id, cancel).await
-}
-
-/// Moves a job once per key, and answers with the job as it stands then.
-async fn act(
-    state: &AppState,
-    key: Key,
-    route: &'static str,
-    id: Id<JobId>,
-    change: impl AsyncFnOnce() -> Result<Option<Job>, StoreError>,
-) -> Result<Response, ApiError> {
-    let moved = async |_| {
-        let job = change().await?.ok_or_else(|| id.missing())?;
-        Ok(axum::Json(JobResource::with_place(state, job).await?).into_response())
-    };
-    let fingerprint = digest(&[id.0.to_string().as_bytes()]);
-    // Nothing is made, so that there is nothing to answer for again.
-    once(state, key, route, fingerprint, moved, async |_| Err(ApiError::KeyBusy)).await
 }

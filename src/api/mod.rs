@@ -13,8 +13,10 @@ mod files;
 mod health;
 mod idempotency;
 mod job_annotations;
+mod job_conflict;
 mod job_events;
 mod job_metrics;
+mod job_requests;
 mod job_resource;
 mod job_stream;
 mod jobs;
@@ -79,7 +81,10 @@ fn plain_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(evaluation_jobs::create_evaluation_job))
         .routes(routes!(jobs::list_jobs))
         .routes(routes!(jobs::get_job))
-        .routes(routes!(jobs::cancel_job))
+        .routes(routes!(job_requests::cancel_job))
+        .routes(routes!(job_requests::pause_job))
+        .routes(routes!(job_requests::resume_job))
+        .routes(routes!(job_requests::retry_job))
         .routes(routes!(job_events::list_job_events))
         .routes(routes!(job_metrics::list_job_metrics))
         .routes(routes!(job_annotations::list_job_annotations))

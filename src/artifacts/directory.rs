@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::{PutMode, PutOptions, PutPayload, path::Path as Key};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -74,6 +74,27 @@ impl Artifacts {
             Err(_) if target.is_dir() => Ok(target), // another thread was faster
             Err(source) => Err(local(&target)(source)),
         }
+    }
+
+    /// Removes a published or half-published folder: its manifest first, so that what a crash leaves is not whole.
+    pub async fn delete_directory(&self, prefix: &str) -> Result<(), ArtifactError> {
+        self.delete(&format!("{prefix}/{MANIFEST}")).await?;
+        let key = Key::from(prefix);
+        let files: Result<Vec<_>, _> = self.store.list(Some(&key)).try_collect().await;
+        for file in files.map_err(|source| store_error(prefix, source))? {
+            self.delete(file.location.as_ref()).await?;
+        }
+        Ok(())
+    }
+
+    /// The names of the folders in a folder, in order; none where there is no such folder.
+    pub async fn folders(&self, prefix: &str) -> Result<Vec<String>, ArtifactError> {
+        let listed = self.store.list_with_delimiter(Some(&Key::from(prefix))).await;
+        let listed = listed.map_err(|source| store_error(prefix, source))?;
+        let names = listed.common_prefixes.iter().filter_map(|folder| folder.filename());
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.sort();
+        Ok(names)
     }
 
     async fn manifest(&self, prefix: &str, expected: &str) -> Result<Manifest, ArtifactError> {

@@ -77,7 +77,7 @@ impl Artifacts {
         fs::create_dir_all(root).map_err(local)?;
         let store =
             LocalFileSystem::new_with_prefix(root).map_err(|source| store_error(&root.to_string_lossy(), source))?;
-        Ok(Self { store: Arc::new(store.with_fsync(true)) })
+        Ok(Self { store: Arc::new(store.with_fsync(true).with_automatic_cleanup(true)) })
     }
 
     /// Opens a key for streaming; nothing is visible under it until [`ArtifactWriter::finish`].

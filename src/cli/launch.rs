@@ -104,6 +104,7 @@ impl Parts {
             device: self.settings.device.clone(),
             threads: self.settings.threads,
             terms: LeaseTerms::default(),
+            drain_for: self.settings.drain_for,
             poll: POLL,
             clock: self.clock.clone(),
             wake: Arc::new(Notify::new()),

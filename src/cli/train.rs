@@ -1,28 +1,33 @@
 //! `stepwise train DIR`: one attempt of one training job. Needs neither database nor network. Standard output carries
-//! frames alone, one a line; everything else goes to standard error.
+//! frames alone, one a line; everything else goes to standard error. Standard input, where it is a pipe, brings orders.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::domain::{AttemptSpec, Frame, JobError};
-use crate::trainer;
+use crate::domain::{AttemptSpec, Frame, JobError, Order};
+use crate::trainer::{self, Ended, StopRequest};
 
 /// What the process ends with when its parent goes away.
 const ORPHANED: i32 = 3;
 
-/// Reads `DIR/spec.json`, trains, and ends with 0 after a `finished` frame or 1 after a `failed` one.
+/// Reads `DIR/spec.json`, trains, and ends with 0 after a `finished` or `stopped` frame or 1 after a `failed` one.
 pub fn run(folder: &Path) -> ExitCode {
-    exit_with_parent();
+    let stop = StopRequest::default();
+    obey_parent(stop.clone());
     let result = read_spec(folder).and_then(|spec| {
-        trainer::train(folder, &spec, &mut send).map_err(|error| {
+        trainer::train(folder, &spec, &stop, &mut send).map_err(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "training failed");
             (error.job_error(), error.is_retryable())
         })
     });
     match result {
-        Ok(outcome) => {
+        Ok(Ended::Finished(outcome)) => {
             send(Frame::Finished { outcome });
+            ExitCode::SUCCESS
+        }
+        Ok(Ended::Stopped) => {
+            send(Frame::Stopped);
             ExitCode::SUCCESS
         }
         Err((error, retryable)) => {
@@ -49,19 +54,26 @@ fn send(frame: Frame) {
     }
 }
 
-/// Ends the process when the pipe from its parent closes, whatever libtorch is doing. Not by a signal at the parent's
-/// death: that one comes when the thread ends that spawned us. By hand on a terminal nothing is watched.
-fn exit_with_parent() {
+/// Takes the parent's orders, and ends the process when the pipe from it closes, whatever libtorch is doing. Not by a
+/// signal at the parent's death: that one comes when the thread ends that spawned us. By hand on a terminal nothing is
+/// watched.
+///
+/// A terminal or a service manager signals the whole group of processes; what becomes of a training is the parent's to
+/// say, so these signals are not heard here.
+fn obey_parent(stop: StopRequest) {
     if !stdin_is_pipe() {
         return;
     }
-    std::thread::spawn(|| {
-        let mut nothing = [0; 64];
-        loop {
-            match io::stdin().read(&mut nothing) {
-                Ok(0) => break,
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => break,
-                _ => {}
+    // SAFETY: to ignore a signal has no preconditions.
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_IGN);
+        libc::signal(libc::SIGTERM, libc::SIG_IGN);
+    }
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            match Order::of_line(&line) {
+                Some(Order::SnapshotAndStop) => stop.make(),
+                None => tracing::warn!(line, "an order that this program does not know"),
             }
         }
         // SAFETY: _exit has no preconditions. Not `exit`: handlers would run beside a busy libtorch.

@@ -1,4 +1,5 @@
-//! What passes between a worker and the child process of one training attempt: `spec.json` in, one frame a line out.
+//! What passes between a worker and the child process of one training attempt: `spec.json` and orders in, one frame a
+//! line out.
 
 use std::collections::BTreeMap;
 
@@ -38,6 +39,9 @@ pub struct AttemptSpec {
     pub device: String,
     /// Copied into the checkpoint's `stepwise.json`.
     pub lineage: BTreeMap<String, serde_json::Value>,
+    /// The folder of a snapshot to continue from; null: from the start.
+    #[serde(default)]
+    pub resume: Option<String>,
 }
 
 /// The student of an attempt.
@@ -94,6 +98,13 @@ pub enum Frame {
         /// Details.
         data: serde_json::Value,
     },
+    /// A snapshot lies complete in a folder of the attempt's folder. It stays there until two newer ones have come.
+    Snapshot {
+        /// Optimizer steps done.
+        step: i64,
+        /// The folder's name.
+        folder: String,
+    },
     /// The last frame of an attempt that left a checkpoint in `checkpoint/`.
     Finished {
         /// What it found.
@@ -106,6 +117,33 @@ pub enum Frame {
         /// Whether another attempt could do better.
         retryable: bool,
     },
+    /// The last frame of an attempt that stopped because it was ordered to. Its last snapshot came just before, unless
+    /// that could not be written.
+    Stopped,
+    /// A frame of a newer program, which says nothing to this one.
+    #[serde(other)]
+    Unknown,
+}
+
+/// One line that the parent writes to the child's standard input. Closing it is an order too: leave at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Write a snapshot at the next step's end, then stop.
+    SnapshotAndStop,
+}
+
+impl Order {
+    /// The line, without its end.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SnapshotAndStop => "snapshot_and_stop",
+        }
+    }
+
+    /// The order that a line gives; none where it says nothing to this program.
+    pub fn of_line(line: &str) -> Option<Self> {
+        (line.trim() == Self::SnapshotAndStop.as_str()).then_some(Self::SnapshotAndStop)
+    }
 }
 
 /// What a finished training found.

@@ -65,6 +65,11 @@ pub struct Hyperparameters {
     pub eval_rows: Option<u32>,
     /// Steps between metric reports.
     pub log_every: u32,
+    /// Steps between the snapshots that a training writes on its own, from which another worker continues when its own
+    /// one dies: so many steps are lost at most. 0: none; one is still written when the job is paused or its worker
+    /// stops.
+    #[schema(example = 500)]
+    pub snapshot_every: u32,
     /// Tokens of an input that are read.
     pub max_input_length: u32,
     /// Tokens of a label that are learned and generated.
@@ -119,6 +124,7 @@ impl Default for Hyperparameters {
             eval_steps: 250,
             eval_rows: None,
             log_every: 10,
+            snapshot_every: 500,
             max_input_length: 1024,
             max_label_length: 256,
             max_rationale_length: 256,

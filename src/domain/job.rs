@@ -39,18 +39,21 @@ impl JobKind {
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// Waits for a worker, for its `run_at`, or for the jobs it depends on. In: create, a failed attempt with attempts
-    /// left, the reaper, a draining worker. Out: claim, cancel, a failed dependency. A crash leaves it as it is.
+    /// left, the reaper, a draining worker, resume, retry. Out: claim, pause, cancel, a failed dependency. A crash leaves
+    /// it as it is.
     Queued,
-    /// A worker holds the lease. In: claim. Out: finish, fail, snooze, the reaper when the lease expires. A crash
+    /// A worker holds the lease. In: claim. Out: finish, fail, release, the reaper when the lease expires. A crash
     /// leaves the row running until the lease expires.
     Running,
-    /// Stopped on purpose, to be resumed. In: pause. Out: resume, cancel.
+    /// Stopped on purpose, to be resumed; what was done is kept. In: pause of a queued job; fail, release and the reaper
+    /// where a pause was asked for. Out: resume, cancel, a failed dependency.
     Paused,
     /// Done, with a result. Terminal. In: finish.
     Succeeded,
-    /// Given up, with an error. Terminal. In: fail, the reaper, a failed dependency.
+    /// Given up, with an error. Terminal, but for a retry. In: fail, the reaper, a failed dependency.
     Failed,
-    /// Stopped for good by a request. Terminal. In: cancel, or a running job's worker that saw the request.
+    /// Stopped for good by a request. Terminal, but for a retry. In: cancel, or a running job's worker that saw the
+    /// request.
     Cancelled,
 }
 
@@ -71,7 +74,7 @@ impl JobState {
         }
     }
 
-    /// Whether nothing can move the job any more.
+    /// Whether nothing moves the job any more by itself: only a retry, and that only where it has not succeeded.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
@@ -175,6 +178,9 @@ pub struct JobError {
 }
 
 impl JobError {
+    /// The code of an attempt that could not continue from the snapshot it was given: it may begin without it.
+    pub const SNAPSHOT_UNUSABLE: &str = "snapshot_unusable";
+
     /// An error without a hint.
     pub fn new(code: &str, message: impl Into<String>) -> Self {
         Self { code: code.to_owned(), message: message.into(), hint: None }
@@ -224,6 +230,8 @@ pub struct Job {
     pub pause_reason: Option<PauseReason>,
     /// When somebody asked to cancel it.
     pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// When somebody asked to pause it while it was running.
+    pub pause_requested_at: Option<DateTime<Utc>>,
     /// The user's own labels.
     pub metadata: serde_json::Map<String, serde_json::Value>,
     /// When it was submitted.

@@ -39,7 +39,7 @@ mod task;
 mod teacher;
 
 pub use annotation::{Annotation, AnnotationStatus};
-pub use attempt::{AttemptOutcome, AttemptSpec, AttemptStudent, AttemptValidation, Frame, StudentCard};
+pub use attempt::{AttemptOutcome, AttemptSpec, AttemptStudent, AttemptValidation, Frame, Order, StudentCard};
 pub use estimate::{Estimate, EstimateError, EstimateFigure, Span, Taken};
 pub use evaluation::{
     Confusion, Evaluation, LabelScores, Measure, ModelEvaluation, PairEvaluation, Scores, TeacherEvaluation,

@@ -1,4 +1,4 @@
-//! Submitting, reading and cancelling jobs: what the API does with them. What workers do is in `queue`.
+//! Submitting and reading jobs. What people ask of them later is in `requests`, what workers do in `queue`.
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -157,8 +157,8 @@ impl Store {
             select j.id, j.project_id, j.kind, j.state, j.spec, j.priority, j.progress_step, j.progress_total, j.progress_at,
                 j.result, j.error, j.attempt, j.max_attempts, j.lost_count, j.lease_epoch, j.lease_owner,
                 array(select d.depends_on_id from job_dependencies d where d.job_id = j.id order by 1) as "depends_on!",
-                j.pause_reason, j.cancel_requested_at, j.metadata, j.created_at, j.run_at, j.started_at, j.finished_at,
-                j.estimate, j.estimate_error
+                j.pause_reason, j.cancel_requested_at, j.pause_requested_at, j.metadata, j.created_at, j.run_at,
+                j.started_at, j.finished_at, j.estimate, j.estimate_error
             from jobs j
             where j.id = $1 and j.project_id = $2"#,
             id.0,
@@ -177,8 +177,8 @@ impl Store {
             select j.id, j.project_id, j.kind, j.state, j.spec, j.priority, j.progress_step, j.progress_total, j.progress_at,
                 j.result, j.error, j.attempt, j.max_attempts, j.lost_count, j.lease_epoch, j.lease_owner,
                 array(select d.depends_on_id from job_dependencies d where d.job_id = j.id order by 1) as "depends_on!",
-                j.pause_reason, j.cancel_requested_at, j.metadata, j.created_at, j.run_at, j.started_at, j.finished_at,
-                j.estimate, j.estimate_error
+                j.pause_reason, j.cancel_requested_at, j.pause_requested_at, j.metadata, j.created_at, j.run_at,
+                j.started_at, j.finished_at, j.estimate, j.estimate_error
             from jobs j
             where j.project_id = $1
                 and ($2::text is null or j.kind = $2)
@@ -199,40 +199,6 @@ impl Store {
         .await?;
         let jobs = rows.into_iter().map(Job::try_from).collect::<Result<_, _>>()?;
         Ok(Page::cut(jobs, filter.limit))
-    }
-
-    /// Cancels a waiting job at once and asks the worker of a running one to stop; a terminal job stays as it is.
-    /// Returns the job as it stands then, `None` if there is none. Idempotent.
-    pub async fn cancel_job(&self, project: ProjectId, id: JobId) -> Result<Option<Job>, StoreError> {
-        sqlx::query!(
-            r#"-- cancel_job
-            with target as materialized (
-                select id, project_id, state <> 'running' as at_once
-                from jobs
-                where id = $1 and project_id = $2
-                    and (state in ('queued', 'paused') or (state = 'running' and cancel_requested_at is null))
-                for update
-            ), moved as (
-                update jobs j
-                set cancel_requested_at = now,
-                    state = case when at_once then 'cancelled' else 'running' end,
-                    finished_at = case when at_once then now end,
-                    pause_reason = null
-                from target, clock_timestamp() as now
-                where j.id = target.id
-                returning j.id, j.project_id, target.at_once
-            )
-            insert into job_events (job_id, project_id, level, code, message)
-            select id, project_id, 'info',
-                case when at_once then 'cancelled' else 'cancel_requested' end,
-                case when at_once then 'cancelled before a worker had it' else 'its worker is asked to stop' end
-            from moved"#,
-            id.0,
-            project.0,
-        )
-        .execute(&self.pool)
-        .await?;
-        self.job(project, id).await
     }
 
     /// Where a queued job stands in the line of its kind; `None` when it is not queued.

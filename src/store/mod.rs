@@ -17,7 +17,9 @@ mod models;
 pub mod queue;
 mod reap;
 mod references;
+mod requests;
 mod rows;
+mod snapshots;
 mod storable;
 
 use std::{str::FromStr, time::Duration};
@@ -39,7 +41,9 @@ pub use idempotency::{KeyClaim, KeyHold, StoredAnswer};
 pub use jobs::{JobFilter, NewJob, QueuePlace};
 pub use listen::{JobListener, Wake};
 pub use metrics::{Metric, MetricCursor};
-pub use queue::Beat;
+pub use queue::{Beat, Request};
+pub use requests::Retried;
+pub use snapshots::Snapshot;
 
 /// How long a call waits for a connection before it says that the database cannot be reached. Short, so that the API
 /// answers 503 quickly.

@@ -5,9 +5,15 @@
 //! queued ───────────▶ running ─────────────────────────────────────────▶ succeeded
 //!   ▲                 │  │ │  fail, not to be retried; reap, three losses
 //!   │  fail, release, │  │ └──────────────────────────────────────────▶ failed
-//!   └─────────────────┘  │  cancelled; fail, release, reap after a request
-//!      reap              └───────────────────────────────────────────▶ cancelled
+//!   └─────────────────┤  │  cancelled; fail, release, reap after a request
+//!      reap           │  └───────────────────────────────────────────▶ cancelled
+//!                     │     fail, release, reap after a request
+//!                     └──────────────────────────────────────────────▶ paused
 //! ```
+//!
+//! What people ask for moves the rest ([`Store::pause_job`], [`Store::resume_job`], [`Store::retry_job`],
+//! [`Store::cancel_job`]): queued to paused and back, failed or cancelled to queued, and to cancelled from both of the
+//! waiting states. A request about a running job is a timestamp that the worker's next beat brings back.
 //!
 //! A claim gives a *lease*: the job's id and the epoch that the claim counted up. The worker renews it with [`Store::beat`]
 //! and carries it in every write. Each write is one statement that changes the row only while it is running under that
@@ -21,6 +27,8 @@
 //!   lease could expire ([`LeaseTerms::self_fence`]); when the database is back, whoever is first wins.
 //! - *A cancel meets a finish.* A cancel of a running job is a timestamp, not a state: whichever of finish and the
 //!   acknowledgment is committed first stands. A worker that does not answer within a minute loses the job.
+//! - *A pause meets another end.* It is a request as well, the weakest of all: a finish and a failure for good beat it,
+//!   a cancel withdraws it, and every other way of letting the job go ends in `paused` instead of `queued`.
 //! - *A statement's answer is lost on the way.* The worker repeats it; if it had been carried out, the second one says
 //!   that the lease is lost, which stops the worker as it should.
 //!
@@ -31,7 +39,7 @@ mod claim;
 mod end;
 mod finish;
 
-pub use claim::Beat;
+pub use claim::{Beat, Request};
 
 #[cfg(doc)]
 use super::{Store, StoreError};

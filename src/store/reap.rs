@@ -17,6 +17,7 @@ impl Store {
                     lease_expires_at >= now as forced,
                     case when cancel_requested_at is not null then 'cancelled'
                         when lost_count + 1 >= 3 or attempt >= max_attempts then 'failed'
+                        when pause_requested_at is not null then 'paused'
                         else 'queued' end as next,
                     case when lost_count + 1 >= 3 then jsonb_build_object('code', 'poison',
                             'message', 'three attempts in a row lost their worker without getting further',
@@ -33,21 +34,23 @@ impl Store {
             ), moved as (
                 update jobs j
                 set state = next, lost_count = lost_count + 1, lease_owner = null, lease_expires_at = null,
+                    pause_requested_at = null, pause_reason = case when next = 'paused' then 'user' end,
                     step_at_loss = greatest(step_at_loss, progress_step),
                     lease_epoch = lease_epoch + case when forced then 1 else 0 end,
                     error = case when next = 'cancelled' then j.error else silent.error end,
                     run_at = case when next = 'queued' then retry_at else run_at end,
                     sort_at = case when next = 'queued' then retry_at - priority * interval '15 minutes' else sort_at end,
-                    finished_at = case when next <> 'queued' then now end
+                    finished_at = case when next in ('failed', 'cancelled') then now end
                 from silent
                 where j.id = silent.id
                 returning j.id, j.project_id, j.state, j.attempt, j.run_at, silent.error
             ), event as (
                 insert into job_events (job_id, project_id, level, code, message, data)
                 select id, project_id,
-                    case state when 'failed' then 'error' when 'queued' then 'warn' else 'info' end,
+                    case state when 'failed' then 'error' when 'cancelled' then 'info' else 'warn' end,
                     case state when 'queued' then 'lease_lost' else state end,
                     case state when 'cancelled' then 'cancelled without an answer from its worker'
+                        when 'paused' then 'paused without an answer from its worker'
                         else error ->> 'message' end,
                     jsonb_build_object('attempt', attempt, 'error', error,
                         'run_at', case when state = 'queued' then run_at end)

@@ -99,7 +99,7 @@ impl StudentTokenizer {
     }
 
     /// Writes `tokenizer.json`.
-    pub(super) fn save(&self, path: &Path) -> Result<(), StudentError> {
+    pub fn save(&self, path: &Path) -> Result<(), StudentError> {
         let text = self.tokenizer.to_string(false).map_err(|error| StudentError::malformed(path, error))?;
         std::fs::write(path, text).map_err(StudentError::file(path))
     }

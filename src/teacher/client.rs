@@ -95,7 +95,20 @@ impl TeacherClient {
     /// # Errors
     /// Says what happened; `TeacherError::is_retryable` says whether the same request may succeed later.
     pub async fn complete(&self, request: &CompletionRequest) -> Result<Completion, TeacherError> {
+        self.turn().await;
+        self.ask(request).await
+    }
+
+    /// Waits until the pace allows another request. Nothing is under way meanwhile: the wait may be given up.
+    pub async fn turn(&self) {
         self.pace.turn().await;
+    }
+
+    /// Asks once, at once: for callers that have waited for their turn.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete).
+    pub async fn ask(&self, request: &CompletionRequest) -> Result<Completion, TeacherError> {
         let started = Instant::now();
         let CompletionRequest { messages, temperature, max_output_tokens, stop, idempotency_key } = request;
         let model = &self.settings.model;

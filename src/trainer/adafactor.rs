@@ -3,6 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::parameters::Parameters;
+use crate::student::Weights;
 
 /// Keeps squared gradients above zero (epsilon 1).
 const EPSILON: f64 = 1e-30;
@@ -34,6 +35,20 @@ impl Adafactor {
             _ => Moments::Whole(weight.zeros_like()),
         };
         Self { moments: parameters.pieces(&parameters.values).into_iter().map(moments).collect() }
+    }
+
+    /// The moments by name, sharing their memory.
+    pub fn tensors(&self, parameters: &Parameters) -> Weights {
+        let of_piece = |(name, moments): (&str, &Moments)| match moments {
+            Moments::Factored { rows, columns } => {
+                vec![
+                    (format!("{name}.rows"), rows.shallow_clone()),
+                    (format!("{name}.columns"), columns.shallow_clone()),
+                ]
+            }
+            Moments::Whole(whole) => vec![(format!("{name}.whole"), whole.shallow_clone())],
+        };
+        parameters.names().zip(&self.moments).flat_map(of_piece).collect()
     }
 
     /// The step at rate 1 for a gradient buffer, as a buffer of the same layout.

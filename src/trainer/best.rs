@@ -1,6 +1,6 @@
 //! The weights worth keeping: those of the best evaluation, the later of equals.
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 /// The best weights so far.
 #[derive(Debug, Default)]
@@ -8,14 +8,30 @@ pub struct Best {
     kept: Option<Kept>,
 }
 
+/// Weights that were kept.
 #[derive(Debug)]
-struct Kept {
-    step: i64,
-    accuracy: f64,
-    values: Tensor,
+pub struct Kept {
+    /// The step after which they were examined.
+    pub step: i64,
+    /// Their accuracy on the validation rows.
+    pub accuracy: f64,
+    /// The weights, in the parameters' layout.
+    pub values: Tensor,
 }
 
 impl Best {
+    /// What an interrupted training had kept.
+    pub fn resume(kept: Option<Kept>, device: Device) -> Self {
+        let place = |kept: Kept| Kept { values: kept.values.to_device(device), ..kept };
+        Self { kept: kept.map(place) }
+    }
+
+    /// What is kept, sharing its memory.
+    pub fn kept(&self) -> Option<Kept> {
+        let share = |kept: &Kept| Kept { values: kept.values.shallow_clone(), ..*kept };
+        self.kept.as_ref().map(share)
+    }
+
     /// Keeps a copy of the weights when no earlier ones were better. At equal accuracy the later ones have learned
     /// longer.
     pub fn offer(&mut self, step: i64, accuracy: f64, values: &Tensor) {
@@ -25,8 +41,8 @@ impl Best {
     }
 
     /// The step and the accuracy of the kept weights, which are put back; nothing where none were offered.
-    pub fn restore(self, values: &mut Tensor) -> Option<(i64, f64)> {
-        let kept = self.kept?;
+    pub fn restore(&self, values: &mut Tensor) -> Option<(i64, f64)> {
+        let kept = self.kept.as_ref()?;
         values.copy_(&kept.values);
         Some((kept.step, kept.accuracy))
     }

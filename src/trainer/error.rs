@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::snapshot::SnapshotError;
 use crate::device::DeviceError;
 use crate::domain::JobError;
 use crate::student::StudentError;
@@ -28,6 +29,9 @@ pub enum TrainError {
     /// The tokenizer of a student from scratch.
     #[error(transparent)]
     Tokenizer(#[from] UnigramError),
+    /// The snapshot to continue from cannot be believed.
+    #[error("the snapshot cannot be continued from: {0}")]
+    Snapshot(#[from] SnapshotError),
     /// The device is not there, or libtorch gave up on it.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -53,6 +57,7 @@ impl TrainError {
                 error("vocabulary_too_small").with_hint("raise from_scratch.vocabulary_size")
             }
             Self::Tokenizer(_) => error("tokenizer_training"),
+            Self::Snapshot(_) => error(JobError::SNAPSHOT_UNUSABLE),
             Self::Device(_) => error("device_failed"),
             Self::NonFinite { .. } => {
                 error("non_finite_loss").with_hint("lower learning_rate, or lengthen warmup_steps")
@@ -62,7 +67,7 @@ impl TrainError {
 
     /// Whether another attempt could do better: training is deterministic, so only where the machine was at fault.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::File { .. } | Self::Device(_))
+        matches!(self, Self::File { .. } | Self::Device(_) | Self::Snapshot(_))
     }
 
     pub(super) fn refused(code: &str, message: impl Into<String>, hint: &str) -> Self {

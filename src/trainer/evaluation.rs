@@ -1,9 +1,9 @@
 //! How often the student's generated label is right.
 
-use super::TrainError;
 use super::data::Question;
 use super::learner::Learner;
 use super::lessons::LessonWriter;
+use super::{StopRequest, TrainError};
 use crate::domain::{AttemptSpec, Method, single_target};
 use crate::student::{T5, batch, generation};
 use crate::task::scoring;
@@ -58,11 +58,20 @@ impl Exam {
         self.questions.is_empty()
     }
 
-    /// Has the student answer every question, without help from the right answers.
-    pub fn take(&self, learner: &Learner, spec: &AttemptSpec) -> Result<Findings, TrainError> {
+    /// Has the student answer every question, without help from the right answers. Nothing when it was asked to stop
+    /// meanwhile: a part of an exam says nothing.
+    pub fn take(
+        &self,
+        learner: &Learner,
+        spec: &AttemptSpec,
+        stop: &StopRequest,
+    ) -> Result<Option<Findings>, TrainError> {
         let (_, model) = learner.compute_copy()?;
         let mut labels = vec![String::new(); self.questions.len()];
         for rows in self.by_length.chunks(BATCH) {
+            if stop.is_made() {
+                return Ok(None);
+            }
             for (&index, text) in rows.iter().zip(self.answer(learner, &model, rows)) {
                 labels[index] = match spec.method {
                     Method::RationaleThenLabel => single_target::split(&text).1.to_owned(),
@@ -70,7 +79,7 @@ impl Exam {
                 };
             }
         }
-        Ok(self.mark(spec, labels))
+        Ok(Some(self.mark(spec, labels)))
     }
 
     fn answer(&self, learner: &Learner, model: &T5, rows: &[usize]) -> Vec<String> {

@@ -7,6 +7,7 @@ use tch::{Device, Kind};
 use super::TrainError;
 use super::data::Data;
 use super::parameters::Parameters;
+use super::snapshot::{Snapshot, SnapshotError};
 use crate::device;
 use crate::domain::{AttemptSpec, AttemptStudent, FromScratch, Method, Precision, StudentCard, single_target};
 use crate::student::{Student, StudentTokenizer, T5, T5Config, Weights, initial_weights, save_checkpoint, unigram};
@@ -35,6 +36,27 @@ impl Learner {
         };
         let kind = device::kind_for(spec.hyperparameters.precision, device);
         Ok(Self { parameters: Parameters::new(&weights, device), config, tokenizer, device, kind })
+    }
+
+    /// The student of an interrupted training, with the weights that it had.
+    pub fn resume(folder: &Path, spec: &AttemptSpec, snapshot: &Snapshot) -> Result<Self, TrainError> {
+        let device = device::parse(&spec.device)?;
+        let (config, tokenizer) = match (&spec.student, &snapshot.tokenizer) {
+            (AttemptStudent::Directory(directory), _) => {
+                let directory = folder.join(directory);
+                (T5Config::from_dir(&directory)?, StudentTokenizer::from_dir(&directory)?)
+            }
+            (AttemptStudent::FromScratch(shape), Some(tokenizer)) => {
+                (T5Config::from_scratch(shape, tokenizer.vocabulary_size()), tokenizer.clone())
+            }
+            (AttemptStudent::FromScratch(_), None) => {
+                return Err(SnapshotError::damaged("tokenizer.json", "is not in the snapshot").into());
+            }
+        };
+        T5::new(&config, &snapshot.parameters)
+            .map_err(|error| SnapshotError::damaged("parameters.safetensors", error))?;
+        let kind = device::kind_for(spec.hyperparameters.precision, device);
+        Ok(Self { parameters: Parameters::new(&snapshot.parameters, device), config, tokenizer, device, kind })
     }
 
     /// The copies of the weights that a step computes with, which carry gradients, and a T5 that reads them.

@@ -13,7 +13,8 @@
 //! The research code's `standard` learns without a prefix. Here every student learns with the label prefix, so that a
 //! server asks all of them alike; the prefix is in the checkpoint's `stepwise.json`.
 //!
-//! Randomness is stateless (`randomness`): the same spec, files, thread count and device kind give the same bytes.
+//! Randomness is stateless (`randomness`): the same spec, files, thread count and device kind give the same bytes, whether
+//! the training was interrupted (`snapshot`) or not.
 
 mod adafactor;
 mod batch;
@@ -29,49 +30,68 @@ mod parameters;
 mod randomness;
 mod report;
 mod schedule;
+mod snapshot;
+mod stop;
+mod training;
 
 use std::path::Path;
-use std::time::Instant;
-
-use serde_json::{Value, json};
 
 pub use error::TrainError;
+pub use snapshot::SnapshotError;
+pub use stop::StopRequest;
 
 use self::batch::Order;
-use self::best::Best;
 use self::data::Data;
 use self::evaluation::Exam;
 use self::learner::Learner;
 use self::lessons::{Lesson, LessonWriter};
-use self::loss::{LossSettings, StepLoss};
-use self::optimizer::{Update, clip};
+use self::optimizer::Update;
 use self::report::Reporter;
 use self::schedule::Course;
+use self::snapshot::Snapshot;
+use self::training::{Assignment, Training};
 use crate::device;
 use crate::domain::{AttemptOutcome, AttemptSpec, AttemptStudent, Frame};
 
-/// An attempt that cannot compute this many steps in a row is lost.
-const MOST_NON_FINITE_STEPS: u32 = 20;
+/// How a training ends that does not fail.
+#[derive(Debug)]
+pub enum Ended {
+    /// It is done: a checkpoint lies in `checkpoint/`.
+    Finished(AttemptOutcome),
+    /// It was asked to stop, and its last frame was about its snapshot.
+    Stopped,
+}
 
-/// Trains a student as `spec` says, from files in `folder`, and writes `folder/checkpoint`.
+/// Trains a student as `spec` says, from files in `folder`, and writes `folder/checkpoint`; when asked to stop, a
+/// snapshot instead, from which another call goes on to the same checkpoint.
 ///
 /// # Errors
 ///
-/// Rows that cannot be learned from, broken student files, a device that is not there or gives up, and a loss that stays
-/// infinite or not a number.
-pub fn train(folder: &Path, spec: &AttemptSpec, report: &mut dyn FnMut(Frame)) -> Result<AttemptOutcome, TrainError> {
-    device::catch("training", || attempt(folder, spec, report))?
+/// Rows that cannot be learned from, broken student files, a damaged snapshot to continue from, a device that is not
+/// there or gives up, and a loss that stays infinite or not a number.
+pub fn train(
+    folder: &Path,
+    spec: &AttemptSpec,
+    stop: &StopRequest,
+    report: &mut dyn FnMut(Frame),
+) -> Result<Ended, TrainError> {
+    device::catch("training", || attempt(Assignment { folder, spec, stop }, report))?
 }
 
-fn attempt(folder: &Path, spec: &AttemptSpec, send: &mut dyn FnMut(Frame)) -> Result<AttemptOutcome, TrainError> {
-    let started = Instant::now();
+fn attempt(given: Assignment<'_>, send: &mut dyn FnMut(Frame)) -> Result<Ended, TrainError> {
+    let Assignment { folder, spec, stop } = given;
     let hyperparameters = &spec.hyperparameters;
     set_threads(hyperparameters.threads);
-    let mut reporter = Reporter::new(send, hyperparameters.log_every);
+    let reporter = Reporter::new(send, hyperparameters.log_every);
 
     let data = Data::read(folder, spec)?;
     let counts = data.counts();
-    let mut learner = Learner::start(folder, spec, &data)?;
+    let snapshot = spec.resume.as_ref().map(|place| Snapshot::read(&folder.join(place), spec)).transpose()?;
+    let learner = match &snapshot {
+        Some(snapshot) => Learner::resume(folder, spec, snapshot)?,
+        None => Learner::start(folder, spec, &data)?,
+    };
+
     let tokenizer = learner.tokenizer.clone();
     let mut writer = LessonWriter::new(spec, &tokenizer);
     let lessons: Vec<Lesson> = data.training.iter().map(|row| writer.lesson(row)).collect();
@@ -81,61 +101,51 @@ fn attempt(folder: &Path, spec: &AttemptSpec, send: &mut dyn FnMut(Frame)) -> Re
 
     let scale_by_weight = hyperparameters.scale_by_weight.unwrap_or(is_new(&spec.student));
     let course = Course::new(hyperparameters, scale_by_weight, lessons.len());
-    announce(&mut reporter, &learner, &course, counts, truncated);
-    let mut update = Update::new(hyperparameters, scale_by_weight, &learner.parameters);
     let mut order = Order::new(hyperparameters.seed, lessons.len());
-    let settings = LossSettings::new(spec, &learner.config);
-    let mut best = Best::default();
-    let (mut skipped, mut skipped_in_a_row) = (0, 0);
-
-    for step in 0..course.steps {
-        let rate = course.rate(step);
-        let done = step + 1;
-
-        let batch = order.batch(step, hyperparameters.batch_size as usize);
-        let batch: Vec<&Lesson> = batch.into_iter().map(|row| &lessons[row]).collect();
-        let mut loss = loss::step_loss(&learner, &batch, &settings, step)?;
-
-        let gradient_norm = clip(&mut loss.gradient, hyperparameters.clip_norm);
-
-        if loss.total.is_finite() && gradient_norm.is_finite() {
-            update.step(&mut learner.parameters, &loss.gradient, rate);
-            reporter.step(&loss, gradient_norm, batch.len());
-            skipped_in_a_row = 0;
-        } else {
-            skipped += 1;
-            skipped_in_a_row += 1;
-            report_skipped(&mut reporter, done, &loss, gradient_norm);
-            if skipped_in_a_row >= MOST_NON_FINITE_STEPS {
-                return Err(TrainError::NonFinite { step: done, steps: skipped_in_a_row });
-            }
-        }
-
-        reporter.metrics(done, course.steps, rate, skipped);
-        reporter.progress(done, course.steps);
-
-        let evaluation_is_due = done % i64::from(hyperparameters.eval_steps.max(1)) == 0 || done == course.steps;
-        if evaluation_is_due && !validation.is_empty() {
-            let findings = validation.take(&learner, spec)?;
-            reporter.evaluated(done, &findings);
-            best.offer(done, findings.accuracy, &learner.parameters.values);
-        }
+    let update = Update::new(hyperparameters, scale_by_weight, &learner.parameters);
+    let mut training = Training::new(given, course, learner, update, reporter);
+    match snapshot {
+        Some(snapshot) => training.resume(snapshot)?,
+        None => training.announce(counts, truncated),
     }
 
-    let kept = best.restore(&mut learner.parameters.values);
-    let test_accuracy = if test.is_empty() { None } else { Some(test.take(&learner, spec)?.accuracy) };
-    learner.save(folder, &learner::card(spec))?;
-    Ok(AttemptOutcome {
+    loop {
+        training.examine_when_due(&validation)?;
+
+        let stopping = stop.is_made();
+        if stopping || training.snapshot_is_due() {
+            training.snapshot();
+        }
+        if stopping {
+            return Ok(Ended::Stopped);
+        }
+
+        let step = training.standing.step;
+        if step == course.steps {
+            break;
+        }
+        let batch = order.batch(step, hyperparameters.batch_size as usize);
+        let batch: Vec<&Lesson> = batch.into_iter().map(|row| &lessons[row]).collect();
+        training.step(&batch)?;
+    }
+
+    let kept = training.restore_best();
+    let Some(test_accuracy) = training.examine_at_the_end(&test)? else {
+        training.snapshot();
+        return Ok(Ended::Stopped);
+    };
+    training.learner.save(folder, &learner::card(spec))?;
+    Ok(Ended::Finished(AttemptOutcome {
         best_step: kept.map_or(course.steps, |(step, _)| step),
         validation_accuracy: kept.map(|(_, accuracy)| accuracy),
         test_accuracy,
         steps: course.steps,
-        seconds: started.elapsed().as_secs_f64(),
+        seconds: training.seconds(),
         training_examples: lessons.len() as u64,
         dropped: data.dropped,
         truncated,
-        parameters: learner.parameters.count(),
-    })
+        parameters: training.learner.parameters.count(),
+    }))
 }
 
 fn set_threads(threads: Option<u32>) {
@@ -146,25 +156,4 @@ fn set_threads(threads: Option<u32>) {
 
 fn is_new(student: &AttemptStudent) -> bool {
     matches!(student, AttemptStudent::FromScratch(_))
-}
-
-fn announce(reporter: &mut Reporter<'_>, learner: &Learner, course: &Course, rows: Value, truncated: u64) {
-    let parameters = learner.parameters.count();
-    let (kind, device) = (learner.kind, learner.device);
-    let message =
-        format!("{} steps of a student with {parameters} parameters, in {kind:?} on {device:?}", course.steps);
-    let data = json!({
-        "rows": rows,
-        "truncated": truncated,
-        "steps": course.steps,
-        "parameters": parameters,
-        "vocabulary_size": learner.config.vocab_size,
-    });
-    reporter.event("info", "training_started", message, data);
-}
-
-fn report_skipped(reporter: &mut Reporter<'_>, step: i64, loss: &StepLoss, gradient_norm: f64) {
-    let message = format!("step {step} is left out: its loss or its gradient is not finite");
-    let data = json!({"step": step, "loss": loss.total.to_string(), "gradient_norm": gradient_norm.to_string()});
-    reporter.event("warn", "step_skipped", message, data);
 }

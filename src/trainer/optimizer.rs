@@ -5,6 +5,7 @@ use tch::{Kind, Tensor};
 use super::adafactor::Adafactor;
 use super::parameters::Parameters;
 use crate::domain::{Hyperparameters, Optimizer};
+use crate::student::Weights;
 
 /// Adam's decay of the mean gradient.
 const FIRST_DECAY: f64 = 0.9;
@@ -28,6 +29,15 @@ enum Rule {
     Adafactor(Adafactor),
 }
 
+/// What an optimizer remembers between two steps.
+#[derive(Debug)]
+pub struct OptimizerState {
+    /// Steps taken.
+    pub steps: i32,
+    /// Moments by name.
+    pub tensors: Weights,
+}
+
 impl Update {
     /// An optimizer that has taken no step.
     pub fn new(hyperparameters: &Hyperparameters, scale_by_weight: bool, parameters: &Parameters) -> Self {
@@ -38,6 +48,32 @@ impl Update {
             Optimizer::Adafactor => Rule::Adafactor(Adafactor::new(parameters)),
         };
         Self { rule, scale_by_weight, weight_decay: hyperparameters.weight_decay, steps: 0 }
+    }
+
+    /// Its state, sharing its memory.
+    pub fn state(&self, parameters: &Parameters) -> OptimizerState {
+        let tensors = match &self.rule {
+            Rule::Adamw { mean, square } => [("mean", mean), ("square", square)]
+                .map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()))
+                .into(),
+            Rule::Adafactor(state) => state.tensors(parameters),
+        };
+        OptimizerState { steps: self.steps, tensors }
+    }
+
+    /// Takes over the state of an optimizer of the same kind over the same parameters.
+    ///
+    /// # Errors
+    /// The name of a moment that is missing or has another shape; the state is half taken over then.
+    pub fn restore(&mut self, parameters: &Parameters, earlier: &OptimizerState) -> Result<(), String> {
+        for (name, mut moment) in self.state(parameters).tensors {
+            match earlier.tensors.get(&name).filter(|found| found.size() == moment.size()) {
+                Some(found) => moment.copy_(found),
+                None => return Err(name),
+            }
+        }
+        self.steps = earlier.steps;
+        Ok(())
     }
 
     /// Moves the weights against a gradient buffer.

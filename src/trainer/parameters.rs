@@ -52,6 +52,11 @@ impl Parameters {
         self.layout.iter().map(|piece| (piece.name.clone(), piece.of(buffer))).collect()
     }
 
+    /// The weights' names, in the buffer's order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.layout.iter().map(|piece| piece.name.as_str())
+    }
+
     /// The pieces of a buffer of this layout, in order, sharing its memory and having their weights' shapes.
     pub fn pieces(&self, buffer: &Tensor) -> Vec<Tensor> {
         self.layout.iter().map(|piece| piece.of(buffer)).collect()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::evaluation::Findings;
@@ -18,11 +19,14 @@ pub struct Reporter<'a> {
     log_every: i64,
     progress_at: Option<Instant>,
     window: Window,
+    /// Since when the window's seconds have not been counted.
+    since: Instant,
 }
 
 /// What was summed since the last metrics.
-struct Window {
-    since: Instant,
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    seconds: f64,
     steps: f64,
     rationale_steps: f64,
     examples: f64,
@@ -30,17 +34,21 @@ struct Window {
     sums: [f64; 4],
 }
 
-impl Window {
-    fn new() -> Self {
-        let since = Instant::now();
-        Self { since, steps: 0.0, rationale_steps: 0.0, examples: 0.0, tokens: 0.0, sums: [0.0; 4] }
-    }
-}
-
 impl<'a> Reporter<'a> {
     /// A reporter that gives metrics every so many steps.
     pub fn new(send: &'a mut dyn FnMut(Frame), log_every: u32) -> Self {
-        Self { send, log_every: i64::from(log_every.max(1)), progress_at: None, window: Window::new() }
+        let (progress_at, window, since) = (None, Window::default(), Instant::now());
+        Self { send, log_every: i64::from(log_every.max(1)), progress_at, window, since }
+    }
+
+    /// Goes on with the figures that an interrupted training had summed.
+    pub fn resume(&mut self, window: Window) {
+        (self.window, self.since) = (window, Instant::now());
+    }
+
+    /// The figures summed so far.
+    pub fn window(&self) -> Window {
+        Window { seconds: self.window.seconds + self.since.elapsed().as_secs_f64(), ..self.window.clone() }
     }
 
     /// Something that a person should know.
@@ -74,8 +82,9 @@ impl<'a> Reporter<'a> {
         if (step % self.log_every != 0 && step != total) || self.window.steps == 0.0 {
             return;
         }
-        let window = std::mem::replace(&mut self.window, Window::new());
-        let seconds = window.since.elapsed().as_secs_f64().max(1e-9);
+        let window = self.window();
+        self.resume(Window::default());
+        let seconds = window.seconds.max(1e-9);
         let [loss, label, rationale, norm] = window.sums;
         let mut values = vec![
             (metric::LOSS, loss / window.steps),
@@ -100,7 +109,12 @@ impl<'a> Reporter<'a> {
         let data = json!({"step": step, "label_accuracy": findings.accuracy, "predictions": findings.shown});
         self.event("info", "evaluated", message, data);
         // An evaluation is no part of a step's time.
-        self.window.since = if self.window.steps == 0.0 { Instant::now() } else { self.window.since };
+        self.since = if self.window.steps == 0.0 { Instant::now() } else { self.since };
+    }
+
+    /// A snapshot lies complete in the attempt's folder.
+    pub fn snapshot(&mut self, step: i64, folder: &str) {
+        (self.send)(Frame::Snapshot { step, folder: folder.to_owned() });
     }
 
     fn send_metrics(&mut self, step: i64, values: Vec<(&str, f64)>) {

@@ -14,7 +14,7 @@ use futures::{Stream, StreamExt, TryStreamExt, future};
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use super::{Attempt, AttemptError, Stop, Worker, annotation_files, inputs};
+use super::{Attempt, AttemptError, Worker, annotation_files, inputs};
 use crate::{
     domain::{Annotation, AnnotationSpec, AnnotationStatus, Example, File, JobError, Progress},
     store::{EventLevel, NewEvent},
@@ -54,15 +54,17 @@ async fn ask_all(
     tally.write().await?;
     // Every write happens inside these futures: while this function waited for one outside, none of them would be
     // polled, and those amid a statement would keep the connections that it waits for.
+    // When the attempt must stop, no more questions begin; those that are out are waited for, since each is paid for.
     let answers = unsettled(worker, file, limit, &settled)
+        .take_until(attempt.until_stopped())
         .map(|question| async {
             let (index, example) = question?;
-            asking.ask_and_settle(index, example).await?;
-            tally.add_one().await
+            if asking.ask_and_settle(index, example).await? { tally.add_one().await } else { Ok(()) }
         })
         .buffer_unordered(teacher.max_concurrency());
     answers.try_for_each(future::ok).await?;
-    tally.write().await
+    tally.write().await?;
+    attempt.check()
 }
 
 /// How many examples are settled; written once a second at most, by one writer at a time, so that it never goes back.
@@ -119,16 +121,24 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    async fn ask_and_settle(&self, index: i64, example: Example) -> Result<(), AttemptError> {
+    /// Whether the question was settled: one that was not out yet when the attempt had to stop is left for later.
+    async fn ask_and_settle(&self, index: i64, example: Example) -> Result<bool, AttemptError> {
         let annotation = match self.ask(index, &example).await? {
-            Ok(completion) => read(self.spec, index, example, completion),
-            Err(error) => refused(index, example, &error),
+            Some(Ok(completion)) => read(self.spec, index, example, completion),
+            Some(Err(error)) => refused(index, example, &error),
+            None => return Ok(false),
         };
-        self.attempt.persist(|| self.attempt.store().settle_annotation(self.attempt.lease, &annotation)).await
+        self.attempt.persist(|| self.attempt.store().settle_annotation(self.attempt.lease, &annotation)).await?;
+        Ok(true)
     }
 
-    /// One question until it is answered; the inner error is the teacher's last word on this one question.
-    async fn ask(&self, index: i64, example: &Example) -> Result<Result<Completion, TeacherError>, AttemptError> {
+    /// One question until it is answered; the inner error is the teacher's last word on this one question. Nothing when
+    /// the attempt has to stop before the next try.
+    async fn ask(
+        &self,
+        index: i64,
+        example: &Example,
+    ) -> Result<Option<Result<Completion, TeacherError>>, AttemptError> {
         let request = CompletionRequest {
             messages: prompt::chat(&self.spec.task, &example.input),
             temperature: self.spec.temperature,
@@ -139,16 +149,20 @@ impl Asking<'_> {
         };
         let mut tries = 0;
         loop {
-            let answer = self.or_stop(self.teacher.complete(&request)).await?;
-            let error = match answer {
-                Ok(completion) => return Ok(Ok(completion)),
+            tokio::select! {
+                biased;
+                _ = self.attempt.until_stopped() => return Ok(None),
+                () = self.teacher.turn() => {}
+            }
+            let error = match self.until_out_of_time(self.teacher.ask(&request)).await? {
+                Ok(completion) => return Ok(Some(Ok(completion))),
                 Err(error) => error,
             };
             if error.is_fatal() {
                 return Err(AttemptError::fatal(JobError::new(error.code(), chain(&error))));
             }
             if !error.is_retryable() {
-                return Ok(Err(error));
+                return Ok(Some(Err(error)));
             }
             if !error.is_rate_limit() {
                 tries += 1;
@@ -157,22 +171,18 @@ impl Asking<'_> {
                 return Err(AttemptError::passing(JobError::new(error.code(), chain(&error))));
             }
             self.complain(&error).await?;
-            self.or_stop(tokio::time::sleep(retry::backoff(tries.max(1), error.retry_after(), rand::random()))).await?;
+            tokio::select! {
+                () = tokio::time::sleep(retry::backoff(tries.max(1), error.retry_after(), rand::random())) => {}
+                _ = self.attempt.until_stopped() => return Ok(None),
+            }
         }
     }
 
-    /// A drain lets the calls in flight end; a cancel or a lost lease does not wait for them.
-    async fn or_stop<T>(&self, work: impl Future<Output = T>) -> Result<T, AttemptError> {
-        if let Some(stop) = self.attempt.stopped() {
-            return Err(AttemptError::Stopped(stop));
-        }
-        let mut work = std::pin::pin!(work);
+    /// A pause and a drain let the calls in flight end; a cancel or a lost lease does not wait for them.
+    async fn until_out_of_time<T>(&self, work: impl Future<Output = T>) -> Result<T, AttemptError> {
         tokio::select! {
-            done = &mut work => Ok(done),
-            stop = self.attempt.until_stopped() => match stop {
-                Stop::Draining => Ok(work.await),
-                stop => Err(AttemptError::Stopped(stop)),
-            },
+            done = work => Ok(done),
+            stop = self.attempt.until_out_of_time() => Err(AttemptError::Stopped(stop)),
         }
     }
 
@@ -182,7 +192,7 @@ impl Asking<'_> {
         }
         let message = format!("the teacher {:?} does not answer; trying on: {}", self.teacher.name(), chain(error));
         let event = NewEvent { level: EventLevel::Warn, code: error.code().to_owned(), message, data: json!({}) };
-        self.attempt.persist(|| self.attempt.store().append_event(self.attempt.lease, &event)).await
+        self.attempt.tell(event).await
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     future::Future,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -14,19 +17,32 @@ use crate::{
     domain::{Job, JobError, Lease, LeaseTerms},
     registry::RegistryError,
     shutdown::Shutdown,
-    store::{Store, StoreError},
+    store::{NewEvent, Request, Store, StoreError},
     telemetry::chain,
 };
 
-/// Why an attempt stops before its work is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why an attempt stops before its work is done, the more urgent reason later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
+    /// Somebody paused the job: what was done is to be kept.
+    Paused = 1,
+    /// This process is asked to end: what was done is to be kept, as far as there is time.
+    Draining = 2,
     /// Somebody cancelled the job.
-    Cancelled,
-    /// This process is asked to end.
-    Draining,
+    Cancelled = 3,
     /// The lease is somebody else's, or may be: nothing more may be written.
-    Lost,
+    Lost = 4,
+}
+
+impl Stop {
+    /// Whether there is time to keep what was done.
+    pub fn is_gentle(self) -> bool {
+        matches!(self, Self::Paused | Self::Draining)
+    }
+
+    fn of_number(number: u8) -> Option<Self> {
+        [Self::Paused, Self::Draining, Self::Cancelled, Self::Lost].into_iter().find(|stop| *stop as u8 == number)
+    }
 }
 
 /// How an attempt ends without a result.
@@ -94,28 +110,25 @@ pub struct Attempt {
     pub lease: Lease,
     store: Store,
     signal: Arc<Signal>,
+    drain_for: Duration,
     beats: JoinHandle<()>,
 }
 
-/// Told once; the first reason counts, except that a lost lease overrides a request.
+/// Why to stop; of several reasons the most urgent one.
 #[derive(Debug, Default)]
 struct Signal {
-    requested: OnceLock<Stop>,
-    lost: OnceLock<()>,
+    stop: AtomicU8,
     changed: Notify,
 }
 
 impl Signal {
     fn stop(&self, why: Stop) {
-        if why == Stop::Lost {
-            self.lost.get_or_init(|| ());
-        }
-        self.requested.get_or_init(|| why);
+        self.stop.fetch_max(why as u8, Ordering::Relaxed);
         self.changed.notify_waiters();
     }
 
     fn stopped(&self) -> Option<Stop> {
-        if self.lost.get().is_some() { Some(Stop::Lost) } else { self.requested.get().copied() }
+        Stop::of_number(self.stop.load(Ordering::Relaxed))
     }
 }
 
@@ -130,7 +143,8 @@ impl Attempt {
             signal: Arc::clone(&signal),
             shutdown: shutdown.clone(),
         };
-        Self { job, lease, store: worker.store.clone(), signal, beats: tokio::spawn(beats.keep()) }
+        let (store, drain_for) = (worker.store.clone(), worker.drain_for);
+        Self { job, lease, store, signal, drain_for, beats: tokio::spawn(beats.keep()) }
     }
 
     /// The job's store.
@@ -150,12 +164,33 @@ impl Attempt {
 
     /// Waits until the attempt must stop.
     pub async fn until_stopped(&self) -> Stop {
+        self.until_stopped_beyond(None).await
+    }
+
+    /// Waits until there is a more urgent reason to stop than this one.
+    pub async fn until_stopped_beyond(&self, known: Option<Stop>) -> Stop {
         loop {
             let changed = self.signal.changed.notified();
-            if let Some(stop) = self.stopped() {
+            if let Some(stop) = self.stopped().filter(|stop| Some(*stop) > known) {
                 return stop;
             }
             changed.await;
+        }
+    }
+
+    /// Waits until what was done can no longer be kept: the job is cancelled, the lease is lost, or the process has been
+    /// ending for as long as it may.
+    pub async fn until_out_of_time(&self) -> Stop {
+        let mut stop = self.until_stopped().await;
+        while stop < Stop::Draining {
+            stop = self.until_stopped_beyond(Some(stop)).await;
+        }
+        if stop > Stop::Draining {
+            return stop;
+        }
+        tokio::select! {
+            stop = self.until_stopped_beyond(Some(stop)) => stop,
+            () = tokio::time::sleep(self.drain_for) => Stop::Draining,
         }
     }
 
@@ -181,6 +216,11 @@ impl Attempt {
         }
     }
 
+    /// Writes an event of the job.
+    pub async fn tell(&self, event: NewEvent) -> Result<(), AttemptError> {
+        self.persist(|| self.store.append_event(self.lease, &event)).await
+    }
+
     /// Stops the beats, after the attempt's end is written.
     pub(super) fn end(self) {
         self.beats.abort();
@@ -200,12 +240,16 @@ struct Beats {
 impl Beats {
     async fn keep(self) {
         let mut acknowledged = Instant::now();
+        let mut draining = false;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(self.terms.beat) => {}
-                // A change of some job, perhaps a cancel of this one; the short wait keeps a storm from becoming one.
+                // A change of some job, perhaps a request about this one; the short wait keeps a storm from becoming one.
                 () = self.wake.notified() => tokio::time::sleep(Duration::from_millis(50)).await,
-                () = self.shutdown.cancelled(), if self.signal.stopped().is_none() => self.signal.stop(Stop::Draining),
+                () = self.shutdown.cancelled(), if !draining => {
+                    draining = true;
+                    self.signal.stop(Stop::Draining);
+                }
             }
             let sent = Instant::now();
             let patience = self.terms.self_fence().saturating_sub(acknowledged.elapsed()).min(self.terms.beat);
@@ -214,8 +258,10 @@ impl Beats {
                     None => return self.signal.stop(Stop::Lost),
                     Some(beat) => {
                         acknowledged = sent;
-                        if beat.cancel_requested {
-                            self.signal.stop(Stop::Cancelled);
+                        match beat.requested {
+                            Some(Request::Cancel) => self.signal.stop(Stop::Cancelled),
+                            Some(Request::Pause) => self.signal.stop(Stop::Paused),
+                            None => {}
                         }
                     }
                 },

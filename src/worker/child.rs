@@ -1,7 +1,13 @@
-//! The child process of one training attempt, and the frames that it writes.
+//! The child process of one training attempt: the frames that it writes, and the orders that it is given.
+//!
+//! ```text
+//! worker ── standard input ──▶ child     `snapshot_and_stop`; closed: leave at once
+//!        ◀── standard output ─           frames, one JSON object a line; the last is finished, failed or stopped
+//!        ◀── standard error ──           its log, of which the end goes into an error
+//! ```
 //!
 //! The child holds no credentials and no connection. It ends by itself when its standard input closes, which the kernel
-//! does when this process dies in any way; it is killed when the attempt must stop.
+//! does when this process dies in any way; it is killed when the attempt must stop and nothing can be kept.
 
 use std::{
     collections::VecDeque,
@@ -12,13 +18,13 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, BufReader, Lines},
+    io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
     task::JoinHandle,
 };
 
 use super::{AttemptError, inputs::scratch_failed};
-use crate::domain::{Frame, JobError};
+use crate::domain::{Frame, JobError, Order};
 
 /// Lines of the child's log that go into an error.
 const TAIL_LINES: usize = 12;
@@ -26,12 +32,17 @@ const TAIL_LINES: usize = 12;
 /// A running attempt.
 pub struct TrainingChild {
     process: Child,
-    /// Held open: its end is the child's order to leave.
-    _standard_input: Option<ChildStdin>,
-    frames: Lines<BufReader<ChildStdout>>,
+    orders: Orders,
+    frames: Frames,
     tail: Arc<Mutex<VecDeque<String>>>,
     log: JoinHandle<()>,
 }
+
+/// What the child says.
+pub struct Frames(Lines<BufReader<ChildStdout>>);
+
+/// What the child is told. Held open: its end is the order to leave.
+pub struct Orders(Option<ChildStdin>);
 
 impl TrainingChild {
     /// Starts `program train folder` with the given number of threads.
@@ -54,22 +65,17 @@ impl TrainingChild {
         let standard_error = process.stderr.take().expect("standard error was asked for as a pipe");
         let tail = Arc::new(Mutex::new(VecDeque::new()));
         Ok(Self {
-            _standard_input: process.stdin.take(),
-            frames: BufReader::new(standard_output).lines(),
+            orders: Orders(process.stdin.take()),
+            frames: Frames(BufReader::new(standard_output).lines()),
             log: tokio::spawn(keep_tail(standard_error, Arc::clone(&tail))),
             tail,
             process,
         })
     }
 
-    /// The next frame; none when the child has closed its output.
-    pub async fn next_frame(&mut self) -> Result<Option<Frame>, AttemptError> {
-        let line = self.frames.next_line().await.map_err(|error| protocol(error.to_string()))?;
-        let Some(line) = line else { return Ok(None) };
-        let frame = serde_json::from_str(&line);
-        frame
-            .map(Some)
-            .map_err(|error| protocol(format!("{error} in {:?}", line.chars().take(200).collect::<String>())))
+    /// Both directions, to be used side by side.
+    pub fn channels(&mut self) -> (&mut Frames, &mut Orders) {
+        (&mut self.frames, &mut self.orders)
     }
 
     /// Ends the child now, and returns when the device is free.
@@ -90,6 +96,28 @@ impl TrainingChild {
         AttemptError::passing(
             error.with_hint("if the machine ran out of memory, use a smaller micro_batch_size or student"),
         )
+    }
+}
+
+impl Frames {
+    /// The next frame; none when the child has closed its output.
+    pub async fn next(&mut self) -> Result<Option<Frame>, AttemptError> {
+        let line = self.0.next_line().await.map_err(|error| protocol(error.to_string()))?;
+        let Some(line) = line else { return Ok(None) };
+        let frame = serde_json::from_str(&line);
+        frame
+            .map(Some)
+            .map_err(|error| protocol(format!("{error} in {:?}", line.chars().take(200).collect::<String>())))
+    }
+}
+
+impl Orders {
+    /// Gives an order. A child that has gone takes none; its frames tell how it went.
+    pub async fn give(&mut self, order: Order) {
+        let Some(standard_input) = &mut self.0 else { return };
+        if let Err(error) = standard_input.write_all(format!("{}\n", order.as_str()).as_bytes()).await {
+            tracing::debug!(%error, "the training process takes no order any more");
+        }
     }
 }
 

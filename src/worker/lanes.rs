@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 
-use super::{Attempt, AttemptError, Stop, Worker, annotate, distill, evaluate};
+use super::{Attempt, AttemptError, Stop, Worker, annotate, distill, evaluate, snapshots};
 use crate::{
     domain::{Job, JobKind, JobSpec, Lease},
     shutdown::Shutdown,
@@ -48,7 +48,7 @@ pub async fn work_once(worker: &Arc<Worker>, kinds: &[JobKind], shutdown: &Shutd
 }
 
 /// One sweep: jobs whose lease ran out, cancels that nobody acknowledged, children of failed jobs; then what finished
-/// jobs leave to be compared, and idempotency keys that are a week old.
+/// jobs leave to be compared, snapshots that nobody needs, and idempotency keys that are a week old.
 pub async fn reap_once(worker: &Worker) -> Result<(), StoreError> {
     for (job, state) in worker.store.reap(REAP_LIMIT).await? {
         tracing::warn!(%job, %state, "took a job from a worker that no longer renews its lease");
@@ -56,7 +56,7 @@ pub async fn reap_once(worker: &Worker) -> Result<(), StoreError> {
     worker.store.fail_orphans().await?;
     worker.store.compare_estimates(REAP_LIMIT).await?;
     worker.store.forget_keys(REAP_LIMIT).await?;
-    Ok(())
+    snapshots::remove_of_succeeded(worker).await
 }
 
 async fn lane(worker: Arc<Worker>, kinds: Vec<JobKind>, shutdown: Shutdown) {
@@ -103,7 +103,10 @@ async fn settle(attempt: &Attempt, outcome: Result<(), AttemptError>) -> Result<
     match outcome {
         Ok(()) | Err(AttemptError::Stopped(Stop::Lost)) => Ok(()),
         Err(AttemptError::Stopped(Stop::Cancelled)) => attempt.persist(|| store.cancelled(lease)).await,
-        Err(AttemptError::Stopped(Stop::Draining)) => attempt.persist(|| store.release(lease)).await.map(|_| ()),
+        // The row says what is still wanted: a pause may have been withdrawn meanwhile, a cancel may have come.
+        Err(AttemptError::Stopped(Stop::Paused | Stop::Draining)) => {
+            attempt.persist(|| store.release(lease)).await.map(drop)
+        }
         Err(AttemptError::Failed { error, retryable }) => {
             attempt.persist(|| store.fail(lease, &error, retryable)).await.map(|_| ())
         }

@@ -2,23 +2,28 @@
 //! attempt and never calls the API.
 //!
 //! ```text
-//! lane ── claim ──▶ attempt ─┬─ beat every few seconds (its answer says: cancelled? lost?)
+//! lane ── claim ──▶ attempt ─┬─ beat every few seconds (its answer says: cancelled? paused? lost?)
 //!   ▲                        └─ annotate | distill | evaluate ──▶ finish, in one statement fenced by the lease epoch
 //!   └── a NOTIFY or the poll wakes it
 //! reaper ── jobs whose lease ran out go back to the queue
 //! ```
-//! A worker that dies says nothing: its lease runs out and the reaper of any process requeues the job. A worker that
+//! A worker that is asked to end drains, and so does the attempt at a job that is paused: a training writes a snapshot, an
+//! annotation waits for the answers that are on their way, an evaluation begins anew later; then the job is let go. A
+//! worker that dies says nothing: its lease runs out and the reaper of any process requeues the job. A worker that
 //! cannot reach Postgres stops its attempts on its own clock before anybody else can hold them.
 
 mod annotate;
 mod annotation_files;
 mod attempt;
+mod attempt_folder;
 mod child;
 mod distill;
 mod evaluate;
 mod inputs;
 mod lanes;
 mod output_file;
+mod snapshots;
+mod supervise;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -64,6 +69,8 @@ pub struct Worker {
     pub threads: usize,
     /// How leases are held.
     pub terms: LeaseTerms,
+    /// How long a process that is asked to end may keep on, so that what was done is not lost.
+    pub drain_for: Duration,
     /// Time between looks into the queue when nothing wakes the worker.
     pub poll: Duration,
     /// Time and ids.

@@ -3,7 +3,7 @@
 use serde_json::json;
 use stepwise::{
     domain::{JobError, JobId, JobState, TrainingSource},
-    store::{Store, StoreError},
+    store::{Request, Store, StoreError},
 };
 
 use crate::support::{
@@ -43,7 +43,7 @@ async fn a_running_job_is_asked_and_its_worker_acknowledges() {
     let asked = cancel(&db, job.id).await;
     assert_eq!(asked.state, JobState::Running);
     assert_eq!(cancel(&db, job.id).await.cancel_requested_at, asked.cancel_requested_at);
-    assert!(db.store.beat(&[lease], &long_terms()).await.unwrap()[0].cancel_requested);
+    assert!(db.store.beat(&[lease], &long_terms()).await.unwrap()[0].requested == Some(Request::Cancel));
     db.store.cancelled(lease).await.unwrap();
     assert_eq!(db.read(job.id).await.state, JobState::Cancelled);
     assert_eq!(db.event_codes(job.id).await, ["queued", "started", "cancel_requested", "cancelled"]);

@@ -16,8 +16,12 @@ async fn a_submitted_job_wakes_the_listener() {
     assert_eq!(listener.wait(SHORT).await, Wake::TimedOut);
     let job = db.job().await;
     assert_eq!(listener.wait(LONG).await, Wake::Notified);
-    // Becoming running wakes nobody; a cancel wakes the worker.
+    // Becoming running wakes nobody, nor does a pause that is withdrawn; a pause and a cancel wake the worker.
     db.claim().await.unwrap();
+    assert_eq!(listener.wait(SHORT).await, Wake::TimedOut);
+    db.store.pause_job(Store::default_project(), job.id).await.unwrap();
+    assert_eq!(listener.wait(LONG).await, Wake::Notified);
+    db.store.resume_job(Store::default_project(), job.id).await.unwrap();
     assert_eq!(listener.wait(SHORT).await, Wake::TimedOut);
     db.store.cancel_job(Store::default_project(), job.id).await.unwrap();
     assert_eq!(listener.wait(LONG).await, Wake::Notified);

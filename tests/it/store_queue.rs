@@ -27,7 +27,7 @@ async fn a_job_is_claimed_beaten_and_finished() {
     assert!(db.claim().await.is_none());
 
     let beats = db.store.beat(&[lease], &long_terms()).await.unwrap();
-    assert_eq!(beats, [Beat { lease, cancel_requested: false }]);
+    assert_eq!(beats, [Beat { lease, requested: None }]);
     db.store.progress(lease, Progress { step: 3, total: 9 }).await.unwrap();
     db.store.finish(lease, &json!({"answer": 42})).await.unwrap();
 

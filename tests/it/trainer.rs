@@ -8,98 +8,9 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use stepwise::{
-    domain::{
-        AttemptOutcome, AttemptSpec, AttemptStudent, AttemptValidation, Frame, FromScratch, Hyperparameters, JobError,
-        LabelSet, LabelSource, Method, Precision, TaskDefinition,
-    },
-    trainer,
-};
+use stepwise::domain::{Frame, Method, Precision};
 
-/// A small student in an attempt's folder, with rows whose label is decided by one word.
-struct Attempt {
-    folder: tempfile::TempDir,
-    spec: AttemptSpec,
-}
-
-impl Attempt {
-    fn new() -> Self {
-        let attempt = Self { folder: tempfile::tempdir().unwrap(), spec: small_spec() };
-        attempt.write("training.jsonl", (0..64).map(row));
-        attempt
-    }
-
-    fn write(&self, name: &str, rows: impl Iterator<Item = Value>) {
-        let lines: String = rows.map(|row| format!("{row}\n")).collect();
-        fs::write(self.folder.path().join(name), lines).unwrap();
-    }
-
-    fn train(&self) -> (Result<AttemptOutcome, JobError>, Vec<Frame>) {
-        let mut frames = Vec::new();
-        let outcome = trainer::train(self.folder.path(), &self.spec, &mut |frame| frames.push(frame));
-        (outcome.map_err(|error| error.job_error()), frames)
-    }
-
-    fn checkpoint(&self) -> BTreeMap<String, Vec<u8>> {
-        let entries = fs::read_dir(self.folder.path().join("checkpoint")).unwrap().map(Result::unwrap);
-        entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
-    }
-}
-
-const LABELS: [&str; 2] = ["refund", "reject"];
-
-fn row(number: usize) -> Value {
-    let thing = ["coat", "lamp", "chair", "phone"][number / 2 % 4];
-    let (state, label) = [("torn", LABELS[0]), ("worn", LABELS[1])][number % 2];
-    json!({
-        "id": format!("row-{number}"),
-        "input": format!("order {} holds a {thing} that came {state}", number / 8),
-        "teacher_label": label,
-        "rationale": format!("it is {state}"),
-    })
-}
-
-fn small_spec() -> AttemptSpec {
-    let shape = FromScratch {
-        vocabulary_size: 90,
-        d_model: 32,
-        d_kv: 16,
-        d_ff: 64,
-        num_layers: 1,
-        num_heads: 2,
-        ..FromScratch::default()
-    };
-    let hyperparameters = Hyperparameters {
-        batch_size: 16,
-        max_steps: Some(4),
-        eval_steps: 2,
-        log_every: 2,
-        max_label_length: 8,
-        max_rationale_length: 16,
-        threads: Some(1),
-        ..Hyperparameters::default()
-    };
-    AttemptSpec {
-        student: AttemptStudent::FromScratch(shape),
-        task: TaskDefinition {
-            name: "returns".to_owned(),
-            label_set: LabelSet::Fixed(LABELS.map(str::to_owned).to_vec()),
-            ..TaskDefinition::default()
-        },
-        method: Method::StepByStep,
-        label_source: LabelSource::Teacher,
-        alpha: 0.5,
-        label_prefix: "predict: ".to_owned(),
-        rationale_prefix: "explain: ".to_owned(),
-        max_dropped_ratio: 0.1,
-        hyperparameters,
-        training: vec!["training.jsonl".to_owned()],
-        validation: AttemptValidation::Fraction { fraction: 0.25, seed: 0 },
-        test: None,
-        device: "cpu".to_owned(),
-        lineage: BTreeMap::new(),
-    }
-}
+use crate::support::attempt::{Attempt, row};
 
 #[test]
 fn the_same_spec_and_seed_give_the_same_bytes() {
@@ -233,7 +144,7 @@ fn train_command(folder: &Path) -> Command {
 fn two_processes_leave_the_same_bytes_and_frames_alone() {
     let attempts = [Attempt::new(), Attempt::new()];
     for attempt in &attempts {
-        fs::write(attempt.folder.path().join("spec.json"), json!(attempt.spec).to_string()).unwrap();
+        attempt.write_spec();
         let output = train_command(attempt.folder.path()).stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success());
         let frames: Vec<Frame> =
@@ -249,7 +160,7 @@ fn two_processes_leave_the_same_bytes_and_frames_alone() {
 fn a_training_ends_when_its_parent_closes_the_pipe() {
     let mut attempt = Attempt::new();
     attempt.spec.hyperparameters.max_steps = Some(1_000_000);
-    fs::write(attempt.folder.path().join("spec.json"), json!(attempt.spec).to_string()).unwrap();
+    attempt.write_spec();
     let mut command = train_command(attempt.folder.path());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     drop(child.stdin.take());

@@ -15,8 +15,17 @@ use crate::{
 pub struct Beat {
     /// Which lease.
     pub lease: Lease,
-    /// Whether somebody asked to cancel the job.
-    pub cancel_requested: bool,
+    /// What somebody asked of the job while it was running.
+    pub requested: Option<Request>,
+}
+
+/// What a worker is asked to do with a job that it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// Stop for good.
+    Cancel,
+    /// Keep what is done, and stop.
+    Pause,
 }
 
 impl Store {
@@ -58,8 +67,8 @@ impl Store {
             returning j.id, j.project_id, j.kind, j.state, j.spec, j.priority, j.progress_step, j.progress_total, j.progress_at,
                 j.result, j.error, j.attempt, j.max_attempts, j.lost_count, j.lease_epoch, j.lease_owner,
                 array(select d.depends_on_id from job_dependencies d where d.job_id = j.id order by 1) as "depends_on!",
-                j.pause_reason, j.cancel_requested_at, j.metadata, j.created_at, j.run_at, j.started_at, j.finished_at,
-                j.estimate, j.estimate_error"#,
+                j.pause_reason, j.cancel_requested_at, j.pause_requested_at, j.metadata, j.created_at, j.run_at,
+                j.started_at, j.finished_at, j.estimate, j.estimate_error"#,
             worker.0,
             &kinds,
             interval(terms.duration),
@@ -84,7 +93,8 @@ impl Store {
             set lease_expires_at = clock_timestamp() + $3::interval
             from unnest($1::uuid[], $2::bigint[]) as held (id, epoch)
             where j.id = held.id and j.lease_epoch = held.epoch and j.state = 'running'
-            returning j.id, j.lease_epoch, j.cancel_requested_at is not null as "cancel_requested!""#,
+            returning j.id, j.lease_epoch, j.cancel_requested_at is not null as "cancel_requested!",
+                j.pause_requested_at is not null as "pause_requested!""#,
             &ids,
             &epochs,
             interval(terms.duration),
@@ -93,7 +103,11 @@ impl Store {
         .await?;
         let beats = rows.into_iter().map(|row| Beat {
             lease: Lease { job_id: JobId(row.id), epoch: row.lease_epoch },
-            cancel_requested: row.cancel_requested,
+            requested: match (row.cancel_requested, row.pause_requested) {
+                (true, _) => Some(Request::Cancel),
+                (false, true) => Some(Request::Pause),
+                (false, false) => None,
+            },
         });
         Ok(beats.collect())
     }

@@ -1,4 +1,4 @@
-//! Letting go of a job without a result: fail, release, an acknowledged cancel.
+//! Letting go of a job without a result: fail, release (also for a pause), an acknowledged cancel.
 
 use crate::{
     domain::{JobError, JobId, JobState, Lease},
@@ -7,7 +7,7 @@ use crate::{
 
 impl Store {
     /// Ends the attempt with an error: back to the queue with backoff where another attempt is allowed and could do
-    /// better, else failed; cancelled where that was asked for. Returns the new state.
+    /// better (paused, where that was asked for), else failed; cancelled where that was asked for. Returns the new state.
     pub async fn fail(&self, lease: Lease, error: &JobError, retryable: bool) -> Result<JobState, StoreError> {
         // The wait doubles with each attempt from 10 s to at most 6 h, times U(0.5, 1.5) so that jobs that failed
         // together do not come back together.
@@ -16,8 +16,9 @@ impl Store {
             with target as materialized (
                 select id, now,
                     case when cancel_requested_at is not null then 'cancelled'
-                        when $4 and attempt < max_attempts then 'queued'
-                        else 'failed' end as next,
+                        when not $4 or attempt >= max_attempts then 'failed'
+                        when pause_requested_at is not null then 'paused'
+                        else 'queued' end as next,
                     now + least(21600, 10 * power(2, least(attempt - 1, 16))) * (0.5 + random()) * interval '1 second'
                         as retry_at
                 from jobs, clock_timestamp() as now
@@ -25,19 +26,21 @@ impl Store {
                 for update of jobs
             ), moved as (
                 update jobs j
-                set state = next, error = $3, lease_owner = null, lease_expires_at = null,
+                set state = next, error = $3, lease_owner = null, lease_expires_at = null, pause_requested_at = null,
+                    pause_reason = case when next = 'paused' then 'user' end,
                     run_at = case when next = 'queued' then retry_at else run_at end,
                     sort_at = case when next = 'queued' then retry_at - priority * interval '15 minutes' else sort_at end,
-                    finished_at = case when next <> 'queued' then now end
+                    finished_at = case when next in ('failed', 'cancelled') then now end
                 from target
                 where j.id = target.id
                 returning j.id, j.project_id, j.state, j.attempt, j.run_at
             ), event as (
                 insert into job_events (job_id, project_id, level, code, message, data)
                 select id, project_id,
-                    case state when 'failed' then 'error' when 'queued' then 'warn' else 'info' end,
+                    case state when 'failed' then 'error' when 'cancelled' then 'info' else 'warn' end,
                     case state when 'queued' then 'retry_scheduled' else state end,
-                    case state when 'cancelled' then 'cancelled while it was failing: ' else '' end
+                    case state when 'cancelled' then 'cancelled while it was failing: '
+                        when 'paused' then 'paused while it was failing: ' else '' end
                         || ($3::jsonb ->> 'message'),
                     jsonb_build_object('attempt', attempt, 'error', $3::jsonb,
                         'run_at', case when state = 'queued' then run_at end)
@@ -54,14 +57,18 @@ impl Store {
         state_or_lost(lease, state)
     }
 
-    /// Hands the job back unfinished because the worker stops: to the queue, as if the attempt had not begun; cancelled
-    /// where that was asked for. Returns the new state.
+    /// Hands the job back unfinished, because the worker stops or because a pause was asked for: as if the attempt had
+    /// not begun. Paused where that is still asked for, cancelled where that is, else back to the queue. Returns the new
+    /// state.
     pub async fn release(&self, lease: Lease) -> Result<JobState, StoreError> {
         let state = sqlx::query_scalar!(
             r#"-- release
             with moved as (
                 update jobs
-                set state = case when cancel_requested_at is null then 'queued' else 'cancelled' end,
+                set state = case when cancel_requested_at is not null then 'cancelled'
+                        when pause_requested_at is not null then 'paused'
+                        else 'queued' end,
+                    pause_reason = case when pause_requested_at is not null then 'user' end, pause_requested_at = null,
                     attempt = attempt - 1, lease_owner = null, lease_expires_at = null,
                     finished_at = case when cancel_requested_at is not null then clock_timestamp() end
                 where id = $1 and lease_epoch = $2 and state = 'running'
@@ -71,6 +78,7 @@ impl Store {
                 select id, project_id, 'info',
                     case state when 'queued' then 'released' else state end,
                     case state when 'queued' then 'its worker stops; the attempt does not count'
+                        when 'paused' then 'its worker has stopped; the attempt does not count'
                         else 'cancelled as its worker stopped' end
                 from moved
             )

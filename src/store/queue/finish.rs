@@ -8,14 +8,14 @@ use crate::{
 };
 
 impl Store {
-    /// Ends the job with its result. A cancel that was asked for and not yet acknowledged loses against it.
+    /// Ends the job with its result. A cancel or a pause that was asked for and not yet acknowledged loses against it.
     pub async fn finish(&self, lease: Lease, result: &Value) -> Result<(), StoreError> {
         let finished = sqlx::query_scalar!(
             r#"-- finish
             with moved as (
                 update jobs
                 set state = 'succeeded', result = $3, error = null, finished_at = clock_timestamp(),
-                    lease_owner = null, lease_expires_at = null
+                    lease_owner = null, lease_expires_at = null, pause_requested_at = null
                 where id = $1 and lease_epoch = $2 and state = 'running'
                 returning id, project_id
             ), event as (
@@ -41,7 +41,7 @@ impl Store {
             with moved as (
                 update jobs
                 set state = 'succeeded', result = $3, error = null, finished_at = clock_timestamp(),
-                    lease_owner = null, lease_expires_at = null
+                    lease_owner = null, lease_expires_at = null, pause_requested_at = null
                 where id = $1 and lease_epoch = $2 and state = 'running'
                 returning id, project_id
             ), written as (
@@ -101,7 +101,7 @@ impl Store {
             ), moved as (
                 update jobs j
                 set state = 'succeeded', result = jsonb_set($3::jsonb, '{model}', to_jsonb(free.name)), error = null,
-                    finished_at = clock_timestamp(), lease_owner = null, lease_expires_at = null
+                    finished_at = clock_timestamp(), lease_owner = null, lease_expires_at = null, pause_requested_at = null
                 from holder, free
                 where j.id = holder.id
                 returning j.id, j.project_id, free.name

@@ -1,10 +1,13 @@
 //! What the integration tests share.
 
 pub mod app;
+pub mod attempt;
 pub mod cable;
 pub mod contract;
 pub mod database;
+pub mod fleet;
 pub mod seed;
 pub mod service;
 pub mod student;
+pub mod teacher;
 pub mod worker;

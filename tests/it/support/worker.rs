@@ -33,6 +33,7 @@ impl TestApp {
             device: "cpu".to_owned(),
             threads: 1,
             terms: long_terms(),
+            drain_for: std::time::Duration::from_secs(60),
             poll: std::time::Duration::from_secs(1),
             clock: rooms.clock,
             wake: Arc::new(Notify::new()),

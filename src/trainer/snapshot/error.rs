@@ -1,0 +1,45 @@
+//! Why a snapshot could not be written or must not be continued from. Every message names the file.
+
+use std::io;
+use std::path::PathBuf;
+
+/// What is wrong with a snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// A file of it cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of it is not what was written.
+    #[error("{}: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It is whole, but not of this training.
+    #[error("{}: it belongs to a training with another spec", path.display())]
+    OtherSpec {
+        /// Its manifest.
+        path: PathBuf,
+    },
+}
+
+impl SnapshotError {
+    /// An error of the system at a file.
+    pub fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+
+    /// A file with a wrong content.
+    pub fn damaged(path: impl Into<PathBuf>, reason: impl ToString) -> Self {
+        Self::Damaged { path: path.into(), reason: reason.to_string() }
+    }
+}

@@ -1,0 +1,120 @@
+//! The folder that a training works in: every input of the job, and `spec.json` that says what to do with them.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde_json::json;
+
+use super::{
+    Attempt, AttemptError, Worker,
+    inputs::{self, scratch_failed},
+};
+use crate::domain::{
+    AttemptSpec, AttemptStudent, AttemptValidation, DistillationSpec, FileId, JobError, JobId, StudentSpec,
+    TrainingSource, Validating,
+};
+
+/// Removes what killed attempts at this job left on this disk. Their epochs are past, so nobody may use it any more.
+pub async fn remove_older(worker: &Worker, attempt: &Attempt) {
+    for epoch in 0..attempt.lease.epoch {
+        let left = worker.scratch.join(format!("{}-e{epoch}", attempt.job.id));
+        if let Err(error) = tokio::fs::remove_dir_all(&left).await
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(folder = %left.display(), %error, "cannot remove a scratch folder");
+        }
+    }
+}
+
+/// Brings every input into the folder; what to do with them.
+pub async fn prepare(
+    worker: &Worker,
+    attempt: &Attempt,
+    spec: &DistillationSpec,
+    folder: &Path,
+) -> Result<AttemptSpec, AttemptError> {
+    let mut training = Vec::new();
+    for (number, source) in spec.training.iter().enumerate() {
+        let name = format!("training-{number}.jsonl");
+        let file = match source {
+            TrainingSource::File(file) => *file,
+            TrainingSource::AnnotationJob(job) => output_of(worker, attempt, *job).await?,
+        };
+        bring(worker, attempt, file, &folder.join(&name)).await?;
+        training.push(name);
+    }
+    let validation = match &spec.validation {
+        Validating::File(file) => {
+            bring(worker, attempt, *file, &folder.join("validation.jsonl")).await?;
+            AttemptValidation::File("validation.jsonl".to_owned())
+        }
+        Validating::Fraction { fraction, seed } => AttemptValidation::Fraction { fraction: *fraction, seed: *seed },
+    };
+    let test = match spec.test {
+        Some(file) => {
+            bring(worker, attempt, file, &folder.join("test.jsonl")).await?;
+            Some("test.jsonl".to_owned())
+        }
+        None => None,
+    };
+    let (student, base) = student(worker, attempt, &spec.student).await?;
+    let mut hyperparameters = spec.hyperparameters.clone();
+    hyperparameters.threads.get_or_insert(worker.threads.try_into().unwrap_or(u32::MAX));
+    Ok(AttemptSpec {
+        student,
+        task: spec.task.clone(),
+        method: spec.method,
+        label_source: spec.label_source,
+        alpha: spec.alpha,
+        label_prefix: spec.label_prefix.clone(),
+        rationale_prefix: spec.rationale_prefix.clone(),
+        max_dropped_ratio: spec.max_dropped_ratio,
+        hyperparameters,
+        training,
+        validation,
+        test,
+        device: worker.device.clone(),
+        lineage: BTreeMap::from([
+            ("base".to_owned(), json!(base)),
+            ("job".to_owned(), json!(attempt.job.id)),
+            ("training".to_owned(), json!(spec.training)),
+            ("label_source".to_owned(), json!(spec.label_source)),
+        ]),
+        resume: None,
+    })
+}
+
+async fn bring(worker: &Worker, attempt: &Attempt, id: FileId, path: &Path) -> Result<(), AttemptError> {
+    let file = inputs::file(worker, attempt.job.project_id, id).await?;
+    inputs::download(worker, &file, path).await
+}
+
+async fn output_of(worker: &Worker, attempt: &Attempt, id: JobId) -> Result<FileId, AttemptError> {
+    let job = worker.store.job(attempt.job.project_id, id).await?;
+    let output = job.and_then(|job| job.result).and_then(|result| result.get("output_file")?.as_str()?.parse().ok());
+    output.ok_or_else(|| AttemptError::fatal(JobError::new("annotation_missing", format!("{id} has no output file"))))
+}
+
+async fn student(
+    worker: &Worker,
+    attempt: &Attempt,
+    spec: &StudentSpec,
+) -> Result<(AttemptStudent, String), AttemptError> {
+    match spec {
+        StudentSpec::FromScratch(shape) => Ok((AttemptStudent::FromScratch(shape.clone()), "from_scratch".to_owned())),
+        StudentSpec::Model(name) => {
+            let found = worker.registry.find(attempt.job.project_id, name).await?;
+            let missing =
+                || AttemptError::fatal(JobError::new("student_missing", format!("there is no model {name:?}")));
+            let open = worker.registry.open(&found.ok_or_else(missing)?).await?;
+            Ok((AttemptStudent::Directory(open.directory.to_string_lossy().into_owned()), name.clone()))
+        }
+    }
+}
+
+/// Writes what the child reads first.
+pub async fn write_spec(folder: &Path, spec: &AttemptSpec) -> Result<(), AttemptError> {
+    let path = folder.join("spec.json");
+    let text = serde_json::to_vec_pretty(spec)
+        .map_err(|error| AttemptError::fatal(JobError::new("internal", format!("spec.json: {error}"))))?;
+    tokio::fs::write(&path, text).await.map_err(|error| scratch_failed(&path, &error))
+}

@@ -1,0 +1,132 @@
+//! The API and workers as processes of their own, on one database.
+
+use std::{collections::BTreeMap, fs, net::SocketAddr};
+
+use serde_json::{Value, json};
+use stepwise::domain::{AnnotationSpec, JobSpec, TaskDefinition};
+use tempfile::TempDir;
+
+use super::{
+    database::TestDatabase,
+    seed::new_job,
+    service::{Client, Process, free_address, head, returns_desk},
+};
+
+/// `stepwise serve`, and workers as the test starts them, on one database.
+pub struct Fleet {
+    pub folder: TempDir,
+    pub database: TestDatabase,
+    pub client: Client,
+    _serve: Process,
+}
+
+impl Fleet {
+    pub async fn begin() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        returns_desk(&folder.path().join("desk"));
+        let database = TestDatabase::new().await;
+        let listen: SocketAddr = free_address();
+        let data = folder.path().join("data");
+        let serve = Process::start(
+            &["serve", "--listen", &listen.to_string(), "--data-dir", data.to_str().unwrap(), "--threads", "1"],
+            &[("DATABASE_URL", database.url.as_str())],
+            &folder.path().join("serve.log"),
+        );
+        let client = Client::new(listen);
+        client.until_ready().await;
+        Self { folder, database, client, _serve: serve }
+    }
+
+    pub fn worker(&self, name: &str) -> Process {
+        self.worker_with(name, &[])
+    }
+
+    /// A worker with more arguments.
+    pub fn worker_with(&self, name: &str, more: &[&str]) -> Process {
+        let data = self.folder.path().join("data");
+        let arguments = [&["work", "--data-dir", data.to_str().unwrap(), "--threads", "1"], more].concat();
+        let log = self.folder.path().join(format!("{name}.log"));
+        Process::start(&arguments, &[("DATABASE_URL", self.database.url.as_str())], &log)
+    }
+
+    /// Submits a training of so many steps on labeled rows.
+    pub async fn training(&self, max_steps: u32) -> String {
+        self.training_with(json!({"max_steps": max_steps, "eval_steps": 1_000_000})).await
+    }
+
+    /// Submits a training on labeled rows.
+    pub async fn training_with(&self, hyperparameters: Value) -> String {
+        let labeled = self.client.upload(&head(&self.folder.path().join("desk/labeled.jsonl"), 60)).await;
+        let task: Value =
+            serde_json::from_str(&fs::read_to_string(self.folder.path().join("desk/task.json")).unwrap()).unwrap();
+        let mut body = json!({
+            "training": {"file": labeled}, "label_source": "ground_truth", "method": "standard", "task": task,
+            "student": {"from_scratch": {"vocabulary_size": 400, "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2}},
+            "hyperparameters": {"batch_size": 8, "eval_rows": 8},
+        });
+        body["hyperparameters"].as_object_mut().unwrap().extend(hyperparameters.as_object().unwrap().clone());
+        let job = self.client.post("/v1/distillation-jobs", &body).await;
+        job["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Submits an annotation of a file by a teacher that the workers know. `serve` does not know it: the row is written
+    /// as the API would write it.
+    pub async fn annotation(&self, file: &str, teacher: &str) -> String {
+        let spec = JobSpec::Annotation(AnnotationSpec {
+            file: file.parse().unwrap(),
+            teacher: teacher.to_owned(),
+            task: TaskDefinition::default(),
+            max_examples: None,
+            temperature: 0.0,
+            max_output_tokens: 64,
+        });
+        self.database.store.create_job(&new_job(spec)).await.unwrap().id.to_string()
+    }
+
+    /// The first event of a job with this code.
+    pub async fn event(&self, job: &str, code: &str) -> Option<Value> {
+        let events = self.client.get(&format!("/v1/jobs/{job}/events?limit=1000")).await;
+        events["data"].as_array().unwrap().iter().find(|event| event["code"] == code).cloned()
+    }
+
+    /// Files of a job in the artifact store, by their paths below the job's folder.
+    pub fn artifacts(&self, job: &str) -> BTreeMap<String, Vec<u8>> {
+        let root = self.folder.path().join("data/artifacts/jobs").join(job);
+        let mut found = BTreeMap::new();
+        let mut folders = vec![root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).into_iter().flatten().map(Result::unwrap) {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+                    found.insert(name, fs::read(&path).unwrap());
+                }
+            }
+        }
+        found
+    }
+
+    /// The files of a job's checkpoint, without what names the job.
+    pub fn checkpoint(&self, job: &str) -> BTreeMap<String, Vec<u8>> {
+        let named = |(path, bytes): (String, Vec<u8>)| {
+            let name = path.split_once("/checkpoint/")?.1.to_owned();
+            let names_the_job = ["stepwise.json", "manifest.json"].contains(&name.as_str());
+            (!names_the_job).then_some((name, bytes))
+        };
+        self.artifacts(job).into_iter().filter_map(named).collect()
+    }
+
+    pub async fn until_training(&self, job: &str) -> Value {
+        self.client
+            .until_job(job, "trains", |job| job["state"] == "running" && job["progress"]["step"].as_i64() > Some(0))
+            .await
+    }
+
+    /// Makes every lease look as old as a dead worker's.
+    pub async fn expire_leases(&self) {
+        let expire = "update jobs set lease_expires_at = now() - interval '1 second' where state = 'running'";
+        sqlx::query(expire).execute(&self.database.pool).await.unwrap();
+    }
+}

@@ -1,0 +1,54 @@
+//! A teacher that answers only when it is let, and remembers what it was asked.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use axum::{Router, extract::State, http::HeaderMap, routing::post};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::Semaphore};
+
+/// A teacher behind a gate.
+#[derive(Clone)]
+pub struct GatedTeacher {
+    pub address: SocketAddr,
+    memory: Arc<Memory>,
+}
+
+struct Memory {
+    gate: Semaphore,
+    /// The idempotency key of each question, in the order of their coming.
+    asked: Mutex<Vec<String>>,
+}
+
+impl GatedTeacher {
+    /// A teacher whose gate is shut.
+    pub async fn start() -> Self {
+        let memory = Arc::new(Memory { gate: Semaphore::new(0), asked: Mutex::default() });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/v1/chat/completions", post(answer)).with_state(Arc::clone(&memory));
+        tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+        Self { address, memory }
+    }
+
+    /// Lets so many questions be answered, of those that wait or of those to come.
+    pub fn let_through(&self, questions: usize) {
+        self.memory.gate.add_permits(questions);
+    }
+
+    /// The questions so far.
+    pub fn asked(&self) -> Vec<String> {
+        self.memory.asked.lock().unwrap().clone()
+    }
+}
+
+async fn answer(State(memory): State<Arc<Memory>>, headers: HeaderMap) -> axum::Json<Value> {
+    memory.asked.lock().unwrap().push(headers["idempotency-key"].to_str().unwrap().to_owned());
+    memory.gate.acquire().await.unwrap().forget();
+    axum::Json(json!({
+        "choices": [{"message": {"content": "It is so. So the answer is yes."}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 8},
+    }))
+}

@@ -1,0 +1,250 @@
+//! An interrupted training goes on exactly where it stood, or says why it cannot.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use serde_json::{Value, json};
+use stepwise::{
+    domain::{AttemptStudent, Frame, JobError, Optimizer, Order},
+    trainer::Ended,
+};
+
+use crate::support::attempt::{Attempt, row};
+
+/// A training with everything in play that a snapshot must hold: dropout, exams, a best that is not the last, test rows.
+fn attempt() -> Attempt {
+    let mut attempt = Attempt::new();
+    attempt.spec.test = Some("test.jsonl".to_owned());
+    attempt.write("test.jsonl", (64..80).map(row));
+    let hyperparameters = &mut attempt.spec.hyperparameters;
+    (hyperparameters.max_steps, hyperparameters.eval_steps, hyperparameters.log_every) = (Some(30), 6, 4);
+    // The rate rises until what was learned is lost again: the best exam is not the last.
+    (hyperparameters.learning_rate, hyperparameters.warmup_steps) = (Some(0.6), 30);
+    hyperparameters.weight_decay = 0.01;
+    hyperparameters.snapshot_every = 0;
+    attempt
+}
+
+fn snapshots(frames: &[Frame]) -> Vec<(i64, String)> {
+    let snapshot = |frame: &Frame| match frame {
+        Frame::Snapshot { step, folder } => Some((*step, folder.clone())),
+        _ => None,
+    };
+    frames.iter().filter_map(snapshot).collect()
+}
+
+fn event<'a>(frames: &'a [Frame], wanted: &str) -> Option<&'a Value> {
+    frames.iter().find_map(|frame| match frame {
+        Frame::Event { code, data, .. } if code == wanted => Some(data),
+        _ => None,
+    })
+}
+
+/// Every figure by step and name, without those that depend on time and memory.
+fn figures(frames: &[Frame]) -> BTreeMap<(i64, String), f64> {
+    let timeless = |name: &&String| !name.ends_with("_per_second") && *name != "memory_bytes";
+    let mut found = BTreeMap::new();
+    for frame in frames {
+        let Frame::Metrics { step, values } = frame else { continue };
+        found.extend(values.keys().filter(timeless).map(|name| ((*step, name.clone()), values[name])));
+    }
+    found
+}
+
+fn is_event(frame: &Frame, wanted: &str) -> bool {
+    matches!(frame, Frame::Event { code, .. } if code == wanted)
+}
+
+/// Trains with a stop at each of the frames that `enough` picks, continuing from the snapshot each time.
+fn train_in_parts(attempt: &mut Attempt, enough: &[&dyn Fn(&Frame) -> bool]) -> Vec<Frame> {
+    let mut all = Vec::new();
+    for enough in enough {
+        let (ended, frames) = attempt.train_until(enough);
+        assert!(matches!(ended, Ok(Ended::Stopped)), "{ended:?}");
+        assert!(!attempt.folder.path().join("checkpoint").exists());
+        attempt.spec.resume = Some(snapshots(&frames).pop().unwrap().1);
+        all.extend(frames);
+    }
+    let (outcome, frames) = attempt.train();
+    outcome.unwrap();
+    assert!(event(&frames, "resumed").is_some() && event(&frames, "inexact_resume").is_none());
+    all.extend(frames);
+    all
+}
+
+fn assert_exact(change: impl Fn(&mut Attempt)) {
+    let (mut whole, mut parts) = (attempt(), attempt());
+    change(&mut whole);
+    change(&mut parts);
+    let (outcome, frames) = whole.train();
+    let outcome = outcome.unwrap();
+    assert!(outcome.best_step < 30, "the best weights are the last ones, which proves less: {outcome:?}");
+    let in_parts = train_in_parts(
+        &mut parts,
+        &[
+            // In the midst of an epoch and of a window of metrics.
+            &|frame| matches!(frame, Frame::Progress { step: 1, .. }),
+            // Just before an exam: it is interrupted, and still due.
+            &|frame| matches!(frame, Frame::Metrics { step: 12, .. }),
+            // After the last exam of the training: what remains are the test rows.
+            &|frame| matches!(frame, Frame::Metrics { step: 30, values } if values.contains_key("label_accuracy")),
+        ],
+    );
+    assert!(whole.checkpoint() == parts.checkpoint(), "the checkpoints differ");
+    assert_eq!(figures(&frames), figures(&in_parts));
+}
+
+#[test]
+fn resuming_equals_never_stopping_byte_for_byte_with_adamw() {
+    assert_exact(|_| {});
+}
+
+#[test]
+fn resuming_equals_never_stopping_byte_for_byte_with_adafactor() {
+    assert_exact(|attempt| attempt.spec.hyperparameters.optimizer = Optimizer::Adafactor);
+}
+
+#[test]
+fn resuming_equals_never_stopping_for_a_student_that_is_read_from_a_folder() {
+    let mut base = Attempt::new();
+    base.spec.hyperparameters.seed = 3;
+    base.train().0.unwrap();
+    let folder = base.folder.path().join("checkpoint").to_string_lossy().into_owned();
+    assert_exact(|attempt| {
+        attempt.spec.student = AttemptStudent::Directory(folder.clone());
+        attempt.spec.hyperparameters.scale_by_weight = Some(true);
+    });
+}
+
+#[test]
+fn a_training_continues_from_the_snapshots_it_writes_on_its_own() {
+    let (mut whole, mut killed) = (attempt(), attempt());
+    whole.train().0.unwrap();
+    killed.spec.hyperparameters.snapshot_every = 7;
+    let (_, frames) = killed.train();
+    let written = snapshots(&frames);
+    assert_eq!(written.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [7, 14, 21, 28]);
+    // Two are left in the folder, complete ones, and nothing half-written.
+    let mut left = names_in(&killed.folder.path().to_owned(), "snapshot-");
+    left.sort();
+    assert_eq!(left, ["snapshot-21", "snapshot-28"]);
+    killed.spec.resume = Some(written[2].1.clone());
+    let (outcome, frames) = killed.train();
+    outcome.unwrap();
+    assert_eq!(event(&frames, "resumed").unwrap()["step"], 21);
+    assert_eq!(snapshots(&frames).len(), 1, "only the one after step 28: {frames:?}");
+    whole.spec.resume = None;
+    assert!(whole.checkpoint() == killed.checkpoint());
+}
+
+fn names_in(folder: &PathBuf, prefix: &str) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    entries.filter(|name| name.starts_with(prefix)).collect()
+}
+
+/// A training stopped in its midst, and the folder of its snapshot.
+fn interrupted() -> (Attempt, PathBuf) {
+    let mut attempt = attempt();
+    let (_, frames) = attempt.train_until(|frame| is_event(frame, "evaluated"));
+    let name = snapshots(&frames).pop().unwrap().1;
+    attempt.spec.resume = Some(name.clone());
+    let folder = attempt.folder.path().join(name);
+    (attempt, folder)
+}
+
+#[test]
+fn other_conditions_continue_with_a_warning() {
+    let (mut attempt, _) = interrupted();
+    attempt.spec.hyperparameters.micro_batch_size = Some(5);
+    attempt.spec.hyperparameters.threads = Some(2);
+    let (outcome, frames) = attempt.train();
+    outcome.unwrap();
+    let different = event(&frames, "inexact_resume").unwrap();
+    assert_eq!(different["micro_batch_size"], json!({"was": 16, "is": 5}));
+    assert_eq!(different["threads"], json!({"was": 1, "is": 2}));
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused_by_the_name_of_its_file() {
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage); 5] = [
+        ("parameters.safetensors", |bytes| *bytes.last_mut().unwrap() ^= 1),
+        ("optimizer.safetensors", |bytes| bytes.truncate(100)),
+        ("best.safetensors", |bytes| bytes.push(0)),
+        ("tokenizer.json", |bytes| bytes.clear()),
+        ("snapshot.json", |bytes| bytes.truncate(50)),
+    ];
+    for (name, damage) in damages {
+        let (attempt, folder) = interrupted();
+        let mut bytes = fs::read(folder.join(name)).unwrap();
+        damage(&mut bytes);
+        fs::write(folder.join(name), bytes).unwrap();
+        let error = attempt.train().0.unwrap_err();
+        assert_eq!(error.code, JobError::SNAPSHOT_UNUSABLE);
+        assert!(error.message.contains(name), "{}", error.message);
+    }
+    let (attempt, folder) = interrupted();
+    fs::remove_file(folder.join("optimizer.safetensors")).unwrap();
+    assert!(attempt.train().0.unwrap_err().message.contains("optimizer.safetensors"));
+}
+
+#[test]
+fn a_snapshot_of_another_spec_is_refused() {
+    let (mut attempt, _) = interrupted();
+    attempt.spec.alpha = 0.25;
+    let error = attempt.train().0.unwrap_err();
+    assert!(error.code == JobError::SNAPSHOT_UNUSABLE && error.message.contains("another spec"), "{error}");
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_written_costs_a_warning() {
+    let mut attempt = attempt();
+    attempt.spec.hyperparameters.snapshot_every = 7;
+    // A file where the folder must come to be.
+    fs::write(attempt.folder.path().join("snapshot-7.unfinished"), "in the way").unwrap();
+    let (outcome, frames) = attempt.train();
+    outcome.unwrap();
+    assert_eq!(event(&frames, "snapshot_failed").unwrap()["step"], 7);
+    assert_eq!(snapshots(&frames).len(), 3);
+}
+
+#[test]
+fn an_order_on_standard_input_stops_the_process_with_a_snapshot_and_signals_do_not() {
+    let mut attempt = attempt();
+    attempt.spec.hyperparameters.max_steps = Some(1_000_000);
+    attempt.write_spec();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stepwise"));
+    command.arg("train").arg(attempt.folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let mut orders = child.stdin.take().unwrap();
+    let mut frames = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let frame: Frame = serde_json::from_str(&line.unwrap()).unwrap();
+        if matches!(frame, Frame::Metrics { step: 8, .. }) {
+            // As a terminal and a service manager do it to a whole group.
+            for signal in [libc::SIGINT, libc::SIGTERM] {
+                // SAFETY: the process is our child and has not been waited for, so the id is its own.
+                assert_eq!(unsafe { libc::kill(child.id().cast_signed(), signal) }, 0);
+            }
+        }
+        if matches!(frame, Frame::Metrics { step: 20, .. }) {
+            writeln!(orders, "an order of a later program\n{}", Order::SnapshotAndStop.as_str()).unwrap();
+        }
+        frames.push(frame);
+    }
+    assert!(child.wait().unwrap().success());
+    assert_eq!(frames.last(), Some(&Frame::Stopped));
+    let (step, folder) = snapshots(&frames).pop().unwrap();
+    assert!(step >= 20 && attempt.folder.path().join(folder).join("snapshot.json").exists());
+}
+
+#[test]
+fn a_frame_of_a_later_program_says_nothing() {
+    let frame: Frame = serde_json::from_value(json!({"frame": "weather", "degrees": 21})).unwrap();
+    assert_eq!(frame, Frame::Unknown);
+}
