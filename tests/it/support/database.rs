@@ -2,7 +2,8 @@
 //! on the server of that address instead, whose role must be allowed to make databases; they stay there.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     str::FromStr,
@@ -82,7 +83,15 @@ fn server_url() -> String {
     SERVER.get_or_init(start).clone()
 }
 
-static CLUSTER: Mutex<Option<(Cluster, PathBuf)>> = Mutex::new(None);
+static CLUSTER: Mutex<Option<Running>> = Mutex::new(None);
+
+/// The cluster of this run.
+struct Running {
+    cluster: Cluster,
+    home: PathBuf,
+    /// Held until the place is removed: a run that began in between would lose its files to the removal.
+    _place: Option<File>,
+}
 
 /// Starts the cluster of this run. Its place is always the same, so that one which a killed run left is taken over;
 /// another run at the same time gets a place of its own.
@@ -90,15 +99,23 @@ fn start_cluster() -> String {
     // SAFETY: geteuid only reads; the function handed to atexit neither unwinds nor outlives what it uses.
     let user = unsafe { libc::geteuid() };
     let shared = PathBuf::from(format!("/tmp/stepwise-tests-{user}"));
-    let (cluster, home) = match start_in(&shared) {
-        Err(ClusterError::InUse(_)) => {
+    let place = File::create(shared.with_extension("lock")).unwrap();
+    let place = place.try_lock().is_ok().then_some(place);
+    let (cluster, home) = match place.is_some().then(|| start_in(&shared)) {
+        Some(Ok(cluster)) => (cluster, shared),
+        // A run was killed while it removed the place.
+        Some(Err(ClusterError::NotACluster(_))) => {
+            fs::remove_dir_all(&shared).unwrap();
+            (start_in(&shared).unwrap(), shared)
+        }
+        None | Some(Err(ClusterError::InUse(_))) => {
             let own = PathBuf::from(format!("/tmp/stepwise-tests-{user}-{}", std::process::id()));
             (start_in(&own).unwrap(), own)
         }
-        started => (started.unwrap(), shared),
+        Some(Err(error)) => panic!("{error:?}"),
     };
     let url = cluster.url("postgres");
-    *CLUSTER.lock().unwrap_or_else(PoisonError::into_inner) = Some((cluster, home));
+    *CLUSTER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running { cluster, home, _place: place });
     assert_eq!(unsafe { libc::atexit(stop_cluster) }, 0);
     url
 }
@@ -112,8 +129,8 @@ fn start_in(home: &PathBuf) -> Result<Cluster, ClusterError> {
 /// The harness ends the process itself, so that nothing static is dropped.
 extern "C" fn stop_cluster() {
     let Ok(mut cluster) = CLUSTER.lock() else { return };
-    if let Some((cluster, home)) = cluster.take() {
-        drop(cluster);
-        let _ = fs::remove_dir_all(home);
+    if let Some(running) = cluster.take() {
+        drop(running.cluster);
+        let _ = fs::remove_dir_all(running.home);
     }
 }
