@@ -1,5 +1,15 @@
 //! Models by name: folders below `models_dir`, and the checkpoints that distillations registered. The API and the
 //! worker ask here, so that both mean the same model by the same name.
+//!
+//! What a name means, the first that fits:
+//! 1. a folder below `models_dir`: what an operator puts there by hand wins, and is seen in `owned_by`;
+//! 2. an id: `job-…` is the model that this distillation made, `model-…` the model itself;
+//! 3. a registered model's own name, or an alias: one table holds both, so a name is one or the other. An alias leads to
+//!    what it pointed to when it was moved last, by id; where that is a folder, to the folder of that name, if it is there.
+//!
+//! Jobs store what a name meant when they were submitted, so that moving an alias does not change a job that waits.
+
+mod removal;
 
 use std::{
     fs, io,
@@ -9,12 +19,15 @@ use std::{
 
 use crate::{
     artifacts::{ArtifactError, Artifacts},
-    domain::{JobId, ProjectId, StudentCard, StudentSource},
+    domain::{AliasTarget, JobId, Lineage, ProjectId, StudentCard, StudentSource},
     store::{Store, StoreError},
 };
 
 /// Files without which a folder is no model.
 pub const REQUIRED_FILES: [&str; 3] = ["config.json", "model.safetensors", "tokenizer.json"];
+
+/// What tells a server how to ask a model; a folder may lack it.
+const CARD_FILE: &str = "stepwise.json";
 
 /// Why a model cannot be found or opened.
 #[derive(Debug, thiserror::Error)]
@@ -78,16 +91,23 @@ impl Registry {
         Self { store, artifacts, models_dir, cache_dir }
     }
 
-    /// The model of this name, of this model id, or of this distillation job.
+    /// What this name means; see the head of this file.
     pub async fn find(&self, project: ProjectId, name: &str) -> Result<Option<StudentSource>, RegistryError> {
-        if let Some(path) = self.directory(name)? {
-            return Ok(Some(StudentSource::Directory { name: name.to_owned(), path }));
+        if let Some(folder) = self.folder(name) {
+            return Ok(Some(folder));
         }
         let registered = match name.parse::<JobId>() {
             Ok(job) => self.store.model_of_job(project, job).await?,
             Err(_) => self.store.model(project, name).await?,
         };
-        Ok(registered.map(|model| StudentSource::Registered(Box::new(model))))
+        if let Some(model) = registered {
+            return Ok(Some(StudentSource::Registered(Box::new(model))));
+        }
+        let alias = self.store.alias(project, name).await?;
+        Ok(alias.and_then(|alias| match alias.target {
+            AliasTarget::Folder(name) => self.folder(&name),
+            AliasTarget::Model(_) | AliasTarget::Checkpoint(_) => None,
+        }))
     }
 
     /// Names of the folders below `models_dir` that hold a model, sorted. A missing `models_dir` holds none.
@@ -121,23 +141,30 @@ impl Registry {
         }
     }
 
-    /// A name is one plain path segment; anything else cannot be a folder of ours.
-    fn directory(&self, name: &str) -> Result<Option<PathBuf>, RegistryError> {
+    /// The folder of this name below `models_dir`, whatever it holds. A name is one plain path segment; anything else
+    /// cannot be a folder of ours.
+    pub fn folder(&self, name: &str) -> Option<StudentSource> {
         let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
         let path = self.models_dir.join(name);
-        Ok((plain && path.is_dir()).then_some(path))
+        (plain && path.is_dir()).then(|| StudentSource::Directory { name: name.to_owned(), path })
     }
 }
 
 /// What the model learned to be asked: its `stepwise.json`, or the defaults where there is none.
 pub fn card(directory: &Path) -> Result<StudentCard, RegistryError> {
-    let path = directory.join("stepwise.json");
+    let path = directory.join(CARD_FILE);
     match fs::read_to_string(&path) {
         Ok(text) => serde_json::from_str(&text)
             .map_err(|error| RegistryError::BadCard { path: path.clone(), message: error.to_string() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(StudentCard::default()),
         Err(source) => Err(RegistryError::Unreadable { path, source }),
     }
+}
+
+/// What the folder's `stepwise.json` says of its making; none where it says nothing that can be read.
+pub fn lineage(directory: &Path) -> Option<Lineage> {
+    let members = card(directory).ok()?.lineage.into_iter().collect();
+    serde_json::from_value(serde_json::Value::Object(members)).ok()
 }
 
 fn require_files(name: &str, path: &Path) -> Result<(), RegistryError> {
@@ -147,10 +174,20 @@ fn require_files(name: &str, path: &Path) -> Result<(), RegistryError> {
     }
 }
 
-/// A folder may be replaced by hand; its weights' size and time tell.
+/// A folder may be changed by hand; its files' sizes and times tell. Every file that is loaded counts, so that a mended
+/// one is noticed.
 fn directory_key(path: &Path) -> Result<String, RegistryError> {
-    let weights = path.join("model.safetensors");
-    let metadata = fs::metadata(&weights).map_err(|source| RegistryError::Unreadable { path: weights, source })?;
-    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
-    Ok(format!("{}@{}+{}", path.display(), modified.as_nanos(), metadata.len()))
+    let mut key = path.display().to_string();
+    for name in REQUIRED_FILES.into_iter().chain([CARD_FILE]) {
+        let file = path.join(name);
+        match fs::metadata(&file) {
+            Ok(metadata) => {
+                let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+                key += &format!("@{}+{}", modified.unwrap_or_default().as_nanos(), metadata.len());
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && name == CARD_FILE => key += "@none",
+            Err(source) => return Err(RegistryError::Unreadable { path: file, source }),
+        }
+    }
+    Ok(key)
 }

@@ -2,16 +2,20 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{AppState, error::ApiError, models};
+use super::{
+    AppState,
+    error::ApiError,
+    models::{self, unusable},
+};
 use crate::{
     domain::StudentCard,
     inference::{InferenceError, ModelFiles},
-    registry::{self, OpenModel, RegistryError},
+    registry::{self, OpenModel},
 };
 
 /// A model that can be asked.
 pub struct AskedModel {
-    /// Its name.
+    /// Its own name, even when it was asked for by an alias.
     pub name: String,
     /// Its files.
     pub files: ModelFiles,
@@ -24,11 +28,7 @@ impl AskedModel {
     pub async fn find(state: &AppState, name: &str) -> Result<Self, ApiError> {
         let source = models::find(state, name).await?;
         let name = source.name().to_owned();
-        let OpenModel { key, directory } = match state.registry.open(&source).await {
-            Ok(open) => open,
-            Err(error @ RegistryError::Incomplete { .. }) => return Err(unusable(&name, &error)),
-            Err(error) => return Err(error.into()),
-        };
+        let OpenModel { key, directory } = models::open(state, &source).await?;
         let card = registry::card(&directory).map_err(|error| unusable(&name, &error))?;
         Ok(Self { name, files: ModelFiles { key, directory }, card })
     }
@@ -47,8 +47,4 @@ impl AskedModel {
         let hex: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
         format!("fp_{hex}")
     }
-}
-
-fn unusable(name: &str, error: &dyn std::error::Error) -> ApiError {
-    ApiError::ModelUnusable { name: name.to_owned(), reason: error.to_string() }
 }

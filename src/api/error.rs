@@ -100,6 +100,33 @@ pub enum ApiError {
     /// The model is a folder that the service does not own.
     #[error("model {0:?} is a folder below models_dir; remove the folder instead")]
     ModelIsDirectory(String),
+    /// An alias points to the model.
+    #[error("model {model:?} is what the alias {alias:?} points to; move or delete the alias first")]
+    ModelHasAlias {
+        /// The model.
+        model: String,
+        /// The alias.
+        alias: String,
+    },
+    /// A job that is not over trains from the model or scores it.
+    #[error("model {model:?} is used by {job}, which is not over; cancel it or wait")]
+    ModelInUse {
+        /// The model.
+        model: String,
+        /// The job.
+        job: JobId,
+    },
+    /// What was to be deleted as a model is an alias.
+    #[error("{alias:?} is an alias of model {model:?}; delete the alias at /v1/aliases, or the model by its own name")]
+    ModelIsAlias {
+        /// The alias.
+        alias: String,
+        /// The model that it points to.
+        model: String,
+    },
+    /// What was to become an alias is a model.
+    #[error("there is a model {0:?}, and an alias needs a name of its own; choose another name")]
+    NameOfModel(String),
     /// The queue for predictions is full.
     #[error("too many predictions are waiting; try again in a moment")]
     Overloaded,
@@ -160,6 +187,9 @@ impl ApiError {
             Self::FileInUse { .. } => conflict("file_in_use"),
             Self::Job(reason) => conflict(reason.code()),
             Self::ModelIsDirectory(_) => conflict("model_is_directory"),
+            Self::ModelHasAlias { .. } | Self::ModelInUse { .. } => conflict("model_in_use"),
+            Self::ModelIsAlias { .. } => conflict("model_is_alias"),
+            Self::NameOfModel(_) => conflict("name_taken"),
             Self::KeyBusy => Wire { retry_after: Some(1), never_retry: false, ..conflict("idempotency_key_busy") },
             Self::KeyReused { .. } => {
                 wire(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable_entity_error", "idempotency_key_reused")

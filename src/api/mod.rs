@@ -1,6 +1,7 @@
 //! The HTTP interface: routes, their forms on the wire, and the table of errors. Handlers extract, act on the store and
 //! answer; the rules of what may be asked are in `resolve/`. It knows no SQL and no tensors, and never waits for a worker.
 
+mod aliases;
 mod annotation_jobs;
 mod asked_model;
 mod distillation_jobs;
@@ -23,6 +24,7 @@ mod jobs;
 mod list;
 mod metrics;
 mod middleware;
+mod model_resource;
 mod models;
 mod openai;
 mod openapi;
@@ -90,6 +92,8 @@ fn plain_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(job_annotations::list_job_annotations))
         .routes(routes!(models::list_models))
         .routes(routes!(models::get_model, models::delete_model))
+        .routes(routes!(aliases::list_aliases))
+        .routes(routes!(aliases::get_alias, aliases::put_alias, aliases::delete_alias))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::metrics))

@@ -1,10 +1,7 @@
 //! `/v1/models`: registered checkpoints, and the folders below `models_dir`. A name is one percent-encoded segment.
 
-use std::path::Path;
-
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -12,67 +9,28 @@ use super::{
     error::ApiError,
     extract::{Name, Query, from_text},
     list::{List, MAX_LIMIT, page_size},
+    model_resource::{ModelObject, ModelResource},
     openapi::{OfOne, Plain},
+    problem::Problem,
     resolve::model,
 };
 use crate::{
-    domain::{JobId, Model, ModelId, StudentSource, TaskDefinition},
-    store::Store,
+    domain::{Model, ModelId, StudentSource},
+    registry::{OpenModel, RegistryError},
+    store::{DeletedModel, Store},
 };
-
-/// A model as clients see it (OpenAI's model object, with its lineage).
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Model)]
-#[serde(deny_unknown_fields)]
-pub struct ModelResource {
-    /// The name it is asked for by.
-    id: String,
-    /// Always `model`.
-    object: ModelObject,
-    /// When it was published, in Unix seconds; for a folder, when its configuration was written.
-    #[schema(example = 1_763_700_000)]
-    created: i64,
-    /// `stepwise` for a registered checkpoint, `models_dir` for a folder.
-    owned_by: String,
-    /// The id that stays its own when its name is given to another; null for a folder.
-    #[schema(required = true)]
-    model_id: Option<ModelId>,
-    /// What it was trained from; null for a folder.
-    #[schema(required = true)]
-    base: Option<String>,
-    /// The job that made it; null for a folder.
-    #[schema(required = true)]
-    job: Option<JobId>,
-    /// The task it learned; null where that is not known.
-    #[schema(required = true)]
-    task: Option<TaskDefinition>,
-    /// Accuracies and the like, by metric name.
-    #[schema(value_type = Object)]
-    metrics: Map<String, Value>,
-    /// The size of all its files; null for a folder.
-    #[schema(required = true)]
-    bytes: Option<i64>,
-    /// What its folder lacks; empty for a model that can be used.
-    missing_files: Vec<String>,
-}
-
-/// The one value of a model's `object`.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ModelObject {
-    /// It is a model.
-    Model,
-}
 
 /// The answer to a deletion.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelDeleted {
     /// The name that is free again.
+    #[schema(example = "desk-1")]
     id: String,
     /// Always `model`.
     object: ModelObject,
     /// Always true.
+    #[schema(example = true)]
     deleted: bool,
 }
 
@@ -81,15 +39,16 @@ pub struct ModelDeleted {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ModelsQuery {
-    /// The last `model_id` of the page before.
+    /// The last `id` or `model_id` of the page before.
+    #[param(example = "desk-1")]
+    after: Option<String>,
+    /// Models of a page, 1 to 1000; default 20.
     #[serde(default, deserialize_with = "from_text")]
-    after: Option<ModelId>,
-    /// Registered models of a page, 1 to 1000; default 20.
-    #[serde(default, deserialize_with = "from_text")]
+    #[param(example = 20)]
     limit: Option<u32>,
 }
 
-/// List models: registered ones, newest first; behind the last of them the folders below `models_dir`.
+/// List models: registered ones, newest first; behind the last of them the folders below `models_dir`, by name.
 #[utoipa::path(get, path = "/v1/models", tag = "models", params(ModelsQuery),
     responses((status = 200, description = "A page of models", body = List<ModelResource>), Plain))]
 pub async fn list_models(
@@ -97,34 +56,67 @@ pub async fn list_models(
     Query(query): Query<ModelsQuery>,
 ) -> Result<axum::Json<List<ModelResource>>, ApiError> {
     let limit = page_size(query.limit, MAX_LIMIT)?;
-    let page = state.store.list_models(Store::default_project(), query.after, limit).await?;
-    let mut models: Vec<ModelResource> = page.items.into_iter().map(ModelResource::registered).collect();
-    if !page.has_more {
-        for name in state.registry.directory_names()? {
-            if let Some(StudentSource::Directory { name, path }) = model::find(&state, &name).await? {
-                models.push(ModelResource::folder(name, &path));
+    let (mut sources, folders_after) = match cursor(&state, query.after).await? {
+        Cursor::Registered(after) => {
+            let page = state.store.list_models(Store::default_project(), after, limit).await?;
+            let registered = page.items.into_iter().map(|model| StudentSource::Registered(Box::new(model))).collect();
+            if page.has_more {
+                return Ok(axum::Json(List::new(ModelResource::page(&state, registered).await?, true)));
             }
+            (registered, None)
+        }
+        Cursor::Folder(name) => (Vec::new(), Some(name)),
+    };
+    let names = state.registry.directory_names()?;
+    let folders = names.iter().filter(|name| folders_after.as_ref().is_none_or(|after| *name > after));
+    sources.extend(folders.filter_map(|name| state.registry.folder(name)));
+    let has_more = sources.len() > limit as usize;
+    sources.truncate(limit as usize);
+    Ok(axum::Json(List::new(ModelResource::page(&state, sources).await?, has_more)))
+}
+
+/// Where a page begins.
+enum Cursor {
+    /// Behind this registered model, or with the first.
+    Registered(Option<ModelId>),
+    /// Behind the folder of this name.
+    Folder(String),
+}
+
+async fn cursor(state: &AppState, after: Option<String>) -> Result<Cursor, ApiError> {
+    let Some(after) = after else { return Ok(Cursor::Registered(None)) };
+    if let Ok(id) = after.parse() {
+        return Ok(Cursor::Registered(Some(id)));
+    }
+    // A folder hides a registered model of its name everywhere but in this list.
+    match state.store.model(Store::default_project(), &after).await? {
+        Some(found) if found.name == after && state.registry.folder(&after).is_none() => {
+            Ok(Cursor::Registered(Some(found.id)))
+        }
+        _ if state.registry.folder(&after).is_some() => Ok(Cursor::Folder(after)),
+        _ => {
+            let detail = format!("there is no model {after:?}; send the model_id of the page's last item");
+            Err(ApiError::field("#/after", "invalid_value", detail))
         }
     }
-    Ok(axum::Json(List::new(models, page.has_more)))
 }
 
-/// Look at a model by its name, its id, or the id of the distillation that made it.
-#[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path, description = "The model")),
+/// Look at a model by its name, its id, an alias, or the id of the distillation that made it: what it was made of, how, and
+/// what was made of it.
+#[utoipa::path(get, path = "/v1/models/{id}", tag = "models",
+    params(("id" = String, Path, description = "The model", example = "desk-2")),
     responses((status = 200, description = "The model", body = ModelResource), OfOne))]
 pub async fn get_model(State(state): State<AppState>, Name(name): Name) -> Result<axum::Json<ModelResource>, ApiError> {
-    let found = match find(&state, &name).await? {
-        StudentSource::Registered(model) => ModelResource::registered(*model),
-        StudentSource::Directory { name, path } => ModelResource::folder(name, &path),
-    };
-    Ok(axum::Json(found))
+    ModelResource::whole(&state, find(&state, &name).await?).await.map(axum::Json)
 }
 
-/// Delete a registered model: its name is free again, its files are removed later. A folder's owner is not this service.
-#[utoipa::path(delete, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path, description = "The model")),
+/// Delete a registered model: its name is free again and its files are removed. Refused while an alias points to it or a
+/// job that is not over uses it. A folder's owner is not this service.
+#[utoipa::path(delete, path = "/v1/models/{id}", tag = "models",
+    params(("id" = String, Path, description = "The model", example = "desk-1")),
     responses((status = 200, description = "It is deleted", body = ModelDeleted),
-        (status = 409, description = "It is a folder below models_dir", body = super::problem::Problem,
-            content_type = "application/problem+json"), OfOne))]
+        (status = 409, description = "An alias or a job that is not over uses it, it is an alias, or a folder below models_dir",
+            body = Problem, content_type = "application/problem+json"), OfOne))]
 pub async fn delete_model(
     State(state): State<AppState>,
     Name(name): Name,
@@ -132,54 +124,68 @@ pub async fn delete_model(
     match find(&state, &name).await? {
         StudentSource::Directory { name, .. } => Err(ApiError::ModelIsDirectory(name)),
         StudentSource::Registered(model) => {
-            let deleted = state.store.delete_model(Store::default_project(), &model.id.to_string()).await?;
-            let deleted = deleted.ok_or_else(|| ApiError::ModelNotFound { name, advice: String::new() })?;
-            Ok(axum::Json(ModelDeleted { id: deleted.name, object: ModelObject::Model, deleted: true }))
+            if state.store.alias(Store::default_project(), &name).await?.is_some() {
+                return Err(ApiError::ModelIsAlias { alias: name, model: model.name });
+            }
+            let deleted = delete(&state, *model).await?;
+            Ok(axum::Json(ModelDeleted { id: deleted, object: ModelObject::Model, deleted: true }))
         }
     }
+}
+
+async fn delete(state: &AppState, model: Model) -> Result<String, ApiError> {
+    match state.store.delete_model(Store::default_project(), model.id).await? {
+        DeletedModel::NotFound => Err(not_found(state, &model.name).await?),
+        DeletedModel::HasAlias(alias) => Err(ApiError::ModelHasAlias { model: model.name, alias }),
+        DeletedModel::InUse(job) => Err(ApiError::ModelInUse { model: model.name, job }),
+        DeletedModel::Deleted(gone) => {
+            if let Err(error) = remove_files(state).await {
+                // The row is gone; a worker sweeps what stays behind.
+                tracing::warn!(%error, model = gone.name, "a deleted model's files stay for now");
+            }
+            Ok(gone.name)
+        }
+    }
+}
+
+async fn remove_files(state: &AppState) -> Result<(), RegistryError> {
+    state.registry.sweep().await?;
+    for key in state.registry.tidy_cache().await? {
+        state.engine.forget(&key);
+    }
+    Ok(())
 }
 
 /// A model, or a 404 that names the nearest.
 pub async fn find(state: &AppState, name: &str) -> Result<StudentSource, ApiError> {
     match model::find(state, name).await? {
         Some(source) => Ok(source),
-        None => {
-            let shown: String = name.chars().take(200).collect();
-            Err(ApiError::ModelNotFound { advice: model::advice(state, &shown).await?, name: shown })
-        }
+        None => Err(not_found(state, name).await?),
     }
 }
 
-impl ModelResource {
-    fn registered(model: Model) -> Self {
-        Self {
-            id: model.name,
-            object: ModelObject::Model,
-            created: model.created_at.timestamp(),
-            owned_by: "stepwise".to_owned(),
-            model_id: Some(model.id),
-            base: Some(model.base),
-            job: Some(model.job_id),
-            task: Some(model.task),
-            metrics: model.metrics,
-            bytes: Some(model.bytes),
-            missing_files: Vec::new(),
-        }
+/// The model's files on this machine.
+pub async fn open(state: &AppState, source: &StudentSource) -> Result<OpenModel, ApiError> {
+    match state.registry.open(source).await {
+        Ok(open) => Ok(open),
+        Err(error @ RegistryError::Incomplete { .. }) => Err(unusable(source.name(), &error)),
+        // It may have been deleted since it was found.
+        Err(error) => match source.model_id() {
+            Some(id) if model::find(state, &id.to_string()).await?.is_none() => {
+                Err(not_found(state, source.name()).await?)
+            }
+            _ => Err(error.into()),
+        },
     }
+}
 
-    fn folder(name: String, path: &Path) -> Self {
-        Self {
-            id: name,
-            object: ModelObject::Model,
-            created: model::written_at(path),
-            owned_by: "models_dir".to_owned(),
-            model_id: None,
-            base: None,
-            job: None,
-            task: None,
-            metrics: Map::new(),
-            bytes: None,
-            missing_files: model::missing_files(path).into_iter().map(str::to_owned).collect(),
-        }
-    }
+/// A model that is there and does not work.
+pub fn unusable(name: &str, error: &dyn std::error::Error) -> ApiError {
+    ApiError::ModelUnusable { name: name.to_owned(), reason: error.to_string() }
+}
+
+/// The 404 of a model, with the nearest names.
+pub async fn not_found(state: &AppState, name: &str) -> Result<ApiError, ApiError> {
+    let shown: String = name.chars().take(200).collect();
+    Ok(ApiError::ModelNotFound { advice: model::advice(state, &shown).await?, name: shown })
 }

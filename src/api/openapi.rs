@@ -69,6 +69,9 @@ pub struct Act;
 /// Problems of a route that submits a job.
 pub struct Submitted;
 
+/// Problems of a route that takes a body and changes one thing.
+pub struct Put;
+
 /// Problems of a route that asks a student.
 pub struct Ask;
 
@@ -99,6 +102,12 @@ impl IntoResponses for Act {
 impl IntoResponses for Submitted {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[400, 409, 413, 415, 422, 500, 503])
+    }
+}
+
+impl IntoResponses for Put {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[400, 404, 413, 415, 500, 503])
     }
 }
 

@@ -30,7 +30,7 @@ const INCLUDES: [&str; 3] = ["rationale", "confidence", "label_probs"];
 #[serde(deny_unknown_fields)]
 #[schema(as = PredictionRequest)]
 pub struct PredictionsRequest {
-    /// A model's name or id, or the id of a distillation job.
+    /// A model's name or id, an alias, or the id of a distillation job.
     model: String,
     /// The inputs, without any prefix.
     inputs: Vec<String>,
@@ -48,7 +48,7 @@ pub struct PredictionsRequest {
 pub struct Predictions {
     /// Always `list`.
     object: ListObject,
-    /// The model that answered, by its name.
+    /// The model that answered, by its own name: what an alias points to.
     model: String,
     /// One answer an input, in the request's order.
     data: Vec<PredictionResource>,

@@ -180,6 +180,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_deleted_folder_leaves_nothing_and_may_be_published_again() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("folder");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("a"), b"1").unwrap();
+        let store = root.path().join("store");
+        let artifacts = Artifacts::local(&store).unwrap();
+        for prefix in ["jobs/1/e1", "jobs/1/e10"] {
+            artifacts.publish_directory(prefix, &folder).await.unwrap();
+        }
+        artifacts.delete_directory("jobs/1/e1").await.unwrap();
+        assert!(!store.join("jobs/1/e1").exists() && store.join("jobs/1/e10/a").exists());
+        artifacts.delete_directory("jobs/1/e1").await.unwrap();
+        artifacts.publish_directory("jobs/1/e1", &folder).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_changed_byte_is_never_fetched() {
         let root = tempfile::tempdir().unwrap();
         let (folder, cache) = (root.path().join("folder"), root.path().join("cache"));

@@ -16,7 +16,7 @@ pub struct IdError {
     pub text: String,
 }
 
-/// Defines one newtype; the only macro of the crate, because five identical newtypes by hand drift apart.
+/// Defines one newtype; the only macro of the crate, because identical newtypes by hand drift apart.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
@@ -88,6 +88,11 @@ id!(
     /// Names a registered checkpoint.
     ModelId,
     "model-"
+);
+id!(
+    /// Names a checkpoint that a training left on its way.
+    CheckpointId,
+    "checkpoint-"
 );
 id!(
     /// Names a project; every row belongs to one.

@@ -19,8 +19,11 @@
 //! | snapshot | mid-training state, private to a job |
 //! | checkpoint | a student's published, immutable files |
 //! | model | a checkpoint by its name, ready to serve or to be a student again |
+//! | alias | a further name for a model, which can be moved |
+//! | lineage | what a model was made of and how |
 //! | prediction | a served answer: label, confidence, rationale |
 
+mod alias;
 mod annotation;
 mod attempt;
 mod estimate;
@@ -31,6 +34,7 @@ mod hyperparameters;
 mod ids;
 mod job;
 mod lease;
+mod lineage;
 pub mod metric;
 mod model;
 pub mod single_target;
@@ -38,6 +42,7 @@ mod specs;
 mod task;
 mod teacher;
 
+pub use alias::{Alias, AliasMove, AliasTarget};
 pub use annotation::{Annotation, AnnotationStatus};
 pub use attempt::{AttemptOutcome, AttemptSpec, AttemptStudent, AttemptValidation, Frame, Order, StudentCard};
 pub use estimate::{Estimate, EstimateError, EstimateFigure, Span, Taken};
@@ -47,9 +52,10 @@ pub use evaluation::{
 pub use example::{Example, LabelSource, Method};
 pub use file::{File, FileStatus, LineError, Purpose, Validation};
 pub use hyperparameters::{Hyperparameters, Optimizer, Precision, Schedule};
-pub use ids::{FileId, IdError, JobId, ModelId, ProjectId, WorkerId};
+pub use ids::{CheckpointId, FileId, IdError, JobId, ModelId, ProjectId, WorkerId};
 pub use job::{Job, JobError, JobKind, JobState, PauseReason, Progress};
 pub use lease::{Lease, LeaseTerms};
+pub use lineage::{DataSource, Lineage};
 pub use model::{Model, StudentSource};
 pub use specs::{
     AnnotationSpec, DistillationSpec, EvaluationSpec, FromScratch, JobSpec, StudentSpec, TeacherAnswers,

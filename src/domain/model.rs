@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use super::{JobId, ModelId, ProjectId, TaskDefinition};
+use super::{JobId, Lineage, ModelId, ProjectId, TaskDefinition};
 
 /// A checkpoint that a distillation published. The row implies complete, verified, immutable files.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,8 +17,12 @@ pub struct Model {
     pub name: String,
     /// What it was trained from: a model's name, or `from_scratch`.
     pub base: String,
+    /// The registered model that the base was; none for a folder or from scratch.
+    pub base_model_id: Option<ModelId>,
     /// The job that made it.
     pub job_id: JobId,
+    /// What it was made of and how; none for a model from before this was kept.
+    pub lineage: Option<Lineage>,
     /// The task it learned.
     pub task: TaskDefinition,
     /// Accuracies and the like, by metric name.
@@ -48,6 +52,14 @@ pub enum StudentSource {
 }
 
 impl StudentSource {
+    /// The id, where the model is registered.
+    pub fn model_id(&self) -> Option<ModelId> {
+        match self {
+            Self::Directory { .. } => None,
+            Self::Registered(model) => Some(model.id),
+        }
+    }
+
     /// The name that the model is asked for by.
     pub fn name(&self) -> &str {
         match self {

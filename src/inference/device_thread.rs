@@ -81,6 +81,7 @@ impl DeviceThread {
         match message {
             Message::Answer(question) => self.waiting.push_back(question),
             Message::WarmUp(answer) => self.warm_up(answer),
+            Message::Forget(key) => self.shelf.forget(&key),
             Message::Stop(told) => {
                 // Whoever stopped us may not wait for it.
                 let _ = told.send(());

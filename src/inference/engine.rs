@@ -41,6 +41,7 @@ pub struct Engine {
 pub(super) enum Message {
     Answer(Question),
     WarmUp(oneshot::Sender<Result<(), InferenceError>>),
+    Forget(String),
     Stop(oneshot::Sender<()>),
 }
 
@@ -152,6 +153,12 @@ impl Engine {
         let (answer, receiver) = oneshot::channel();
         self.to_thread.send(Message::WarmUp(answer)).map_err(|_| InferenceError::Stopped)?;
         receiver.await.unwrap_or(Err(InferenceError::Stopped))
+    }
+
+    /// Puts a model away whose files are gone. A question that still waits for it has no answer then.
+    pub fn forget(&self, key: &str) {
+        // A thread that has ended holds nothing.
+        let _ = self.to_thread.send(Message::Forget(key.to_owned()));
     }
 
     /// Inputs that wait or are being answered.

@@ -72,6 +72,20 @@ impl Store {
         row.map(File::try_from).transpose()
     }
 
+    /// The annotation job that wrote a file, and its teacher; none for an upload.
+    pub async fn annotation_of(&self, id: FileId) -> Result<Option<(JobId, String)>, StoreError> {
+        let row = sqlx::query!(
+            r#"-- annotation_of
+            select j.id, j.spec ->> 'teacher' as "teacher!"
+            from files f join jobs j on j.id = f.made_by_job_id
+            where f.id = $1 and j.kind = 'annotation'"#,
+            id.0,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(|row| (JobId(row.id), row.teacher)))
+    }
+
     /// Files of a project.
     pub async fn list_files(&self, project: ProjectId, filter: &FileFilter) -> Result<Page<File>, StoreError> {
         let rows = sqlx::query_as!(

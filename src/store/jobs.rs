@@ -8,7 +8,7 @@ use super::{
     rows::{JobRow, Place},
     storable,
 };
-use crate::domain::{Estimate, FileId, Job, JobId, JobKind, JobSpec, JobState, ProjectId};
+use crate::domain::{Estimate, FileId, Job, JobId, JobKind, JobSpec, JobState, ModelId, ProjectId};
 
 /// A job to submit.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +25,8 @@ pub struct NewJob {
     pub max_attempts: i32,
     /// Jobs that must succeed first. Those that the spec itself names are added.
     pub depends_on: Vec<JobId>,
+    /// Registered models that it trains from or scores: they cannot be deleted before it is over.
+    pub models: Vec<ModelId>,
     /// The user's own labels.
     pub metadata: Map<String, Value>,
     /// What it will probably take.
@@ -60,18 +62,20 @@ pub struct QueuePlace {
 }
 
 impl Store {
-    /// Queues a job, with its dependencies and file references, or nothing at all.
+    /// Queues a job, with its dependencies and references to files and models, or nothing at all.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] when a file or job that it names is not there; [`StoreError::KeyLost`] when another request
+    /// [`StoreError::Missing`] when a file, job or model that it names is not there; [`StoreError::KeyLost`] when another request
     /// has taken its idempotency key over.
     pub async fn create_job(&self, new: &NewJob) -> Result<Job, StoreError> {
         let files: Vec<Uuid> = references::files(&new.spec).into_iter().collect();
         let mut parents = references::jobs(&new.spec);
         parents.extend(new.depends_on.iter().map(|id| id.0));
         let parents: Vec<Uuid> = parents.into_iter().collect();
+        let models: Vec<Uuid> = new.models.iter().map(|id| id.0).collect();
         // The files are locked against `delete_file`. The files that a parent has already written are read too;
-        // `finish_with_files` adds those of a parent that is not done yet.
+        // `finish_with_files` adds those of a parent that is not done yet. Likewise the models, with `delete_model` and
+        // `finish_distillation`.
         let created = sqlx::query_scalar!(
             r#"-- create_job
             with named as materialized (
@@ -80,10 +84,15 @@ impl Store {
                 for share
             ), parents as (
                 select id from jobs where id = any($8) and project_id = $2
+            ), scored as materialized (
+                select id from models
+                where (id = any($11) or job_id in (select id from parents)) and project_id = $2 and deleted_at is null
+                for share
             ), complete as (
                 select true as complete
                 where (select count(*) from named) = cardinality($7::uuid[])
                     and (select count(*) from parents) = cardinality($8::uuid[])
+                    and (select count(*) from scored where id = any($11)) = cardinality($11::uuid[])
             ), keyed as (
                 update idempotency_keys set made_id = $1
                 from complete
@@ -105,6 +114,9 @@ impl Store {
                 union
                 select created.id, files.id, created.project_id
                 from created, parents join files on files.made_by_job_id = parents.id
+            ), uses as (
+                insert into job_models (job_id, model_id, project_id)
+                select created.id, scored.id, created.project_id from created, scored
             ), event as (
                 insert into job_events (job_id, project_id, level, code, message)
                 select id, project_id, 'info', 'queued', 'waits for a worker' from created
@@ -120,6 +132,7 @@ impl Store {
             &parents,
             new.holder,
             new.estimate.as_ref().map(storable::json),
+            &models,
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -130,7 +143,7 @@ impl Store {
         job.ok_or_else(|| StoreError::Missing { what: "job", id: new.id.to_string() })
     }
 
-    /// The first file or job that is not there, or the key that was lost.
+    /// The first file, job or model that is not there, or the key that was lost.
     async fn not_created(&self, new: &NewJob, files: &[Uuid], parents: &[Uuid]) -> Result<StoreError, StoreError> {
         let project = new.project_id;
         for &id in files {
@@ -141,6 +154,11 @@ impl Store {
         for &id in parents {
             if self.job(project, JobId(id)).await?.is_none() {
                 return Ok(StoreError::Missing { what: "job", id: JobId(id).to_string() });
+            }
+        }
+        for &id in &new.models {
+            if self.model(project, &id.to_string()).await?.is_none() {
+                return Ok(StoreError::Missing { what: "model", id: id.to_string() });
             }
         }
         if new.holder.is_some() {

@@ -4,6 +4,7 @@
 //! their own, because a future that is dropped between two statements would hand a connection inside a transaction back
 //! to the pool (sqlx#4393). Every instant that is stored comes from Postgres.
 
+mod aliases;
 mod annotations;
 mod error;
 mod estimates;
@@ -13,6 +14,7 @@ mod idempotency;
 mod jobs;
 mod listen;
 mod metrics;
+mod model_removal;
 mod models;
 pub mod queue;
 mod reap;
@@ -32,6 +34,7 @@ use uuid::Uuid;
 
 use crate::domain::ProjectId;
 
+pub use aliases::{DeletedAlias, PutAlias, SetAlias};
 pub use annotations::{AnnotationCounts, StatusCount};
 pub use error::StoreError;
 pub use estimates::PastJob;
@@ -41,6 +44,8 @@ pub use idempotency::{KeyClaim, KeyHold, StoredAnswer};
 pub use jobs::{JobFilter, NewJob, QueuePlace};
 pub use listen::{JobListener, Wake};
 pub use metrics::{Metric, MetricCursor};
+pub use model_removal::{DeletedModel, Removed, RemovedKind};
+pub use models::Relative;
 pub use queue::{Beat, Request};
 pub use requests::Retried;
 pub use snapshots::Snapshot;

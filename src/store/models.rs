@@ -1,4 +1,4 @@
-//! Published checkpoints by name. They are registered by `queue::finish_distillation`.
+//! Registered models. They enter by `queue::finish_distillation` and leave by `model_removal`.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -7,17 +7,30 @@ use uuid::Uuid;
 use super::{Page, Store, StoreError, one_more, rows::Place};
 use crate::domain::{JobId, Model, ModelId, ProjectId};
 
+/// A model beside another one in its lineage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relative {
+    /// Its id.
+    pub id: ModelId,
+    /// Its name while it had one.
+    pub name: String,
+    /// The job that made it.
+    pub job_id: JobId,
+    /// Whether it was deleted.
+    pub deleted: bool,
+}
+
 impl Store {
-    /// A model by its name or by its id.
+    /// A model by its name, by an alias that points to it, or by its id.
     pub async fn model(&self, project: ProjectId, name_or_id: &str) -> Result<Option<Model>, StoreError> {
         let row = sqlx::query_as!(
             ModelRow,
             r#"-- model
-            select id, project_id, name, base, job_id, task, metrics, artifact_prefix, manifest_sha256, bytes, created_at
+            select id, project_id, name, base, base_model_id, job_id, lineage, task, metrics, artifact_prefix, manifest_sha256, bytes,
+                created_at
             from models
-            where project_id = $1 and deleted_at is null and (id = $3 or name = $2)
-            order by id = $3 desc nulls last
-            limit 1"#,
+            where project_id = $1 and deleted_at is null
+                and id = coalesce($3, (select model_id from model_names where project_id = $1 and name = $2))"#,
             project.0,
             name_or_id,
             model_id(name_or_id),
@@ -32,7 +45,8 @@ impl Store {
         let row = sqlx::query_as!(
             ModelRow,
             r#"-- model_of_job
-            select id, project_id, name, base, job_id, task, metrics, artifact_prefix, manifest_sha256, bytes, created_at
+            select id, project_id, name, base, base_model_id, job_id, lineage, task, metrics, artifact_prefix, manifest_sha256, bytes,
+                created_at
             from models
             where project_id = $1 and job_id = $2 and deleted_at is null"#,
             project.0,
@@ -41,6 +55,46 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         row.map(Model::try_from).transpose()
+    }
+
+    /// The models that a model was trained from, nearest first: each with the instant of its deletion, if any. Rows of
+    /// deleted models stay, so the chain never breaks; it ends at a folder or at a student from scratch.
+    pub async fn ancestors(&self, id: ModelId) -> Result<Vec<Relative>, StoreError> {
+        let rows = sqlx::query!(
+            r#"-- ancestors
+            with recursive line as (
+                select base_model_id as id, 1 as distance from models where id = $1
+                union all
+                select m.base_model_id, line.distance + 1 from line join models m on m.id = line.id
+                where line.distance < 100
+            )
+            select m.id, m.name, m.job_id, m.deleted_at is not null as "deleted!"
+            from line join models m on m.id = line.id
+            order by line.distance"#,
+            id.0,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let relative = |id, name, job, deleted| Relative { id: ModelId(id), name, job_id: JobId(job), deleted };
+        Ok(rows.into_iter().map(|row| relative(row.id, row.name, row.job_id, row.deleted)).collect())
+    }
+
+    /// The newest models that were trained from a model, at most so many, deleted ones among them.
+    pub async fn children(&self, id: ModelId, limit: u32) -> Result<Vec<Relative>, StoreError> {
+        let rows = sqlx::query!(
+            r#"-- children
+            select id, name, job_id, deleted_at is not null as "deleted!"
+            from models
+            where base_model_id = $1
+            order by id desc
+            limit $2"#,
+            id.0,
+            i64::from(limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let relative = |id, name, job, deleted| Relative { id: ModelId(id), name, job_id: JobId(job), deleted };
+        Ok(rows.into_iter().map(|row| relative(row.id, row.name, row.job_id, row.deleted)).collect())
     }
 
     /// Models of a project, newest first, older than the one of that id.
@@ -53,7 +107,8 @@ impl Store {
         let rows = sqlx::query_as!(
             ModelRow,
             r#"-- list_models
-            select id, project_id, name, base, job_id, task, metrics, artifact_prefix, manifest_sha256, bytes, created_at
+            select id, project_id, name, base, base_model_id, job_id, lineage, task, metrics, artifact_prefix, manifest_sha256, bytes,
+                created_at
             from models
             where project_id = $1 and deleted_at is null and ($2::uuid is null or id < $2)
             order by id desc
@@ -67,43 +122,26 @@ impl Store {
         let models = rows.into_iter().map(Model::try_from).collect::<Result<_, _>>()?;
         Ok(Page::cut(models, limit))
     }
-
-    /// Takes a model away by its name or id; its name becomes free. Returns what was taken away. The files stay: they
-    /// are the caller's.
-    pub async fn delete_model(&self, project: ProjectId, name_or_id: &str) -> Result<Option<Model>, StoreError> {
-        let row = sqlx::query_as!(
-            ModelRow,
-            r#"-- delete_model
-            update models
-            set deleted_at = clock_timestamp()
-            where project_id = $1 and deleted_at is null and (id = $3 or (name = $2 and $3 is null))
-            returning id, project_id, name, base, job_id, task, metrics, artifact_prefix, manifest_sha256, bytes, created_at"#,
-            project.0,
-            name_or_id,
-            model_id(name_or_id),
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        row.map(Model::try_from).transpose()
-    }
 }
 
-fn model_id(name_or_id: &str) -> Option<Uuid> {
+pub(super) fn model_id(name_or_id: &str) -> Option<Uuid> {
     name_or_id.parse().ok().map(|id: ModelId| id.0)
 }
 
-struct ModelRow {
-    id: Uuid,
-    project_id: Uuid,
-    name: String,
-    base: String,
-    job_id: Uuid,
-    task: Value,
-    metrics: Value,
-    artifact_prefix: String,
-    manifest_sha256: String,
-    bytes: i64,
-    created_at: DateTime<Utc>,
+pub(super) struct ModelRow {
+    pub id: Uuid,
+    pub project_id: Uuid,
+    pub name: String,
+    pub base: String,
+    pub base_model_id: Option<Uuid>,
+    pub job_id: Uuid,
+    pub lineage: Option<Value>,
+    pub task: Value,
+    pub metrics: Value,
+    pub artifact_prefix: String,
+    pub manifest_sha256: String,
+    pub bytes: i64,
+    pub created_at: DateTime<Utc>,
 }
 
 impl TryFrom<ModelRow> for Model {
@@ -116,7 +154,9 @@ impl TryFrom<ModelRow> for Model {
             project_id: ProjectId(row.project_id),
             name: row.name,
             base: row.base,
+            base_model_id: row.base_model_id.map(ModelId),
             job_id: JobId(row.job_id),
+            lineage: row.lineage.map(|lineage| at.json("lineage", lineage)).transpose()?,
             task: at.json("task", row.task)?,
             metrics: at.json("metrics", row.metrics)?,
             artifact_prefix: row.artifact_prefix,

@@ -84,7 +84,7 @@ pub fn save_checkpoint(
     fs::create_dir_all(dir).map_err(StudentError::file(dir))?;
     write_json(&dir.join("config.json"), config)?;
     write_json(&dir.join("generation_config.json"), &generation_config(config))?;
-    write_json(&dir.join("tokenizer_config.json"), &tokenizer_config(tokenizer))?;
+    write_json(&dir.join("tokenizer_config.json"), &tokenizer_config(tokenizer, card))?;
     write_json(&dir.join("special_tokens_map.json"), &special_tokens(tokenizer))?;
     write_json(&dir.join(CARD_FILE), card)?;
     tokenizer.save(&dir.join("tokenizer.json"))?;
@@ -99,7 +99,7 @@ fn generation_config(config: &T5Config) -> serde_json::Value {
     })
 }
 
-fn tokenizer_config(tokenizer: &StudentTokenizer) -> serde_json::Value {
+fn tokenizer_config(tokenizer: &StudentTokenizer, card: &StudentCard) -> serde_json::Value {
     let sentinels = tokenizer.sentinels();
     json!({
         "tokenizer_class": "T5TokenizerFast",
@@ -107,6 +107,7 @@ fn tokenizer_config(tokenizer: &StudentTokenizer) -> serde_json::Value {
         "eos_token": "</s>",
         "unk_token": "<unk>",
         "extra_ids": sentinels.len(),
+        "model_max_length": card.max_input_length,
         "additional_special_tokens": sentinels,
         "clean_up_tokenization_spaces": false,
     })

@@ -1,15 +1,14 @@
 //! The folder that a training works in: every input of the job, and `spec.json` that says what to do with them.
 
-use std::{collections::BTreeMap, path::Path};
-
-use serde_json::json;
+use std::path::Path;
 
 use super::{
     Attempt, AttemptError, Worker,
     inputs::{self, scratch_failed},
+    lineage::{self, Base},
 };
 use crate::domain::{
-    AttemptSpec, AttemptStudent, AttemptValidation, DistillationSpec, FileId, JobError, JobId, StudentSpec,
+    AttemptSpec, AttemptStudent, AttemptValidation, DistillationSpec, FileId, JobError, JobId, Lineage, StudentSpec,
     TrainingSource, Validating,
 };
 
@@ -25,13 +24,13 @@ pub async fn remove_older(worker: &Worker, attempt: &Attempt) {
     }
 }
 
-/// Brings every input into the folder; what to do with them.
+/// Brings every input into the folder; what to do with them, and what the student will be made of.
 pub async fn prepare(
     worker: &Worker,
     attempt: &Attempt,
     spec: &DistillationSpec,
     folder: &Path,
-) -> Result<AttemptSpec, AttemptError> {
+) -> Result<(AttemptSpec, Lineage), AttemptError> {
     let mut training = Vec::new();
     for (number, source) in spec.training.iter().enumerate() {
         let name = format!("training-{number}.jsonl");
@@ -59,7 +58,8 @@ pub async fn prepare(
     let (student, base) = student(worker, attempt, &spec.student).await?;
     let mut hyperparameters = spec.hyperparameters.clone();
     hyperparameters.threads.get_or_insert(worker.threads.try_into().unwrap_or(u32::MAX));
-    Ok(AttemptSpec {
+    let lineage = lineage::gather(worker, attempt, spec, &base).await?;
+    let prepared = AttemptSpec {
         student,
         task: spec.task.clone(),
         method: spec.method,
@@ -73,14 +73,10 @@ pub async fn prepare(
         validation,
         test,
         device: worker.device.clone(),
-        lineage: BTreeMap::from([
-            ("base".to_owned(), json!(base)),
-            ("job".to_owned(), json!(attempt.job.id)),
-            ("training".to_owned(), json!(spec.training)),
-            ("label_source".to_owned(), json!(spec.label_source)),
-        ]),
+        lineage: lineage::members(&lineage),
         resume: None,
-    })
+    };
+    Ok((prepared, lineage))
 }
 
 async fn bring(worker: &Worker, attempt: &Attempt, id: FileId, path: &Path) -> Result<(), AttemptError> {
@@ -88,7 +84,8 @@ async fn bring(worker: &Worker, attempt: &Attempt, id: FileId, path: &Path) -> R
     inputs::download(worker, &file, path).await
 }
 
-async fn output_of(worker: &Worker, attempt: &Attempt, id: JobId) -> Result<FileId, AttemptError> {
+/// The file that an annotation job wrote.
+pub async fn output_of(worker: &Worker, attempt: &Attempt, id: JobId) -> Result<FileId, AttemptError> {
     let job = worker.store.job(attempt.job.project_id, id).await?;
     let output = job.and_then(|job| job.result).and_then(|result| result.get("output_file")?.as_str()?.parse().ok());
     output.ok_or_else(|| AttemptError::fatal(JobError::new("annotation_missing", format!("{id} has no output file"))))
@@ -98,15 +95,20 @@ async fn student(
     worker: &Worker,
     attempt: &Attempt,
     spec: &StudentSpec,
-) -> Result<(AttemptStudent, String), AttemptError> {
+) -> Result<(AttemptStudent, Base), AttemptError> {
     match spec {
-        StudentSpec::FromScratch(shape) => Ok((AttemptStudent::FromScratch(shape.clone()), "from_scratch".to_owned())),
+        StudentSpec::FromScratch(shape) => {
+            let base = Base { name: "from_scratch".to_owned(), model: None };
+            Ok((AttemptStudent::FromScratch(shape.clone()), base))
+        }
         StudentSpec::Model(name) => {
             let found = worker.registry.find(attempt.job.project_id, name).await?;
             let missing =
                 || AttemptError::fatal(JobError::new("student_missing", format!("there is no model {name:?}")));
-            let open = worker.registry.open(&found.ok_or_else(missing)?).await?;
-            Ok((AttemptStudent::Directory(open.directory.to_string_lossy().into_owned()), name.clone()))
+            let source = found.ok_or_else(missing)?;
+            let open = worker.registry.open(&source).await?;
+            let base = Base { name: source.name().to_owned(), model: source.model_id() };
+            Ok((AttemptStudent::Directory(open.directory.to_string_lossy().into_owned()), base))
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{Attempt, AttemptError, Worker, attempt_folder, inputs::scratch_failed, snapshots, supervise};
-use crate::domain::{AttemptOutcome, AttemptSpec, DistillationSpec, JobError, JobId, Model, ModelId};
+use crate::domain::{AttemptOutcome, AttemptSpec, DistillationSpec, JobError, JobId, Lineage, Model, ModelId};
 
 /// Trains the student of `spec` and registers it.
 pub async fn distill(worker: &Worker, attempt: &Attempt, spec: &DistillationSpec) -> Result<(), AttemptError> {
@@ -26,9 +26,9 @@ async fn in_folder(
     spec: &DistillationSpec,
     folder: &Path,
 ) -> Result<(), AttemptError> {
-    let mut prepared = attempt_folder::prepare(worker, attempt, spec, folder).await?;
+    let (mut prepared, lineage) = attempt_folder::prepare(worker, attempt, spec, folder).await?;
     let outcome = train(worker, attempt, &mut prepared, folder).await?;
-    publish(worker, attempt, spec, &prepared, outcome, folder).await?;
+    publish(worker, attempt, spec, lineage, outcome, folder).await?;
     snapshots::remove_after_success(worker, attempt).await;
     Ok(())
 }
@@ -59,26 +59,29 @@ async fn publish(
     worker: &Worker,
     attempt: &Attempt,
     spec: &DistillationSpec,
-    prepared: &AttemptSpec,
+    lineage: Lineage,
     outcome: AttemptOutcome,
     folder: &Path,
 ) -> Result<(), AttemptError> {
     let job = &attempt.job;
     let artifact_prefix = format!("jobs/{}/e{}/checkpoint", job.id, attempt.lease.epoch);
     let published = worker.artifacts.publish_directory(&artifact_prefix, &folder.join("checkpoint")).await?;
-    let base = prepared.lineage["base"].as_str().unwrap_or_default().to_owned();
     let metrics = json!({
         "validation_accuracy": outcome.validation_accuracy,
         "test_accuracy": outcome.test_accuracy,
         "parameters": outcome.parameters,
         "training_examples": outcome.training_examples,
+        "best_step": outcome.best_step,
+        "steps": outcome.steps,
     });
     let model = Model {
         id: ModelId(worker.clock.new_id()),
         project_id: job.project_id,
-        name: spec.model_name.clone().unwrap_or_else(|| default_name(&base, spec, job.id)),
-        base,
+        name: spec.model_name.clone().unwrap_or_else(|| default_name(&lineage.base, spec, job.id)),
+        base: lineage.base.clone(),
+        base_model_id: lineage.base_model,
         job_id: job.id,
+        lineage: Some(lineage),
         task: spec.task.clone(),
         metrics: metrics.as_object().cloned().unwrap_or_default(),
         artifact_prefix,
@@ -88,12 +91,20 @@ async fn publish(
     };
     let result = serde_json::to_value(&outcome)
         .map_err(|error| AttemptError::fatal(JobError::new("internal", format!("result: {error}"))))?;
-    attempt.persist(|| attempt.store().finish_distillation(attempt.lease, &result, &model)).await?;
+    let folders = worker.registry.directory_names()?;
+    attempt.persist(|| attempt.store().finish_distillation(attempt.lease, &result, &model, &folders)).await?;
     Ok(())
 }
 
+/// `from-scratch-step-by-step-1a2b3c`. A folder may have any name; a model's has an alphabet.
 fn default_name(base: &str, spec: &DistillationSpec, job: JobId) -> String {
-    let short: String =
-        job.0.simple().to_string().chars().rev().take(6).collect::<Vec<_>>().into_iter().rev().collect();
-    format!("{}-{}-{short}", base.replace('_', "-"), spec.method.as_str().replace('_', "-"))
+    let id = job.0.simple().to_string();
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    let base: String = base.chars().map(plain).take(80).collect();
+    format!(
+        "{}-{}-{}",
+        base.trim_start_matches(['.', '-']),
+        spec.method.as_str().replace('_', "-"),
+        &id[id.len() - 6..]
+    )
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 
-use super::{Attempt, AttemptError, Stop, Worker, annotate, distill, evaluate, snapshots};
+use super::{Attempt, AttemptError, Stop, Worker, annotate, distill, evaluate, snapshots, sweep};
 use crate::{
     domain::{Job, JobKind, JobSpec, Lease},
     shutdown::Shutdown,
@@ -33,8 +33,10 @@ pub async fn run(worker: Arc<Worker>, database_url: &str, shutdown: &Shutdown) {
     }
     let listener = tokio::spawn(listen(Arc::clone(&worker), database_url.to_owned(), shutdown.clone()));
     let reaper = tokio::spawn(reap(Arc::clone(&worker), shutdown.clone()));
+    let sweeper = tokio::spawn(sweep::run(Arc::clone(&worker), shutdown.clone()));
     join_all(lanes).await;
     reaper.abort();
+    sweeper.abort();
     listener.abort();
 }
 

@@ -6,6 +6,7 @@
 //!   ▲                        └─ annotate | distill | evaluate ──▶ finish, in one statement fenced by the lease epoch
 //!   └── a NOTIFY or the poll wakes it
 //! reaper ── jobs whose lease ran out go back to the queue
+//! sweep  ── files of deleted models go
 //! ```
 //! A worker that is asked to end drains, and so does the attempt at a job that is paused: a training writes a snapshot, an
 //! annotation waits for the answers that are on their way, an evaluation begins anew later; then the job is let go. A
@@ -21,14 +22,17 @@ mod distill;
 mod evaluate;
 mod inputs;
 mod lanes;
+mod lineage;
 mod output_file;
 mod snapshots;
 mod supervise;
+mod sweep;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use attempt::{Attempt, AttemptError, Stop};
 pub use lanes::{reap_once, run, work_once};
+pub use sweep::sweep_once;
 use tokio::sync::Notify;
 
 use crate::{

@@ -1,10 +1,15 @@
-//! Models and predictions, with a tiny random student in a folder below `models_dir`.
+//! Models and predictions, with tiny random students.
 
+use reqwest::Method;
 use serde_json::{Value, json};
-use stepwise::domain::LabelSet;
+use stepwise::{
+    domain::{JobId, LabelSet, TrainingSource},
+    store::{DeletedModel, NewJob, Store},
+};
 
 use crate::support::{
     app::TestApp,
+    seed::{distillation_of, new_file, new_job},
     student::{desk_labels, write_student},
 };
 
@@ -84,4 +89,161 @@ async fn requests_that_no_student_can_answer_are_refused() {
     let broken = ask(json!({})).await;
     assert_eq!((broken.status, broken.code()), (400, "model_unusable"));
     assert!(broken.detail().contains("tokenizer.json"));
+}
+
+#[tokio::test]
+async fn pages_go_from_registered_models_to_folders() {
+    let app = TestApp::start().await;
+    for name in ["first", "second", "third"] {
+        app.model(name).await;
+    }
+    for name in ["b", "a"] {
+        write_student(&app, name, LabelSet::Open);
+    }
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    for _ in 0..10 {
+        let page = app.get(&format!("/v1/models?limit=2{after}")).await.body;
+        let data = page["data"].as_array().unwrap();
+        assert!(data.len() <= 2, "{page:#}");
+        seen.extend(data.iter().map(|model| model["id"].as_str().unwrap().to_owned()));
+        if page["has_more"] == false {
+            break;
+        }
+        after = format!("&after={}", seen.last().unwrap());
+    }
+    assert_eq!(seen, ["third", "second", "first", "a", "b"]);
+    app.get("/v1/models?after=nobody").await.refused(400, "invalid_value", "#/after");
+}
+
+#[tokio::test]
+async fn a_model_shows_its_ancestors_and_children_even_deleted_ones() {
+    let app = TestApp::start().await;
+    let first = app.model("first").await;
+    let second = app.model_from("second", Some(&first)).await;
+    app.model_from("third", Some(&second)).await;
+    assert_eq!(app.delete("/v1/models/second").await.status, 200);
+    let ids = |list: &Value| list.as_array().unwrap().iter().map(|one| one["id"].clone()).collect::<Vec<_>>();
+    let third = app.get("/v1/models/third").await.body;
+    assert_eq!(ids(&third["ancestors"]), ["second", "first"], "{third:#}");
+    assert_eq!((&third["ancestors"][0]["deleted"], &third["ancestors"][1]["deleted"]), (&json!(true), &json!(false)));
+    let first = app.get("/v1/models/first").await.body;
+    assert_eq!((ids(&first["children"]), ids(&first["ancestors"])), (vec![json!("second")], vec![]));
+    assert_eq!(app.get("/v1/models").await.body["data"][0]["children"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_deleted_model_takes_its_files_with_it() {
+    let app = TestApp::start().await;
+    let (kept, gone) = (app.model("kept").await, app.model("gone").await);
+    let ask = async |name: &str| app.post("/v1/predictions", json!({"model": name, "inputs": ["late"]})).await;
+    for name in ["kept", "gone"] {
+        assert_eq!(ask(name).await.status, 200);
+    }
+    let copies = || std::fs::read_dir(app.models_dir.parent().unwrap().join("cache")).unwrap().count();
+    assert_eq!(copies(), 2);
+    assert_eq!(app.delete("/v1/models/gone").await.status, 200);
+    assert_eq!(ask("gone").await.code(), "model_not_found");
+    assert_eq!(copies(), 1);
+    assert!(!app.artifacts_dir.join(&gone.artifact_prefix).exists());
+    assert!(app.artifacts_dir.join(&kept.artifact_prefix).exists());
+    assert_eq!(ask("kept").await.status, 200);
+}
+
+#[tokio::test]
+async fn files_that_a_crash_left_behind_a_deleted_row_are_swept() {
+    let app = TestApp::start().await;
+    let model = app.model("desk").await;
+    let prefix = app.artifacts_dir.join(&model.artifact_prefix);
+    // What a process leaves that dies between the row and the files.
+    let deleted = app.store.delete_model(Store::default_project(), model.id).await.unwrap();
+    assert!(matches!(deleted, DeletedModel::Deleted(_)));
+    assert!(prefix.exists());
+    app.state.registry.sweep().await.unwrap();
+    assert!(!prefix.exists());
+    assert_eq!(app.store.unpurged(10).await.unwrap(), []);
+    app.state.registry.sweep().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_model_in_use_is_not_deleted() {
+    let app = TestApp::start().await;
+    let model = app.model("desk").await;
+    let put = json!({"model": "desk"});
+    app.request(Method::PUT, "/v1/aliases/live", |request| request.json(&put)).await;
+    let refused = app.delete("/v1/models/desk").await;
+    assert_eq!((refused.status, refused.code()), (409, "model_in_use"));
+    assert_eq!(refused.headers["x-should-retry"], "false");
+    assert!(refused.detail().contains("alias \"live\""), "{}", refused.detail());
+    let by_alias = app.delete("/v1/models/live").await;
+    assert_eq!((by_alias.status, by_alias.code()), (409, "model_is_alias"));
+    app.delete("/v1/aliases/live").await;
+
+    let file = app.file(&[json!({"input": "a", "label": "refund"})]).await;
+    for name in ["desk".to_owned(), model.id.to_string(), model.job_id.to_string()] {
+        let job = app.post("/v1/evaluation-jobs", json!({"file": file, "models": [name]})).await.id();
+        let refused = app.delete("/v1/models/desk").await;
+        assert_eq!((refused.status, refused.code()), (409, "model_in_use"), "{name}");
+        assert!(refused.detail().contains(&job), "{}", refused.detail());
+        app.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await;
+    }
+    assert_eq!(app.delete("/v1/models/desk").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_job_that_waits_for_a_distillation_keeps_the_model_that_it_makes() {
+    let app = TestApp::start().await;
+    let file = app.store.insert_file(&new_file()).await.unwrap();
+    let distillation = app.store.create_job(&new_job(distillation_of(TrainingSource::File(file.id)))).await.unwrap();
+    let rows = app.file(&[json!({"input": "a", "label": "refund"})]).await;
+    let evaluation = app.post("/v1/evaluation-jobs", json!({"file": rows, "models": [distillation.id]})).await;
+    assert_eq!(evaluation.status, 201, "{:#}", evaluation.body);
+    let model = app.finish(&distillation, "desk", None).await;
+    assert_eq!(app.delete("/v1/models/desk").await.code(), "model_in_use");
+    let id: JobId = evaluation.id().parse().unwrap();
+    app.store.cancel_job(Store::default_project(), id).await.unwrap();
+    let deleted = app.store.delete_model(Store::default_project(), model.id).await.unwrap();
+    assert!(matches!(deleted, DeletedModel::Deleted(_)), "{deleted:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_and_a_deletion_at_the_same_moment_never_both_succeed() {
+    let app = TestApp::start().await;
+    let project = Store::default_project();
+    let file = app.store.insert_file(&new_file()).await.unwrap();
+    for number in 0..20 {
+        let model = app.model(&format!("desk-{number}")).await;
+        let spec = distillation_of(TrainingSource::File(file.id));
+        let job = NewJob { models: vec![model.id], ..new_job(spec) };
+        let (created, deleted) = tokio::join!(app.store.create_job(&job), app.store.delete_model(project, model.id));
+        match deleted.unwrap() {
+            DeletedModel::Deleted(_) => assert!(created.unwrap_err().to_string().contains("model")),
+            DeletedModel::InUse(by) => assert_eq!((by, created.unwrap().id), (job.id, job.id)),
+            other => panic!("{other:?}"),
+        }
+        app.store.cancel_job(project, job.id).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_folder_is_read_again_as_soon_as_it_is_mended() {
+    let app = TestApp::start().await;
+    write_student(&app, "tiny", LabelSet::Open);
+    let config = app.models_dir.join("tiny/config.json");
+    let right = std::fs::read(&config).unwrap();
+    std::fs::write(&config, "{}").unwrap();
+    let ask = async || app.post("/v1/predictions", json!({"model": "tiny", "inputs": ["a"]})).await;
+    for _ in 0..2 {
+        assert_eq!(ask().await.code(), "model_unusable");
+    }
+    std::fs::write(&config, right).unwrap();
+    assert_eq!(ask().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_model_does_not_take_the_name_of_a_folder_that_came_meanwhile() {
+    let app = TestApp::start().await;
+    let file = app.store.insert_file(&new_file()).await.unwrap();
+    let job = app.store.create_job(&new_job(distillation_of(TrainingSource::File(file.id)))).await.unwrap();
+    write_student(&app, "desk", LabelSet::Open);
+    assert_eq!(app.finish(&job, "desk", None).await.name, "desk-2");
 }

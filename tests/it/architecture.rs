@@ -26,7 +26,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         "worker",
         &["domain", "clock", "store", "artifacts", "task", "teacher", "inference", "registry", "shutdown", "telemetry"],
     ),
-    ("api", &["domain", "clock", "store", "artifacts", "inference", "task", "registry", "shutdown", "telemetry"]),
+    (
+        "api",
+        &["domain", "clock", "store", "artifacts", "inference", "task", "registry", "shutdown", "telemetry"],
+    ),
     ("config", &["domain", "teacher"]),
 ];
 

@@ -1,6 +1,7 @@
 //! The integration tests, one binary: linking libtorch is the slow part.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on panics")]
 
+mod api_aliases;
 mod api_estimates;
 mod api_files;
 mod api_idempotency;

@@ -120,6 +120,37 @@ async fn unlabeled_rows_become_a_model_that_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_model_knows_what_it_was_made_of_and_is_a_student_again() {
+    let road = Road::begin().await;
+    let unlabeled = road.upload("unlabeled.jsonl", 40).await;
+    let annotation = road.submit("annotation", json!({"file": unlabeled, "teacher": "desk", "task": road.task})).await;
+    let training = json!({"training": {"annotation_job": annotation}, "model_name": "first"});
+    let first = road.submit("distillation", with(road.student(4), training)).await;
+    assert_eq!(road.client.until_ended(&first).await["state"], "succeeded");
+
+    let made = road.client.get("/v1/models/first").await;
+    let (lineage, source) = (&made["lineage"], &made["lineage"]["training"][0]);
+    let annotated = road.client.get(&format!("/v1/jobs/{annotation}")).await;
+    let output = annotated["result"]["output_file"].as_str().unwrap();
+    let file = road.client.get(&format!("/v1/files/{output}")).await;
+    assert_eq!((&source["file"], &source["digest"]), (&file["id"], &file["digest"]), "{made:#}");
+    assert_eq!((&source["annotation_job"], &source["teacher"]), (&json!(annotation), &json!("desk")));
+    assert_eq!((&lineage["base"], &lineage["job"]), (&json!("from_scratch"), &json!(first)));
+    assert_eq!(lineage["hyperparameters"]["max_steps"], 4);
+
+    let again = json!({"training": {"file": output}, "model_name": "second", "student": "first", "method": "standard"});
+    let second = road.submit("distillation", with(road.student(2), again)).await;
+    assert_eq!(road.client.until_ended(&second).await["state"], "succeeded");
+    let made = road.client.get("/v1/models/second").await;
+    assert_eq!((&made["ancestors"][0]["id"], &made["base"]), (&json!("first"), &json!("first")), "{made:#}");
+    assert_eq!(
+        made["lineage"]["training"][0]["teacher"], "desk",
+        "an output that is named as a file keeps its teacher"
+    );
+    assert_eq!(road.client.get("/v1/models/first").await["children"][0]["id"], "second");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_training_leaves_no_process_behind() {
     let mut road = Road::begin().await;
     let labeled = road.upload("labeled.jsonl", 60).await;

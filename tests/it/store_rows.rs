@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use stepwise::{
     domain::{Annotation, AnnotationStatus, JobId, JobKind, JobState, Purpose, TrainingSource},
-    store::{DeletedFile, EventLevel, FileFilter, JobFilter, MetricCursor, NewEvent, Store, StoreError},
+    store::{DeletedFile, DeletedModel, EventLevel, FileFilter, JobFilter, MetricCursor, NewEvent, Store, StoreError},
 };
 
 use crate::support::{
@@ -240,13 +240,14 @@ async fn a_deleted_model_frees_its_name() {
         let job = new_job(distillation_of(TrainingSource::File(file.id)));
         let job = db.store.create_job(&job).await.unwrap();
         let (_, lease) = db.claim().await.unwrap();
-        db.store.finish_distillation(lease, &json!({}), &new_model("returns", job.id)).await.unwrap()
+        db.store.finish_distillation(lease, &json!({}), &new_model("returns", job.id), &[]).await.unwrap()
     };
     let first = make().await;
     assert_eq!(db.store.model(project, "returns").await.unwrap().as_ref(), Some(&first));
     assert_eq!(db.store.model(project, &first.id.to_string()).await.unwrap().as_ref(), Some(&first));
-    assert_eq!(db.store.delete_model(project, "returns").await.unwrap().as_ref(), Some(&first));
-    assert_eq!(db.store.delete_model(project, "returns").await.unwrap(), None);
+    let deleted = db.store.delete_model(project, first.id).await.unwrap();
+    assert_eq!(deleted, DeletedModel::Deleted(Box::new(first.clone())));
+    assert_eq!(db.store.delete_model(project, first.id).await.unwrap(), DeletedModel::NotFound);
     assert_eq!(db.store.model(project, "returns").await.unwrap(), None);
     let second = make().await;
     let third = make().await;

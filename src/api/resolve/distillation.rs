@@ -20,8 +20,7 @@ pub async fn resolve(state: &AppState, request: DistillationJobRequest) -> Resul
         Submission { priority: request.priority, metadata: request.metadata, depends_on: request.depends_on };
     submission.check(state, &mut refusals).await?;
     let task = task::resolve(state, &mut refusals, request.task);
-    let student = student_spec(request.student);
-    student::check(state, &mut refusals, &student).await?;
+    let (student, base) = student::resolve(state, &mut refusals, student_spec(request.student)).await?;
     if let Some(name) = &request.model_name {
         student::check_new_name(state, &mut refusals, name).await?;
     }
@@ -54,7 +53,8 @@ pub async fn resolve(state: &AppState, request: DistillationJobRequest) -> Resul
         model_name: request.model_name,
         hyperparameters,
     };
-    Ok(submission.into_job(state, JobSpec::Distillation(spec), training.waits_for))
+    let job = submission.into_job(state, JobSpec::Distillation(spec), training.waits_for);
+    Ok(NewJob { models: base.into_iter().collect(), ..job })
 }
 
 fn student_spec(student: NameOr<Student>) -> StudentSpec {

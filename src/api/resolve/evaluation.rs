@@ -65,13 +65,14 @@ pub async fn resolve(state: &AppState, request: EvaluationJobRequest) -> Result<
     refusals.finish()?;
     let spec = EvaluationSpec {
         file: request.file,
-        models: request.models,
+        models: models.names,
         teacher: teacher.answers,
         task,
         max_examples: request.max_examples,
     };
     let implied = models.waits_for.into_iter().chain(teacher.waits_for).collect();
-    Ok(submission.into_job(state, JobSpec::Evaluation(spec), implied))
+    let job = submission.into_job(state, JobSpec::Evaluation(spec), implied);
+    Ok(NewJob { models: models.ids, ..job })
 }
 
 async fn check_file(state: &AppState, refusals: &mut Refusals, id: FileId) -> Result<Option<File>, ApiError> {

@@ -2,16 +2,47 @@
 
 use std::{fs, path::Path, time::UNIX_EPOCH};
 
+use super::Refusals;
 use crate::{
     api::{AppState, error::ApiError, extract::nearest, list::MAX_LIMIT},
-    domain::StudentSource,
+    domain::{JobId, ModelId, StudentSource},
     registry::REQUIRED_FILES,
     store::Store,
 };
 
-/// A model by its name, its id, or the id of the distillation that made it.
+/// A model by its name, an alias, its id, or the id of the distillation that made it.
 pub async fn find(state: &AppState, name: &str) -> Result<Option<StudentSource>, ApiError> {
     Ok(state.registry.find(Store::default_project(), name).await?)
+}
+
+/// What a job stores of a model that a request names: an alias means what it points to at the moment; everything else is
+/// kept as it was given. With it the registered model, which the job keeps from being deleted.
+pub fn settled(name: &str, source: &StudentSource) -> (String, Option<ModelId>) {
+    let is_id = name.parse::<JobId>().is_ok() || name.parse::<ModelId>().is_ok();
+    let stored = if is_id { name } else { source.name() };
+    (stored.to_owned(), source.model_id())
+}
+
+/// A name that fits into one path segment and is not an id; `what` begins the sentence that says so.
+pub fn check_name(refusals: &mut Refusals, pointer: &str, what: &str, name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let form = (1..=128).contains(&name.len()) && name.chars().all(plain) && !name.starts_with('.');
+    let is_id = ["job-", "model-", "checkpoint-"].iter().any(|prefix| name.starts_with(prefix));
+    refusals.require(form && !is_id, pointer, || {
+        format!(
+            "{what}'s name has 1 to 128 letters, digits, '-', '_' or '.', and does not begin with '.', 'job-', 'model-' or \
+             'checkpoint-'"
+        )
+    });
+    form && !is_id
+}
+
+/// What a model lacks; a registered one is complete.
+pub fn missing(source: &StudentSource) -> Vec<&'static str> {
+    match source {
+        StudentSource::Registered(_) => Vec::new(),
+        StudentSource::Directory { path, .. } => missing_files(path),
+    }
 }
 
 /// What a model's folder lacks.
@@ -32,5 +63,7 @@ pub async fn advice(state: &AppState, name: &str) -> Result<String, ApiError> {
     let registered = state.store.list_models(Store::default_project(), None, MAX_LIMIT).await?;
     let mut names: Vec<String> = registered.items.into_iter().map(|model| model.name).collect();
     names.extend(state.registry.directory_names()?);
+    let aliases = state.store.list_aliases(Store::default_project(), None, MAX_LIMIT).await?;
+    names.extend(aliases.items.into_iter().map(|alias| alias.name));
     Ok(nearest(name, names.iter().map(String::as_str)))
 }

@@ -3,21 +3,28 @@
 use super::{Refusals, model};
 use crate::{
     api::{AppState, error::ApiError},
-    domain::{FromScratch, StudentSource, StudentSpec},
+    domain::{FromScratch, ModelId, StudentSpec},
+    store::Store,
 };
 
-/// A student by name must exist and be complete; one from scratch must have a shape that can be built.
-pub async fn check(state: &AppState, refusals: &mut Refusals, student: &StudentSpec) -> Result<(), ApiError> {
-    match student {
+/// A student by name must exist and be complete; one from scratch must have a shape that can be built. Returns it as it is
+/// stored, and the registered model that the job will train from.
+pub async fn resolve(
+    state: &AppState,
+    refusals: &mut Refusals,
+    student: StudentSpec,
+) -> Result<(StudentSpec, Option<ModelId>), ApiError> {
+    match &student {
         StudentSpec::FromScratch(shape) => check_shape(refusals, shape),
         StudentSpec::Model(name) => match model::find(state, name).await? {
-            Some(StudentSource::Registered(_)) => {}
-            Some(StudentSource::Directory { path, .. }) => {
-                let missing = model::missing_files(&path);
+            Some(source) => {
+                let missing = model::missing(&source);
+                let (stored, id) = model::settled(name, &source);
                 if !missing.is_empty() {
                     let detail = format!("student {name:?} lacks {} in its folder", missing.join(", "));
                     refusals.add("#/student", "student_incomplete", detail);
                 }
+                return Ok((StudentSpec::Model(stored), id));
             }
             None => {
                 let advice = model::advice(state, name).await?;
@@ -26,20 +33,20 @@ pub async fn check(state: &AppState, refusals: &mut Refusals, student: &StudentS
             }
         },
     }
-    Ok(())
+    Ok((student, None))
 }
 
 /// A name that fits into one path segment, is not an id, and is free.
 pub async fn check_new_name(state: &AppState, refusals: &mut Refusals, name: &str) -> Result<(), ApiError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let form = (1..=128).contains(&name.len()) && name.chars().all(plain) && !name.starts_with('.');
-    let is_id = name.starts_with("job-") || name.starts_with("model-");
-    if !form || is_id {
-        let detail = "a model's name has 1 to 128 letters, digits, '-', '_' or '.', and does not begin with '.', \
-                      'job-' or 'model-'";
-        refusals.add("#/model_name", "invalid_value", detail);
+    if !model::check_name(refusals, "#/model_name", "a model", name) {
+        return Ok(());
+    }
+    if state.store.alias(Store::default_project(), name).await?.is_some() {
+        let detail = format!("{name:?} is an alias; choose another name, or delete the alias first");
+        refusals.add("#/model_name", "name_taken", detail);
     } else if model::find(state, name).await?.is_some() {
-        refusals.add("#/model_name", "name_taken", format!("there is a model {name:?} already"));
+        let detail = format!("there is a model {name:?} already; choose another name, or delete the model first");
+        refusals.add("#/model_name", "name_taken", detail);
     }
     Ok(())
 }

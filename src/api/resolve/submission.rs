@@ -61,6 +61,7 @@ impl Submission {
             priority: self.priority.unwrap_or_default(),
             max_attempts: MAX_ATTEMPTS,
             depends_on,
+            models: Vec::new(),
             metadata: self.metadata.unwrap_or_default(),
             estimate: None,
             holder: None,

@@ -71,19 +71,34 @@ impl Store {
         finished.map(drop).ok_or(StoreError::LeaseLost(lease))
     }
 
-    /// Ends a distillation: its model and its result, or nothing. A name that is taken gets the first free suffix
-    /// `-2`, `-3`, …; the result's `model` follows it. Returns the model as registered.
-    pub async fn finish_distillation(&self, lease: Lease, result: &Value, model: &Model) -> Result<Model, StoreError> {
+    /// Ends a distillation: its model and its result, or nothing. A name that is a model's, an alias's or among `taken`
+    /// (folders of the caller) gets the first free suffix `-2`, `-3`, …; the result's `model` follows it. Jobs that wait
+    /// for this one may ask for its model, which therefore cannot be deleted before they are done. Returns the model as
+    /// registered.
+    pub async fn finish_distillation(
+        &self,
+        lease: Lease,
+        result: &Value,
+        model: &Model,
+        taken: &[String],
+    ) -> Result<Model, StoreError> {
         loop {
-            match self.try_finish_distillation(lease, result, model).await {
-                // Another job took the name while the statement ran: the next try sees it.
-                Err(StoreError::Conflict { constraint }) if constraint == "models_by_name" => {}
+            match self.try_finish_distillation(lease, result, model, taken).await {
+                // Somebody took the name while the statement ran: the next try sees it.
+                Err(StoreError::Conflict { constraint })
+                    if ["models_by_name", "model_names_pkey"].contains(&constraint.as_str()) => {}
                 done => return done,
             }
         }
     }
 
-    async fn try_finish_distillation(&self, lease: Lease, result: &Value, model: &Model) -> Result<Model, StoreError> {
+    async fn try_finish_distillation(
+        &self,
+        lease: Lease,
+        result: &Value,
+        model: &Model,
+        taken: &[String],
+    ) -> Result<Model, StoreError> {
         let registered = sqlx::query!(
             r#"-- finish_distillation
             with holder as materialized (
@@ -93,9 +108,8 @@ impl Store {
                 from holder, generate_series(1, 1000000) as suffix,
                     lateral (select case suffix when 1 then $5::text else $5::text || '-' || suffix end as candidate) as named
                 where not exists (
-                    select from models m
-                    where m.project_id = holder.project_id and m.name = candidate and m.deleted_at is null
-                )
+                    select from model_names n where n.project_id = holder.project_id and n.name = candidate
+                ) and candidate <> all($12::text[])
                 order by suffix
                 limit 1
             ), moved as (
@@ -110,10 +124,20 @@ impl Store {
                 select id, project_id, 'info', 'succeeded', 'registered the model ' || name,
                     jsonb_build_object('model', name)
                 from moved
+            ), made as (
+                insert into models (id, project_id, name, base, base_model_id, job_id, lineage, task, metrics,
+                    artifact_prefix, manifest_sha256, bytes)
+                select $4, project_id, name, $6, $13, id, $14, $7, $8, $9, $10, $11 from moved
+                returning id, project_id, name, job_id, created_at
+            ), named as (
+                insert into model_names (project_id, name, kind, model_id, target)
+                select project_id, name, 'model', id, name from made
+            ), uses as (
+                insert into job_models (job_id, model_id, project_id)
+                select child.job_id, made.id, made.project_id
+                from made join job_dependencies child on child.depends_on_id = made.job_id
             )
-            insert into models (id, project_id, name, base, job_id, task, metrics, artifact_prefix, manifest_sha256, bytes)
-            select $4, project_id, name, $6, id, $7, $8, $9, $10, $11 from moved
-            returning name, created_at"#,
+            select name as "name!", created_at as "created_at!" from made"#,
             lease.job_id.0,
             lease.epoch,
             storable::json(result),
@@ -125,6 +149,9 @@ impl Store {
             model.artifact_prefix,
             model.manifest_sha256,
             model.bytes,
+            taken,
+            model.base_model_id.map(|id| id.0),
+            model.lineage.as_ref().map(storable::json),
         )
         .fetch_optional(&self.pool)
         .await?;

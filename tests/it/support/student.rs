@@ -1,4 +1,6 @@
-//! Tiny students in folders below `models_dir`.
+//! Tiny students in folders.
+
+use std::path::Path;
 
 use serde_json::json;
 use stepwise::{
@@ -15,6 +17,11 @@ pub fn write_student(app: &TestApp, name: &str, label_set: LabelSet) {
 
 /// The same with weights of their own, so that it answers otherwise.
 pub fn write_seeded_student(app: &TestApp, name: &str, label_set: LabelSet, seed: u64) {
+    write_student_to(&app.models_dir.join(name), label_set, seed);
+}
+
+/// The same in any folder.
+pub fn write_student_to(folder: &Path, label_set: LabelSet, seed: u64) {
     let texts = ["predict: the order came late so it is a refund", "explain: reject exchange because of the rule"];
     let tokenizer = StudentTokenizer::from_tokenizer(unigram::train_tokenizer(texts, 100).unwrap()).unwrap();
     let config: T5Config = serde_json::from_value(json!({
@@ -23,8 +30,7 @@ pub fn write_seeded_student(app: &TestApp, name: &str, label_set: LabelSet, seed
     .unwrap();
     let task = TaskDefinition { name: "returns".to_owned(), label_set, ..TaskDefinition::default() };
     let card = StudentCard { task, max_label_length: 4, max_rationale_length: 6, ..StudentCard::default() };
-    let folder = app.models_dir.join(name);
-    save_checkpoint(&folder, &config, &initial_weights(&config, seed), &tokenizer, &card).unwrap();
+    save_checkpoint(folder, &config, &initial_weights(&config, seed), &tokenizer, &card).unwrap();
 }
 
 /// The labels of the returns desk.

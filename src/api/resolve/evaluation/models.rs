@@ -6,7 +6,7 @@ use crate::{
         error::ApiError,
         resolve::{Refusals, model, submission::parent},
     },
-    domain::{JobId, JobSpec, JobState, StudentSource, TaskDefinition},
+    domain::{JobId, JobSpec, JobState, ModelId, StudentSource, TaskDefinition},
     registry,
 };
 
@@ -17,6 +17,10 @@ const MAX_MODELS: usize = 16;
 pub struct Models {
     /// The first model's own task.
     pub task: Option<TaskDefinition>,
+    /// Their names as the job stores them.
+    pub names: Vec<String>,
+    /// Registered ones, which the job keeps from being deleted.
+    pub ids: Vec<ModelId>,
     /// Distillation jobs that are not over.
     pub waits_for: Vec<JobId>,
 }
@@ -37,6 +41,14 @@ pub async fn check(state: &AppState, refusals: &mut Refusals, names: &[String]) 
     for (index, name) in names.iter().take(MAX_MODELS).enumerate() {
         let pointer = format!("#/models/{index}");
         let Some(found) = find(state, refusals, &pointer, name).await? else { continue };
+        match &found {
+            Found::Ready(source) => {
+                let (stored, id) = model::settled(name, source);
+                models.names.push(stored);
+                models.ids.extend(id);
+            }
+            Found::Pending(..) => models.names.push(name.clone()),
+        }
         if let Some((other, _)) = known.iter().find(|(_, other)| *other == found) {
             let same = if other == name { "there twice".to_owned() } else { format!("the same as {other:?}") };
             refusals.add(&pointer, "duplicate_model", format!("the model {name:?} is {same}; name each once"));
@@ -54,10 +66,7 @@ pub async fn check(state: &AppState, refusals: &mut Refusals, names: &[String]) 
 
 async fn find(state: &AppState, refusals: &mut Refusals, pointer: &str, name: &str) -> Result<Option<Found>, ApiError> {
     if let Some(source) = model::find(state, name).await? {
-        let missing = match &source {
-            StudentSource::Directory { path, .. } => model::missing_files(path),
-            StudentSource::Registered(_) => Vec::new(),
-        };
+        let missing = model::missing(&source);
         if !missing.is_empty() {
             let detail = format!("model {name:?} lacks {} in its folder", missing.join(", "));
             refusals.add(pointer, "model_incomplete", detail);

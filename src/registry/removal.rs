@@ -1,0 +1,65 @@
+//! The files of models that were taken away: out of the artifact store, and out of this machine's cache.
+//!
+//! The row goes first (`store::model_removal`), the files second, the note that they are gone last. A crash in between
+//! leaves files that the next sweep of any process removes.
+
+use std::{collections::HashSet, fs, io};
+
+use super::{Registry, RegistryError};
+use crate::store::Removed;
+
+/// Models whose files are removed in one sweep.
+const SWEEP: u32 = 20;
+
+impl Registry {
+    /// Removes the files of models and checkpoints that were taken away. Several processes may do it at once.
+    pub async fn sweep(&self) -> Result<(), RegistryError> {
+        for removed in self.store.unpurged(SWEEP).await? {
+            self.purge(&removed).await?;
+        }
+        Ok(())
+    }
+
+    async fn purge(&self, removed: &Removed) -> Result<(), RegistryError> {
+        self.artifacts.delete_directory(&removed.artifact_prefix).await?;
+        self.store.purged(removed).await?;
+        tracing::info!(kind = ?removed.kind, prefix = removed.artifact_prefix, "removed the files of a deleted model");
+        Ok(())
+    }
+
+    /// Removes the local copies of models that are no longer there, and returns their keys: whoever has loaded one may put
+    /// it away. A model that is there again is fetched again.
+    pub async fn tidy_cache(&self) -> Result<Vec<String>, RegistryError> {
+        let cached = self.cached()?;
+        if cached.is_empty() {
+            return Ok(Vec::new());
+        }
+        let live: HashSet<String> = self.store.live_manifests(&cached).await?.into_iter().collect();
+        let dead: Vec<String> = cached.into_iter().filter(|digest| !live.contains(digest)).collect();
+        for digest in &dead {
+            let path = self.cache_dir.join(digest);
+            match fs::remove_dir_all(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(RegistryError::Unreadable { path, source }),
+            }
+        }
+        Ok(dead)
+    }
+
+    /// Digests that have a folder in the cache.
+    fn cached(&self) -> Result<Vec<String>, RegistryError> {
+        let entries = match fs::read_dir(&self.cache_dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(RegistryError::Unreadable { path: self.cache_dir.clone(), source }),
+        };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        Ok(names.filter(|name| is_digest(name)).collect())
+    }
+}
+
+/// A copy that is still being fetched has another name.
+fn is_digest(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
