@@ -5,11 +5,12 @@ CACHE := $(or $(STEPWISE_CACHE),$(HOME)/.cache/stepwise)
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/tools/bin/cargo-deny
 DATA := $(or $(STEPWISE_DATA_DIR),.data)
+PYTHON ?= python3
 BENCHMARK_DATA := $(or $(STEPWISE_SHARED),../shared)/data
 BENCHMARK_STUDENT := $(or $(STEPWISE_SHARED),../shared)/mini-t5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo seeds up test check benchmarks fmt sqlx openapi doctor clean
+.PHONY: help setup build demo seeds up test check benchmarks export-check fmt sqlx openapi doctor clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -48,6 +49,9 @@ $(DENY):
 
 benchmarks: build ## Run the road on the paper's benchmarks (needs ../shared or STEPWISE_SHARED)
 	examples/benchmarks/run --binary $(BINARY) $(BENCHMARK_DATA) $(BENCHMARK_STUDENT) esnli svamp
+
+export-check: build ## Compare exported students in transformers with the service (PYTHON=… with torch and transformers)
+	$(PYTHON) examples/export/check --binary $(BINARY) $(addprefix --student ,$(wildcard $(BENCHMARK_STUDENT)))
 
 fmt: ## Format the sources
 	cargo fmt

@@ -5,6 +5,7 @@
 pub mod artifacts;
 pub mod clock;
 pub mod domain;
+pub mod export;
 pub mod postgres;
 pub mod store;
 pub mod task;

@@ -8,6 +8,7 @@ mod distillation_jobs;
 mod error;
 mod estimate;
 mod evaluation_jobs;
+mod export;
 mod extract;
 mod field_error;
 mod files;
@@ -106,6 +107,7 @@ fn stream_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(upload)
         .routes(routes!(files::get_file_content))
+        .routes(routes!(export::export_model))
         .routes(routes!(predictions::create_prediction))
         .routes(routes!(openai::completions::create_completion))
         .routes(routes!(openai::chat_completions::create_chat_completion))

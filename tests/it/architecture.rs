@@ -22,13 +22,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("trainer", &["domain", "task", "student", "device"]),
     ("inference", &["domain", "artifacts", "student", "device"]),
     ("registry", &["domain", "store", "artifacts"]),
+    ("export", &["domain"]),
     (
         "worker",
         &["domain", "clock", "store", "artifacts", "task", "teacher", "inference", "registry", "shutdown", "telemetry"],
     ),
     (
         "api",
-        &["domain", "clock", "store", "artifacts", "inference", "task", "registry", "shutdown", "telemetry"],
+        &["domain", "clock", "store", "artifacts", "inference", "task", "registry", "export", "shutdown", "telemetry"],
     ),
     ("config", &["domain", "teacher"]),
 ];
@@ -46,6 +47,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "config"]),
     ("prometheus", &["api"]),
     ("statrs", &["task"]),
+    ("tokio_tar", &["export"]),
 ];
 
 /// Every source file with its room.

@@ -3,6 +3,7 @@
 
 mod api_aliases;
 mod api_estimates;
+mod api_export;
 mod api_files;
 mod api_idempotency;
 mod api_job_requests;

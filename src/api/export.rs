@@ -1,0 +1,53 @@
+//! `GET /v1/models/{id}/export`: a model to take away.
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    AppState,
+    error::ApiError,
+    extract::{Name, Nothing, Query},
+    models,
+    openapi::OfOne,
+};
+use crate::{
+    domain::StudentSource,
+    export::{Export, Subject, render},
+    registry,
+};
+
+/// Download a model as a tar: a folder of Hugging Face's layout with a model card, which `transformers` loads as it is. The
+/// same model always gives the same bytes.
+#[utoipa::path(get, path = "/v1/models/{id}/export", tag = "models",
+    params(("id" = String, Path, description = "The model", example = "desk-2")),
+    responses((status = 200, description = "The tar", content_type = "application/x-tar", body = Vec<u8>,
+        headers(("content-disposition" = String, description = "A file name"))), OfOne))]
+pub async fn export_model(
+    State(state): State<AppState>,
+    Name(name): Name,
+    _: Query<Nothing>,
+) -> Result<Response, ApiError> {
+    let source = models::find(&state, &name).await?;
+    let directory = models::open(&state, &source).await?.directory;
+    let card = registry::card(&directory).map_err(|error| models::unusable(source.name(), &error))?;
+    let found = registry::lineage(&directory);
+    let model = if let StudentSource::Registered(model) = &source { Some(&**model) } else { None };
+    let lineage = model.and_then(|model| model.lineage.as_ref()).or(found.as_ref());
+    let readme = render(&Subject { name: source.name(), card: &card, model, lineage });
+    let export = Export::new(&directory, source.name(), readme).map_err(|error| ApiError::Internal(Box::new(error)))?;
+    let disposition = format!("attachment; filename=\"{}\"", export.filename());
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar")),
+        (header::CONTENT_LENGTH, HeaderValue::from(export.bytes())),
+        (
+            header::CONTENT_DISPOSITION,
+            HeaderValue::try_from(disposition).expect("an export's file name is plain ASCII"),
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    Ok((headers, Body::from_stream(export.stream())).into_response())
+}
