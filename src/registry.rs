@@ -3,9 +3,11 @@
 //!
 //! What a name means, the first that fits:
 //! 1. a folder below `models_dir`: what an operator puts there by hand wins, and is seen in `owned_by`;
-//! 2. an id: `job-…` is the model that this distillation made, `model-…` the model itself;
+//! 2. an id: `job-…` is the model that this distillation made, `model-…` the model itself, `checkpoint-…` a checkpoint;
 //! 3. a registered model's own name, or an alias: one table holds both, so a name is one or the other. An alias leads to
-//!    what it pointed to when it was moved last, by id; where that is a folder, to the folder of that name, if it is there.
+//!    what it pointed to when it was moved last, by id; where that is a folder, to the folder of that name, if it is there;
+//! 4. `NAME:ckpt-step-N`: what the training that made the model of that name left after step N. While a training has made
+//!    no model yet, its job's id stands for the name.
 //!
 //! Jobs store what a name meant when they were submitted, so that moving an alias does not change a job that waits.
 
@@ -19,8 +21,8 @@ use std::{
 
 use crate::{
     artifacts::{ArtifactError, Artifacts},
-    domain::{AliasTarget, JobId, Lineage, ProjectId, StudentCard, StudentSource},
-    store::{Store, StoreError},
+    domain::{AliasTarget, Checkpoint, CheckpointId, JobId, Lineage, Model, ProjectId, StudentCard, StudentSource},
+    store::{Store, StoreError, WhichCheckpoint},
 };
 
 /// Files without which a folder is no model.
@@ -96,18 +98,46 @@ impl Registry {
         if let Some(folder) = self.folder(name) {
             return Ok(Some(folder));
         }
-        let registered = match name.parse::<JobId>() {
-            Ok(job) => self.store.model_of_job(project, job).await?,
-            Err(_) => self.store.model(project, name).await?,
-        };
-        if let Some(model) = registered {
+        if let Some(model) = self.registered(project, name).await? {
             return Ok(Some(StudentSource::Registered(Box::new(model))));
         }
-        let alias = self.store.alias(project, name).await?;
-        Ok(alias.and_then(|alias| match alias.target {
-            AliasTarget::Folder(name) => self.folder(&name),
-            AliasTarget::Model(_) | AliasTarget::Checkpoint(_) => None,
-        }))
+        match self.store.alias(project, name).await?.map(|alias| alias.target) {
+            Some(AliasTarget::Folder(name)) => Ok(self.folder(&name)),
+            Some(AliasTarget::Checkpoint(id)) => self.checkpoint(project, WhichCheckpoint::Id(id)).await,
+            Some(AliasTarget::Model(_)) => Ok(None),
+            None => self.checkpoint_by_name(project, name).await,
+        }
+    }
+
+    async fn registered(&self, project: ProjectId, name: &str) -> Result<Option<Model>, RegistryError> {
+        Ok(match name.parse::<JobId>() {
+            Ok(job) => self.store.model_of_job(project, job).await?,
+            Err(_) => self.store.model(project, name).await?,
+        })
+    }
+
+    async fn checkpoint_by_name(&self, project: ProjectId, name: &str) -> Result<Option<StudentSource>, RegistryError> {
+        if let Ok(id) = name.parse::<CheckpointId>() {
+            return self.checkpoint(project, WhichCheckpoint::Id(id)).await;
+        }
+        let Some((of, step)) = Checkpoint::parse_name(name) else { return Ok(None) };
+        let job = match of.parse::<JobId>() {
+            Ok(job) => Some(job),
+            Err(_) => self.registered(project, of).await?.map(|model| model.job_id),
+        };
+        match job {
+            Some(job) => self.checkpoint(project, WhichCheckpoint::Step(job, step)).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn checkpoint(
+        &self,
+        project: ProjectId,
+        which: WhichCheckpoint,
+    ) -> Result<Option<StudentSource>, RegistryError> {
+        let found = self.store.checkpoint(project, which).await?;
+        Ok(found.map(|checkpoint| StudentSource::Checkpoint(Box::new(checkpoint))))
     }
 
     /// Names of the folders below `models_dir` that hold a model, sorted. A missing `models_dir` holds none.
@@ -133,12 +163,14 @@ impl Registry {
                 require_files(name, path)?;
                 Ok(OpenModel { key: directory_key(path)?, directory: path.clone() })
             }
-            StudentSource::Registered(model) => {
-                let (prefix, digest) = (&model.artifact_prefix, &model.manifest_sha256);
-                let directory = self.artifacts.fetch_directory(prefix, digest, &self.cache_dir).await?;
-                Ok(OpenModel { key: digest.clone(), directory })
-            }
+            StudentSource::Registered(model) => self.fetch(&model.artifact_prefix, &model.manifest_sha256).await,
+            StudentSource::Checkpoint(found) => self.fetch(&found.artifact_prefix, &found.manifest_sha256).await,
         }
+    }
+
+    async fn fetch(&self, prefix: &str, digest: &str) -> Result<OpenModel, RegistryError> {
+        let directory = self.artifacts.fetch_directory(prefix, digest, &self.cache_dir).await?;
+        Ok(OpenModel { key: digest.to_owned(), directory })
     }
 
     /// The folder of this name below `models_dir`, whatever it holds. A name is one plain path segment; anything else

@@ -19,7 +19,7 @@ use super::{
     resolve::{Refusals, model::check_name},
 };
 use crate::{
-    domain::{Alias, AliasMove, AliasTarget, ModelId, StudentSource},
+    domain::{Alias, AliasMove, AliasTarget, ModelId},
     store::{DeletedAlias, PutAlias, SetAlias, Store},
 };
 
@@ -27,8 +27,8 @@ use crate::{
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AliasRequest {
-    /// A model's name or id, the id of the distillation that made it, or another alias, which stands for what it points to
-    /// now.
+    /// A model's or checkpoint's name or id, the id of the distillation that made the model, or another alias, which stands
+    /// for what it points to now.
     #[schema(example = "desk-2")]
     model: String,
 }
@@ -159,7 +159,7 @@ pub async fn put_alias(
         return Err(ApiError::NameOfModel(name));
     }
     let source = models::find(&state, &request.model).await?;
-    let new = SetAlias { name, target: target(&source), model: source.name().to_owned() };
+    let new = SetAlias { name, target: source.alias_target(), model: source.name().to_owned() };
     let (status, alias) = match state.store.put_alias(Store::default_project(), &new).await? {
         PutAlias::Created(alias) => (StatusCode::CREATED, alias),
         PutAlias::Moved(alias) => (StatusCode::OK, alias),
@@ -187,13 +187,6 @@ pub async fn delete_alias(
 
 fn missing(name: String) -> ApiError {
     ApiError::NotFound { what: "alias", id: name.chars().take(200).collect() }
-}
-
-fn target(source: &StudentSource) -> AliasTarget {
-    match source {
-        StudentSource::Directory { name, .. } => AliasTarget::Folder(name.clone()),
-        StudentSource::Registered(model) => AliasTarget::Model(model.id),
-    }
 }
 
 async fn with_history(state: &AppState, alias: Alias) -> Result<AliasResource, ApiError> {

@@ -7,6 +7,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use serde_json::Map;
+
 use super::{
     AppState,
     error::ApiError,
@@ -35,9 +37,14 @@ pub async fn export_model(
     let directory = models::open(&state, &source).await?.directory;
     let card = registry::card(&directory).map_err(|error| models::unusable(source.name(), &error))?;
     let found = registry::lineage(&directory);
-    let model = if let StudentSource::Registered(model) = &source { Some(&**model) } else { None };
-    let lineage = model.and_then(|model| model.lineage.as_ref()).or(found.as_ref());
-    let readme = render(&Subject { name: source.name(), card: &card, model, lineage });
+    let none = Map::new();
+    let (lineage, metrics) = match &source {
+        StudentSource::Registered(model) => (model.lineage.as_ref().or(found.as_ref()), &model.metrics),
+        StudentSource::Checkpoint(checkpoint) => (Some(&checkpoint.lineage), &checkpoint.metrics),
+        StudentSource::Directory { .. } => (found.as_ref(), &none),
+    };
+    let id = source.id();
+    let readme = render(&Subject { name: source.name(), id: id.as_deref(), card: &card, metrics, lineage });
     let export = Export::new(&directory, source.name(), readme).map_err(|error| ApiError::Internal(Box::new(error)))?;
     let disposition = format!("attachment; filename=\"{}\"", export.filename());
     let headers = [

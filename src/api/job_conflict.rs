@@ -27,6 +27,14 @@ pub enum JobConflict {
         /// The file.
         file: FileId,
     },
+    /// A retry that would have no model to train from or to score.
+    #[error("{job} uses {model}, which was deleted; submit a new job with another model")]
+    ModelDeleted {
+        /// The job.
+        job: JobId,
+        /// The model or checkpoint.
+        model: String,
+    },
     /// A retry that would wait for what will not come.
     #[error("{job} depends on {parent}, which is over ({state}); retry that one first")]
     ParentOver {
@@ -47,6 +55,7 @@ impl JobConflict {
             Self::Paused(_) => "job_is_paused",
             Self::CancelRequested(_) => "cancel_requested",
             Self::FileDeleted { .. } => "file_deleted",
+            Self::ModelDeleted { .. } => "model_deleted",
             Self::ParentOver { .. } => "dependency_failed",
         }
     }

@@ -127,6 +127,7 @@ async fn retried(state: &AppState, id: Id<JobId>) -> Result<Job, ApiError> {
     let job = id.0;
     match state.store.retry_job(Store::default_project(), job).await?.ok_or_else(|| id.missing())? {
         Retried::FileDeleted(file) => Err(JobConflict::FileDeleted { job, file }.into()),
+        Retried::ModelDeleted(model) => Err(JobConflict::ModelDeleted { job, model }.into()),
         Retried::ParentOver(parent, state) => Err(JobConflict::ParentOver { job, parent, state }.into()),
         Retried::Job(job) => match job.state {
             JobState::Succeeded => Err(JobConflict::Over { job: job.id, state: job.state }.into()),

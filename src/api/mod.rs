@@ -15,6 +15,7 @@ mod files;
 mod health;
 mod idempotency;
 mod job_annotations;
+mod job_checkpoints;
 mod job_conflict;
 mod job_events;
 mod job_metrics;
@@ -91,6 +92,7 @@ fn plain_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(job_events::list_job_events))
         .routes(routes!(job_metrics::list_job_metrics))
         .routes(routes!(job_annotations::list_job_annotations))
+        .routes(routes!(job_checkpoints::list_job_checkpoints))
         .routes(routes!(models::list_models))
         .routes(routes!(models::get_model, models::delete_model))
         .routes(routes!(aliases::list_aliases))

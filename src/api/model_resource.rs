@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{AppState, error::ApiError, resolve::model};
 use crate::{
-    domain::{JobId, Lineage, Model, ModelId, StudentSource, TaskDefinition},
+    domain::{AliasTarget, Checkpoint, JobId, Lineage, Model, ModelId, StudentSource, TaskDefinition},
     registry,
     store::{Relative, Store},
 };
@@ -100,11 +100,12 @@ pub struct RelativeResource {
 impl ModelResource {
     /// Models without their lineage, as lists have them.
     pub async fn page(state: &AppState, sources: Vec<StudentSource>) -> Result<Vec<Self>, ApiError> {
-        let names: Vec<String> = sources.iter().map(|source| source.name().to_owned()).collect();
-        let aliases = state.store.aliases_of(Store::default_project(), &names).await?;
+        let targets: Vec<AliasTarget> = sources.iter().map(StudentSource::alias_target).collect();
+        let aliases = state.store.aliases_of(Store::default_project(), &targets).await?;
         let of = |source: StudentSource| {
-            let pointing = aliases.iter().filter(|(target, _)| target == source.name());
-            let aliases = pointing.map(|(_, alias)| alias.clone()).collect();
+            let target = source.alias_target();
+            let pointing = aliases.iter().filter(|alias| alias.target == target);
+            let aliases = pointing.map(|alias| alias.name.clone()).collect();
             Self { aliases, ..Self::plain(source) }
         };
         Ok(sources.into_iter().map(of).collect())
@@ -121,15 +122,23 @@ impl ModelResource {
             ),
             // A folder that was exported here, or copied, still says where it comes from.
             StudentSource::Directory { path, .. } => (registry::lineage(path), Some(Vec::new()), Some(Vec::new())),
+            StudentSource::Checkpoint(found) => {
+                (Some(found.lineage.clone()), relatives(line_of(state, &found.lineage).await?), Some(Vec::new()))
+            }
+        };
+        let task = match &source {
+            StudentSource::Checkpoint(checkpoint) => model::task_of(state, checkpoint).await?,
+            _ => None,
         };
         let plain = Self::page(state, vec![source]).await?.remove(0);
-        Ok(Self { lineage, ancestors, children, ..plain })
+        Ok(Self { task: task.or(plain.task), lineage, ancestors, children, ..plain })
     }
 
     fn plain(source: StudentSource) -> Self {
         match source {
             StudentSource::Registered(found) => Self::registered(*found),
             StudentSource::Directory { name, path } => Self::folder(name, &path),
+            StudentSource::Checkpoint(found) => Self::checkpoint(*found),
         }
     }
 
@@ -146,6 +155,27 @@ impl ModelResource {
             metrics: model.metrics,
             bytes: Some(model.bytes),
             digest: Some(format!("sha256:{}", model.manifest_sha256)),
+            missing_files: Vec::new(),
+            aliases: Vec::new(),
+            lineage: None,
+            ancestors: None,
+            children: None,
+        }
+    }
+
+    fn checkpoint(checkpoint: Checkpoint) -> Self {
+        Self {
+            id: checkpoint.name,
+            object: ModelObject::Model,
+            created: checkpoint.created_at.timestamp(),
+            owned_by: "stepwise".to_owned(),
+            model_id: None,
+            base: Some(checkpoint.lineage.base),
+            job: Some(checkpoint.job_id),
+            task: None,
+            metrics: checkpoint.metrics,
+            bytes: Some(checkpoint.bytes),
+            digest: Some(format!("sha256:{}", checkpoint.manifest_sha256)),
             missing_files: Vec::new(),
             aliases: Vec::new(),
             lineage: None,
@@ -174,6 +204,14 @@ impl ModelResource {
             children: None,
         }
     }
+}
+
+/// The registered models that a checkpoint's training began with, nearest first.
+async fn line_of(state: &AppState, lineage: &Lineage) -> Result<Vec<Relative>, ApiError> {
+    let Some(base) = lineage.base_model else { return Ok(Vec::new()) };
+    let mut line = state.store.relative(base).await?.into_iter().collect::<Vec<_>>();
+    line.extend(state.store.ancestors(base).await?);
+    Ok(line)
 }
 
 impl From<Relative> for RelativeResource {

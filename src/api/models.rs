@@ -15,9 +15,9 @@ use super::{
     resolve::model,
 };
 use crate::{
-    domain::{Model, ModelId, StudentSource},
+    domain::{Checkpoint, Model, ModelId, StudentSource},
     registry::{OpenModel, RegistryError},
-    store::{DeletedModel, Store},
+    store::{DeletedCheckpoint, DeletedModel, Store},
 };
 
 /// The answer to a deletion.
@@ -124,12 +124,22 @@ pub async fn delete_model(
     match find(&state, &name).await? {
         StudentSource::Directory { name, .. } => Err(ApiError::ModelIsDirectory(name)),
         StudentSource::Registered(model) => {
-            if state.store.alias(Store::default_project(), &name).await?.is_some() {
-                return Err(ApiError::ModelIsAlias { alias: name, model: model.name });
-            }
+            refuse_alias(&state, &name, &model.name).await?;
             let deleted = delete(&state, *model).await?;
             Ok(axum::Json(ModelDeleted { id: deleted, object: ModelObject::Model, deleted: true }))
         }
+        StudentSource::Checkpoint(checkpoint) => {
+            refuse_alias(&state, &name, &checkpoint.name).await?;
+            let deleted = delete_checkpoint(&state, *checkpoint).await?;
+            Ok(axum::Json(ModelDeleted { id: deleted, object: ModelObject::Model, deleted: true }))
+        }
+    }
+}
+
+async fn refuse_alias(state: &AppState, name: &str, model: &str) -> Result<(), ApiError> {
+    match state.store.alias(Store::default_project(), name).await? {
+        Some(alias) => Err(ApiError::ModelIsAlias { alias: alias.name, model: model.to_owned() }),
+        None => Ok(()),
     }
 }
 
@@ -139,21 +149,35 @@ async fn delete(state: &AppState, model: Model) -> Result<String, ApiError> {
         DeletedModel::HasAlias(alias) => Err(ApiError::ModelHasAlias { model: model.name, alias }),
         DeletedModel::InUse(job) => Err(ApiError::ModelInUse { model: model.name, job }),
         DeletedModel::Deleted(gone) => {
-            if let Err(error) = remove_files(state).await {
-                // The row is gone; a worker sweeps what stays behind.
-                tracing::warn!(%error, model = gone.name, "a deleted model's files stay for now");
-            }
+            remove_files(state).await;
             Ok(gone.name)
         }
     }
 }
 
-async fn remove_files(state: &AppState) -> Result<(), RegistryError> {
-    state.registry.sweep().await?;
-    for key in state.registry.tidy_cache().await? {
-        state.engine.forget(&key);
+async fn delete_checkpoint(state: &AppState, checkpoint: Checkpoint) -> Result<String, ApiError> {
+    let model = checkpoint.name;
+    match state.store.delete_checkpoint(Store::default_project(), checkpoint.id).await? {
+        DeletedCheckpoint::NotFound => Err(not_found(state, &model).await?),
+        DeletedCheckpoint::HasAlias(alias) => Err(ApiError::ModelHasAlias { model, alias }),
+        DeletedCheckpoint::InUse(job) => Err(ApiError::ModelInUse { model, job }),
+        DeletedCheckpoint::Deleted => {
+            remove_files(state).await;
+            Ok(model)
+        }
     }
-    Ok(())
+}
+
+/// The row is gone; what stays behind here is swept by a worker.
+async fn remove_files(state: &AppState) {
+    let removed = async {
+        state.registry.sweep().await?;
+        state.registry.tidy_cache().await
+    };
+    match removed.await {
+        Ok(keys) => keys.iter().for_each(|key| state.engine.forget(key)),
+        Err(error) => tracing::warn!(%error, "the files of a deleted model stay for now"),
+    }
 }
 
 /// A model, or a 404 that names the nearest.
@@ -170,10 +194,8 @@ pub async fn open(state: &AppState, source: &StudentSource) -> Result<OpenModel,
         Ok(open) => Ok(open),
         Err(error @ RegistryError::Incomplete { .. }) => Err(unusable(source.name(), &error)),
         // It may have been deleted since it was found.
-        Err(error) => match source.model_id() {
-            Some(id) if model::find(state, &id.to_string()).await?.is_none() => {
-                Err(not_found(state, source.name()).await?)
-            }
+        Err(error) => match source.id() {
+            Some(id) if model::find(state, &id).await?.is_none() => Err(not_found(state, source.name()).await?),
             _ => Err(error.into()),
         },
     }

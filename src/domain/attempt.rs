@@ -98,6 +98,15 @@ pub enum Frame {
         /// Details.
         data: serde_json::Value,
     },
+    /// A checkpoint lies complete in a folder of the attempt's folder. Whoever reads this removes it.
+    Checkpoint {
+        /// Optimizer steps done.
+        step: i64,
+        /// The folder's name.
+        folder: String,
+        /// Accuracy on the validation rows at that step, 0..1; null where it was not examined there.
+        accuracy: Option<f64>,
+    },
     /// A snapshot lies complete in a folder of the attempt's folder. It stays there until two newer ones have come.
     Snapshot {
         /// Optimizer steps done.

@@ -37,6 +37,25 @@ pub enum Precision {
     Fp32,
 }
 
+/// Which checkpoints of a training are kept, beside those that an alias points to or a job uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeepCheckpoints {
+    /// So many of the newest, at least 1.
+    #[schema(example = 2)]
+    pub last: u32,
+    /// So many of the most accurate on the validation rows, at least 1; the later of equals. A checkpoint has an accuracy
+    /// where `checkpoint_every` meets `eval_steps`.
+    #[schema(example = 1)]
+    pub best: u32,
+}
+
+impl Default for KeepCheckpoints {
+    fn default() -> Self {
+        Self { last: 2, best: 1 }
+    }
+}
+
 /// Everything that shapes a training besides its data. A field left out takes the default shown in its line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -70,6 +89,11 @@ pub struct Hyperparameters {
     /// stops.
     #[schema(example = 500)]
     pub snapshot_every: u32,
+    /// Steps between checkpoints that can be asked for by name while the training goes on; 0: none.
+    #[schema(example = 500)]
+    pub checkpoint_every: u32,
+    /// Which of these are kept.
+    pub keep_checkpoints: KeepCheckpoints,
     /// Tokens of an input that are read.
     pub max_input_length: u32,
     /// Tokens of a label that are learned and generated.
@@ -125,6 +149,8 @@ impl Default for Hyperparameters {
             eval_rows: None,
             log_every: 10,
             snapshot_every: 500,
+            checkpoint_every: 0,
+            keep_checkpoints: KeepCheckpoints::default(),
             max_input_length: 1024,
             max_label_length: 256,
             max_rationale_length: 256,

@@ -30,6 +30,10 @@ pub struct Lineage {
     pub alpha: f64,
     /// The knobs of its training, the seed among them, as the job has them.
     pub hyperparameters: Hyperparameters,
+    /// The step after which it was kept; null for a finished student, which has the best step's weights.
+    #[serde(default)]
+    #[schema(required = true, example = json!(null))]
+    pub step: Option<i64>,
     /// The files that it learned from.
     pub training: Vec<DataSource>,
     /// The file that the best step was chosen by; null where a share of the training rows was held back for it.

@@ -26,6 +26,7 @@
 mod alias;
 mod annotation;
 mod attempt;
+mod checkpoint;
 mod estimate;
 mod evaluation;
 mod example;
@@ -45,13 +46,14 @@ mod teacher;
 pub use alias::{Alias, AliasMove, AliasTarget};
 pub use annotation::{Annotation, AnnotationStatus};
 pub use attempt::{AttemptOutcome, AttemptSpec, AttemptStudent, AttemptValidation, Frame, Order, StudentCard};
+pub use checkpoint::Checkpoint;
 pub use estimate::{Estimate, EstimateError, EstimateFigure, Span, Taken};
 pub use evaluation::{
     Confusion, Evaluation, LabelScores, Measure, ModelEvaluation, PairEvaluation, Scores, TeacherEvaluation,
 };
 pub use example::{Example, LabelSource, Method};
 pub use file::{File, FileStatus, LineError, Purpose, Validation};
-pub use hyperparameters::{Hyperparameters, Optimizer, Precision, Schedule};
+pub use hyperparameters::{Hyperparameters, KeepCheckpoints, Optimizer, Precision, Schedule};
 pub use ids::{CheckpointId, FileId, IdError, JobId, ModelId, ProjectId, WorkerId};
 pub use job::{Job, JobError, JobKind, JobState, PauseReason, Progress};
 pub use lease::{Lease, LeaseTerms};

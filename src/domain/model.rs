@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use super::{JobId, Lineage, ModelId, ProjectId, TaskDefinition};
+use super::{AliasTarget, Checkpoint, JobId, Lineage, ModelId, ProjectId, TaskDefinition};
 
 /// A checkpoint that a distillation published. The row implies complete, verified, immutable files.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,14 +49,34 @@ pub enum StudentSource {
     },
     /// A registered checkpoint in the artifact store.
     Registered(Box<Model>),
+    /// A checkpoint that a training left on its way, in the artifact store.
+    Checkpoint(Box<Checkpoint>),
 }
 
 impl StudentSource {
     /// The id, where the model is registered.
     pub fn model_id(&self) -> Option<ModelId> {
         match self {
-            Self::Directory { .. } => None,
+            Self::Directory { .. } | Self::Checkpoint(_) => None,
             Self::Registered(model) => Some(model.id),
+        }
+    }
+
+    /// The id as text, where it has one: a name may be given to another model, an id never is.
+    pub fn id(&self) -> Option<String> {
+        match self {
+            Self::Directory { .. } => None,
+            Self::Registered(model) => Some(model.id.to_string()),
+            Self::Checkpoint(checkpoint) => Some(checkpoint.id.to_string()),
+        }
+    }
+
+    /// What an alias that points to it holds.
+    pub fn alias_target(&self) -> AliasTarget {
+        match self {
+            Self::Directory { name, .. } => AliasTarget::Folder(name.clone()),
+            Self::Registered(model) => AliasTarget::Model(model.id),
+            Self::Checkpoint(checkpoint) => AliasTarget::Checkpoint(checkpoint.id),
         }
     }
 
@@ -65,6 +85,7 @@ impl StudentSource {
         match self {
             Self::Directory { name, .. } => name,
             Self::Registered(model) => &model.name,
+            Self::Checkpoint(checkpoint) => &checkpoint.name,
         }
     }
 }

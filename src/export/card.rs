@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
+use serde_json::{Map, Value};
+
 use crate::domain::{
-    DataSource, LabelSet, LabelSource, Lineage, Method, Model, StudentCard, TaskDefinition, single_target,
+    DataSource, LabelSet, LabelSource, Lineage, Method, StudentCard, TaskDefinition, metric, single_target,
 };
 
 /// A model and what is known of it.
@@ -13,8 +15,10 @@ pub struct Subject<'a> {
     pub name: &'a str,
     /// How it wants to be asked.
     pub card: &'a StudentCard,
-    /// The registered model; none for a folder.
-    pub model: Option<&'a Model>,
+    /// Its id; none for a folder.
+    pub id: Option<&'a str>,
+    /// Accuracies and the like, by metric name.
+    pub metrics: &'a Map<String, Value>,
     /// What it was made of and how; none where that is not known.
     pub lineage: Option<&'a Lineage>,
 }
@@ -36,7 +40,7 @@ pub fn render(subject: &Subject<'_>) -> String {
 
 impl Subject<'_> {
     fn metric(&self, name: &str) -> Option<f64> {
-        self.model?.metrics.get(name)?.as_f64()
+        self.metrics.get(name)?.as_f64()
     }
 
     /// Accuracies with the rows that they were found on.
@@ -46,7 +50,8 @@ impl Subject<'_> {
         let held_back = || "training rows held back".to_owned();
         let validation = self.lineage.and_then(|lineage| file(lineage.validation.as_ref())).unwrap_or_else(held_back);
         let rows = [
-            ("validation", self.metric("validation_accuracy"), validation),
+            // A checkpoint on the way has the figure of the step alone.
+            ("validation", self.metric("validation_accuracy").or(self.metric(metric::LABEL_ACCURACY)), validation),
             ("test", self.metric("test_accuracy"), test.unwrap_or_default()),
         ];
         rows.into_iter().filter_map(|(split, value, rows)| Some((split, value?, rows))).collect()
@@ -161,9 +166,10 @@ fn accuracy(subject: &Subject<'_>) -> String {
     if accuracies.is_empty() {
         return "## Accuracy\n\nNot measured while it was trained.\n".to_owned();
     }
-    let mut text = "## Accuracy\n\nShare of labels that are right in the model's own words (greedy), 0 to 1. The step that was \
-                    kept is the best on the validation rows, so only the test rows are unseen.\n\n| rows | accuracy |\n|---|---|\n"
-        .to_owned();
+    let mut text =
+        "## Accuracy\n\nShare of labels that are right in the model's own words (greedy), 0 to 1. The validation rows \
+                    had a say in which step was kept; the test rows had none.\n\n| rows | accuracy |\n|---|---|\n"
+            .to_owned();
     for (split, value, rows) in accuracies {
         let _ = writeln!(text, "| {split}: {rows} | {value:.4} |");
     }
@@ -195,8 +201,11 @@ fn lineage(subject: &Subject<'_>) -> String {
         "## Lineage\n\n- base: `{}`\n- job: `{}`\n- seed: {}\n",
         lineage.base, lineage.job, lineage.hyperparameters.seed
     );
-    if let Some(model) = subject.model {
-        let _ = writeln!(text, "- model: `{}`, files `sha256:{}`", model.id, model.manifest_sha256);
+    if let Some(id) = subject.id {
+        let _ = writeln!(text, "- id: `{id}`");
+    }
+    if let Some(step) = lineage.step {
+        let _ = writeln!(text, "- step: {step}; these are the weights of an unfinished training");
     }
     if lineage.method == Method::StepByStep {
         let _ = writeln!(text, "- alpha: {} (weight of the label's loss)", lineage.alpha);

@@ -142,23 +142,32 @@ impl Store {
         Ok(Page::cut(aliases, limit))
     }
 
-    /// The aliases that point to what has one of these names: pairs of target and alias, sorted.
-    pub async fn aliases_of(
-        &self,
-        project: ProjectId,
-        targets: &[String],
-    ) -> Result<Vec<(String, String)>, StoreError> {
-        let rows = sqlx::query!(
+    /// The aliases that point to one of these: with what each points to, sorted by name.
+    pub async fn aliases_of(&self, project: ProjectId, targets: &[AliasTarget]) -> Result<Vec<Alias>, StoreError> {
+        let (mut models, mut checkpoints, mut folders) = (Vec::new(), Vec::new(), Vec::new());
+        for target in targets {
+            match target {
+                AliasTarget::Model(id) => models.push(id.0),
+                AliasTarget::Checkpoint(id) => checkpoints.push(id.0),
+                AliasTarget::Folder(name) => folders.push(name.clone()),
+            }
+        }
+        let rows = sqlx::query_as!(
+            AliasRow,
             r#"-- aliases_of
-            select target, name from model_names
-            where project_id = $1 and kind = 'alias' and target = any($2)
-            order by target, name"#,
+            select name, model_id, checkpoint_id, folder, target, previous_target, created_at, moved_at
+            from model_names
+            where project_id = $1 and kind = 'alias'
+                and (model_id = any($2) or checkpoint_id = any($3) or folder = any($4))
+            order by name"#,
             project.0,
-            targets,
+            &models,
+            &checkpoints,
+            &folders,
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(|row| (row.target, row.name)).collect())
+        rows.into_iter().map(Alias::try_from).collect()
     }
 
     /// The last moves of an alias, newest first; they outlive it.

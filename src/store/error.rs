@@ -29,7 +29,7 @@ pub enum StoreError {
     /// The request names something that is not there, or no longer.
     #[error("{what} {id} does not exist")]
     Missing {
-        /// `job`, `file` or `model`.
+        /// `job`, `file`, `model` or `checkpoint`.
         what: &'static str,
         /// The id that was named.
         id: String,

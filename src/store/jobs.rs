@@ -4,11 +4,11 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    Page, Store, StoreError, one_more, references,
+    Page, Store, StoreError, WhichCheckpoint, one_more, references,
     rows::{JobRow, Place},
     storable,
 };
-use crate::domain::{Estimate, FileId, Job, JobId, JobKind, JobSpec, JobState, ModelId, ProjectId};
+use crate::domain::{CheckpointId, Estimate, FileId, Job, JobId, JobKind, JobSpec, JobState, ModelId, ProjectId};
 
 /// A job to submit.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,8 @@ pub struct NewJob {
     pub depends_on: Vec<JobId>,
     /// Registered models that it trains from or scores: they cannot be deleted before it is over.
     pub models: Vec<ModelId>,
+    /// Checkpoints that it trains from or scores: they cannot be removed before it is over.
+    pub checkpoints: Vec<CheckpointId>,
     /// The user's own labels.
     pub metadata: Map<String, Value>,
     /// What it will probably take.
@@ -73,6 +75,7 @@ impl Store {
         parents.extend(new.depends_on.iter().map(|id| id.0));
         let parents: Vec<Uuid> = parents.into_iter().collect();
         let models: Vec<Uuid> = new.models.iter().map(|id| id.0).collect();
+        let checkpoints: Vec<Uuid> = new.checkpoints.iter().map(|id| id.0).collect();
         // The files are locked against `delete_file`. The files that a parent has already written are read too;
         // `finish_with_files` adds those of a parent that is not done yet. Likewise the models, with `delete_model` and
         // `finish_distillation`.
@@ -88,11 +91,14 @@ impl Store {
                 select id from models
                 where (id = any($11) or job_id in (select id from parents)) and project_id = $2 and deleted_at is null
                 for share
+            ), early as materialized (
+                select id from checkpoints where id = any($12) and project_id = $2 and deleted_at is null for share
             ), complete as (
                 select true as complete
                 where (select count(*) from named) = cardinality($7::uuid[])
                     and (select count(*) from parents) = cardinality($8::uuid[])
                     and (select count(*) from scored where id = any($11)) = cardinality($11::uuid[])
+                    and (select count(*) from early) = cardinality($12::uuid[])
             ), keyed as (
                 update idempotency_keys set made_id = $1
                 from complete
@@ -117,6 +123,9 @@ impl Store {
             ), uses as (
                 insert into job_models (job_id, model_id, project_id)
                 select created.id, scored.id, created.project_id from created, scored
+            ), early_uses as (
+                insert into job_checkpoints (job_id, checkpoint_id, project_id)
+                select created.id, early.id, created.project_id from created, early
             ), event as (
                 insert into job_events (job_id, project_id, level, code, message)
                 select id, project_id, 'info', 'queued', 'waits for a worker' from created
@@ -133,6 +142,7 @@ impl Store {
             new.holder,
             new.estimate.as_ref().map(storable::json),
             &models,
+            &checkpoints,
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -159,6 +169,11 @@ impl Store {
         for &id in &new.models {
             if self.model(project, &id.to_string()).await?.is_none() {
                 return Ok(StoreError::Missing { what: "model", id: id.to_string() });
+            }
+        }
+        for &id in &new.checkpoints {
+            if self.checkpoint(project, WhichCheckpoint::Id(id)).await?.is_none() {
+                return Ok(StoreError::Missing { what: "checkpoint", id: id.to_string() });
             }
         }
         if new.holder.is_some() {

@@ -6,6 +6,7 @@
 
 mod aliases;
 mod annotations;
+mod checkpoints;
 mod error;
 mod estimates;
 mod events;
@@ -36,6 +37,7 @@ use crate::domain::ProjectId;
 
 pub use aliases::{DeletedAlias, PutAlias, SetAlias};
 pub use annotations::{AnnotationCounts, StatusCount};
+pub use checkpoints::{DeletedCheckpoint, WhichCheckpoint};
 pub use error::StoreError;
 pub use estimates::PastJob;
 pub use events::{Event, EventLevel, NewEvent};

@@ -79,6 +79,18 @@ impl Store {
         Ok(rows.into_iter().map(|row| relative(row.id, row.name, row.job_id, row.deleted)).collect())
     }
 
+    /// A model as others see it in their lineage, even when it was deleted.
+    pub async fn relative(&self, id: ModelId) -> Result<Option<Relative>, StoreError> {
+        let row = sqlx::query!(
+            r#"-- relative
+            select name, job_id, deleted_at is not null as "deleted!" from models where id = $1"#,
+            id.0,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(|row| Relative { id, name: row.name, job_id: JobId(row.job_id), deleted: row.deleted }))
+    }
+
     /// The newest models that were trained from a model, at most so many, deleted ones among them.
     pub async fn children(&self, id: ModelId, limit: u32) -> Result<Vec<Relative>, StoreError> {
         let rows = sqlx::query!(

@@ -2,7 +2,7 @@
 //! where that makes sense, writes its event, and returns the job as it stands then: asking twice does no harm.
 
 use super::{Store, StoreError, rows::job_state};
-use crate::domain::{FileId, Job, JobId, JobState, ProjectId};
+use crate::domain::{CheckpointId, FileId, Job, JobId, JobState, ModelId, ProjectId};
 
 /// What became of a retry.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,6 +11,8 @@ pub enum Retried {
     Job(Box<Job>),
     /// It stays as it is: a file that it reads was deleted.
     FileDeleted(FileId),
+    /// It stays as it is: the model or checkpoint of this id, which it trains from or scores, was deleted.
+    ModelDeleted(String),
     /// It stays as it is: a job that it depends on has failed or was cancelled.
     ParentOver(JobId, JobState),
 }
@@ -132,6 +134,14 @@ impl Store {
                 select f.id, f.deleted_at
                 from target join job_files r on r.job_id = target.id join files f on f.id = r.file_id
                 for share of f
+            ), models_used as materialized (
+                select m.deleted_at
+                from target join job_models u on u.job_id = target.id join models m on m.id = u.model_id
+                for share of m
+            ), checkpoints_used as materialized (
+                select c.deleted_at
+                from target join job_checkpoints u on u.job_id = target.id join checkpoints c on c.id = u.checkpoint_id
+                for share of c
             ), moved as (
                 update jobs j
                 set state = 'queued', attempt = 0, lost_count = 0, step_at_loss = 0, error = null, finished_at = null,
@@ -139,6 +149,8 @@ impl Store {
                 from target, clock_timestamp() as now
                 where j.id = target.id
                     and not exists (select from reads where deleted_at is not null)
+                    and not exists (select from models_used where deleted_at is not null)
+                    and not exists (select from checkpoints_used where deleted_at is not null)
                     and not exists (
                         select from job_dependencies d join jobs parent on parent.id = d.depends_on_id
                         where d.job_id = target.id and parent.state in ('failed', 'cancelled')
@@ -175,6 +187,25 @@ impl Store {
         .await?;
         if let Some(file) = file {
             return Ok(Some(Retried::FileDeleted(FileId(file))));
+        }
+        let model = sqlx::query!(
+            r#"-- obstacle: models
+            select m.id as "id!", true as "is_model!"
+            from job_models u join models m on m.id = u.model_id
+            where u.job_id = $1 and m.deleted_at is not null
+            union all
+            select c.id, false
+            from job_checkpoints u join checkpoints c on c.id = u.checkpoint_id
+            where u.job_id = $1 and c.deleted_at is not null
+            order by 1
+            limit 1"#,
+            id.0,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        if let Some(model) = model {
+            let id = if model.is_model { ModelId(model.id).to_string() } else { CheckpointId(model.id).to_string() };
+            return Ok(Some(Retried::ModelDeleted(id)));
         }
         let parent = sqlx::query!(
             r#"-- obstacle: jobs

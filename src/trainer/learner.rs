@@ -66,18 +66,18 @@ impl Learner {
         Ok((copies, model))
     }
 
-    /// Writes the checkpoint beside its final place and then moves it there: a folder of that name is complete.
-    pub fn save(&self, folder: &Path, card: &StudentCard) -> Result<(), TrainError> {
-        let (unfinished, finished) = (folder.join("checkpoint.unfinished"), folder.join("checkpoint"));
-        for old in [&unfinished, &finished] {
+    /// Writes a checkpoint beside its final place, `finished`, and then moves it there: a folder of that name is complete.
+    pub fn save(&self, finished: &Path, card: &StudentCard) -> Result<(), TrainError> {
+        let unfinished = &finished.with_extension("unfinished");
+        for old in [unfinished, finished] {
             if old.exists() {
                 std::fs::remove_dir_all(old).map_err(TrainError::file(old))?;
             }
         }
-        std::fs::create_dir_all(&unfinished).map_err(TrainError::file(&unfinished))?;
+        std::fs::create_dir_all(unfinished).map_err(TrainError::file(unfinished))?;
         let weights = self.parameters.weights(&self.parameters.values);
-        save_checkpoint(&unfinished, &self.config, &weights, &self.tokenizer, card)?;
-        std::fs::rename(&unfinished, &finished).map_err(TrainError::file(&finished))
+        save_checkpoint(unfinished, &self.config, &weights, &self.tokenizer, card)?;
+        std::fs::rename(unfinished, finished).map_err(TrainError::file(finished))
     }
 }
 

@@ -111,6 +111,7 @@ fn attempt(given: Assignment<'_>, send: &mut dyn FnMut(Frame)) -> Result<Ended, 
 
     loop {
         training.examine_when_due(&validation)?;
+        training.leave_checkpoint_when_due(&validation);
 
         let stopping = stop.is_made();
         if stopping || training.snapshot_is_due() {
@@ -134,7 +135,7 @@ fn attempt(given: Assignment<'_>, send: &mut dyn FnMut(Frame)) -> Result<Ended, 
         training.snapshot();
         return Ok(Ended::Stopped);
     };
-    training.learner.save(folder, &learner::card(spec))?;
+    training.learner.save(&folder.join("checkpoint"), &learner::card(spec))?;
     Ok(Ended::Finished(AttemptOutcome {
         best_step: kept.map_or(course.steps, |(step, _)| step),
         validation_accuracy: kept.map(|(_, accuracy)| accuracy),

@@ -112,6 +112,11 @@ impl<'a> Reporter<'a> {
         self.since = if self.window.steps == 0.0 { Instant::now() } else { self.since };
     }
 
+    /// A checkpoint lies complete in the attempt's folder.
+    pub fn checkpoint(&mut self, step: i64, folder: &str, accuracy: Option<f64>) {
+        (self.send)(Frame::Checkpoint { step, folder: folder.to_owned(), accuracy });
+    }
+
     /// A snapshot lies complete in the attempt's folder.
     pub fn snapshot(&mut self, step: i64, folder: &str) {
         (self.send)(Frame::Snapshot { step, folder: folder.to_owned() });

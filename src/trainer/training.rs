@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::best::Best;
 use super::evaluation::Exam;
-use super::learner::Learner;
+use super::learner::{self, Learner};
 use super::lessons::Lesson;
 use super::loss::{self, LossSettings, StepLoss};
 use super::optimizer::{Update, clip};
@@ -49,6 +49,8 @@ pub struct Training<'a> {
     /// Where a snapshot was taken last, or continued from.
     snapshot_at: i64,
     snapshots: Vec<String>,
+    /// The step of the last exam of this attempt, and what it found.
+    found: Option<(i64, f64)>,
 }
 
 impl<'a> Training<'a> {
@@ -67,6 +69,7 @@ impl<'a> Training<'a> {
             began: Instant::now(),
             snapshot_at: 0,
             snapshots: Vec::new(),
+            found: None,
             given,
             course,
             learner,
@@ -147,18 +150,48 @@ impl<'a> Training<'a> {
 
     /// Examines the student on the validation rows and keeps the best weights. An exam that is interrupted is still due.
     pub fn examine_when_due(&mut self, validation: &Exam) -> Result<(), TrainError> {
-        let step = self.standing.step;
-        let every = i64::from(self.given.spec.hyperparameters.eval_steps.max(1));
-        let is_due = (step % every == 0 || step == self.course.steps) && self.standing.examined_at < step;
-        if !is_due || validation.is_empty() {
+        if !self.exam_is_due(validation) {
             return Ok(());
         }
+        let step = self.standing.step;
         if let Some(findings) = validation.take(&self.learner, self.given.spec, self.given.stop)? {
             self.reporter.evaluated(step, &findings);
             self.best.offer(step, findings.accuracy, &self.learner.parameters.values);
             self.standing.examined_at = step;
+            self.found = Some((step, findings.accuracy));
         }
         Ok(())
+    }
+
+    fn exam_is_due(&self, validation: &Exam) -> bool {
+        let step = self.standing.step;
+        let every = i64::from(self.given.spec.hyperparameters.eval_steps.max(1));
+        let is_here = step % every == 0 || step == self.course.steps;
+        is_here && self.standing.examined_at < step && !validation.is_empty()
+    }
+
+    /// Writes the student as it is now, for others to ask, and says so; not before an exam that is due here. One that cannot
+    /// be written costs a warning, never the training.
+    pub fn leave_checkpoint_when_due(&mut self, validation: &Exam) {
+        let (step, every) = (self.standing.step, i64::from(self.given.spec.hyperparameters.checkpoint_every));
+        let is_due = every > 0 && step % every == 0 && self.standing.checkpoint_at < step;
+        if !is_due || self.exam_is_due(validation) {
+            return;
+        }
+        self.standing.checkpoint_at = step;
+        let name = format!("checkpoint-{step}");
+        let mut card = learner::card(self.given.spec);
+        card.lineage.insert("step".to_owned(), json!(step));
+        match self.learner.save(&self.given.folder.join(&name), &card) {
+            Ok(()) => {
+                let accuracy = self.found.filter(|(at, _)| *at == step).map(|(_, accuracy)| accuracy);
+                self.reporter.checkpoint(step, &name, accuracy);
+            }
+            Err(error) => {
+                let message = format!("no checkpoint after step {step}: {error}");
+                self.reporter.event("warn", "checkpoint_failed", message, json!({"step": step}));
+            }
+        }
     }
 
     /// The best weights take the place of the last ones; their step and accuracy.

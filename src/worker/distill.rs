@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Attempt, AttemptError, Worker, attempt_folder, inputs::scratch_failed, snapshots, supervise};
+use super::{
+    Attempt, AttemptError, Worker, attempt_folder, checkpoints::Making, inputs::scratch_failed, snapshots, supervise,
+};
 use crate::domain::{AttemptOutcome, AttemptSpec, DistillationSpec, JobError, JobId, Lineage, Model, ModelId};
 
 /// Trains the student of `spec` and registers it.
@@ -27,7 +29,7 @@ async fn in_folder(
     folder: &Path,
 ) -> Result<(), AttemptError> {
     let (mut prepared, lineage) = attempt_folder::prepare(worker, attempt, spec, folder).await?;
-    let outcome = train(worker, attempt, &mut prepared, folder).await?;
+    let outcome = train(worker, attempt, &Making { spec, lineage: &lineage }, &mut prepared, folder).await?;
     publish(worker, attempt, spec, lineage, outcome, folder).await?;
     snapshots::remove_after_success(worker, attempt).await;
     Ok(())
@@ -37,6 +39,7 @@ async fn in_folder(
 async fn train(
     worker: &Worker,
     attempt: &Attempt,
+    made: &Making<'_>,
     prepared: &mut AttemptSpec,
     folder: &Path,
 ) -> Result<AttemptOutcome, AttemptError> {
@@ -45,7 +48,7 @@ async fn train(
         prepared.resume = snapshot.as_ref().map(|snapshot| snapshot.place.clone());
         attempt_folder::write_spec(folder, prepared).await?;
         attempt.check()?;
-        match (supervise::train(worker, attempt, folder).await, snapshot) {
+        match (supervise::train(worker, attempt, made, folder).await, snapshot) {
             (Err(AttemptError::Failed { error, .. }), Some(snapshot)) if error.code == JobError::SNAPSHOT_UNUSABLE => {
                 snapshot.refused(attempt, &error).await?;
             }

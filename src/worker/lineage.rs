@@ -49,6 +49,7 @@ pub async fn gather(
         label_source: spec.label_source,
         alpha: spec.alpha,
         hyperparameters: spec.hyperparameters.clone(),
+        step: None,
         training,
         validation,
         validation_fraction,

@@ -17,6 +17,7 @@ mod annotate;
 mod annotation_files;
 mod attempt;
 mod attempt_folder;
+mod checkpoints;
 mod child;
 mod distill;
 mod evaluate;

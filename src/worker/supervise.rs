@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::{
     Attempt, AttemptError, Stop, Worker,
+    checkpoints::{self, Left, Making},
     child::{Frames, Orders, TrainingChild},
     snapshots,
 };
@@ -18,11 +19,16 @@ use crate::{
 };
 
 /// Runs a child in `folder` to its last frame.
-pub async fn train(worker: &Worker, attempt: &Attempt, folder: &Path) -> Result<AttemptOutcome, AttemptError> {
+pub async fn train(
+    worker: &Worker,
+    attempt: &Attempt,
+    made: &Making<'_>,
+    folder: &Path,
+) -> Result<AttemptOutcome, AttemptError> {
     let mut child = TrainingChild::start(&worker.program, folder, worker.threads)?;
     let (frames, orders) = child.channels();
     let ended = tokio::select! {
-        ended = follow(worker, attempt, folder, frames) => ended,
+        ended = follow(worker, attempt, made, folder, frames) => ended,
         stop = direct(attempt, orders) => Err(AttemptError::Stopped(stop)),
     };
     match ended {
@@ -39,6 +45,7 @@ pub async fn train(worker: &Worker, attempt: &Attempt, folder: &Path) -> Result<
 async fn follow(
     worker: &Worker,
     attempt: &Attempt,
+    made: &Making<'_>,
     folder: &Path,
     frames: &mut Frames,
 ) -> Result<Option<AttemptOutcome>, AttemptError> {
@@ -50,6 +57,10 @@ async fn follow(
             Frame::Stopped => return Err(AttemptError::Stopped(attempt.stopped().unwrap_or(Stop::Draining))),
             Frame::Snapshot { step, folder: name } => {
                 snapshots::store(worker, attempt, step, &folder.join(name)).await?;
+            }
+            Frame::Checkpoint { step, folder: name, accuracy } => {
+                let left = Left { step, accuracy, folder: &folder.join(name) };
+                checkpoints::store(worker, attempt, made, left).await?;
             }
             Frame::Progress { .. } | Frame::Metrics { .. } | Frame::Event { .. } => pass_on(attempt, frame).await?,
             Frame::Unknown => {}

@@ -190,6 +190,19 @@ async fn a_model_in_use_is_not_deleted() {
 }
 
 #[tokio::test]
+async fn a_job_whose_model_was_deleted_is_not_retried() {
+    let app = TestApp::start().await;
+    let model = app.model("desk").await;
+    let file = app.file(&[json!({"input": "a", "label": "refund"})]).await;
+    let job = app.post("/v1/evaluation-jobs", json!({"file": file, "models": ["desk"]})).await.id();
+    app.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await;
+    assert_eq!(app.delete("/v1/models/desk").await.status, 200);
+    let refused = app.post(&format!("/v1/jobs/{job}/retry"), json!({})).await;
+    assert_eq!((refused.status, refused.code()), (409, "model_deleted"));
+    assert!(refused.detail().contains(&model.id.to_string()), "{}", refused.detail());
+}
+
+#[tokio::test]
 async fn a_job_that_waits_for_a_distillation_keeps_the_model_that_it_makes() {
     let app = TestApp::start().await;
     let file = app.store.insert_file(&new_file()).await.unwrap();

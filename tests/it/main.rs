@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on panics")]
 
 mod api_aliases;
+mod api_checkpoints;
 mod api_estimates;
 mod api_export;
 mod api_files;

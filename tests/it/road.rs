@@ -151,6 +151,32 @@ async fn a_model_knows_what_it_was_made_of_and_is_a_student_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_of_a_training_are_asked_by_name_and_the_rest_is_removed() {
+    let road = Road::begin().await;
+    let labeled = road.upload("labeled.jsonl", 60).await;
+    let mut request = with(
+        road.student(12),
+        json!({"training": {"file": labeled}, "label_source": "ground_truth", "model_name": "desk"}),
+    );
+    let more = json!({"checkpoint_every": 3, "keep_checkpoints": {"last": 1, "best": 1}, "eval_steps": 6});
+    request["hyperparameters"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let job = road.submit("distillation", request).await;
+    assert_eq!(road.client.until_ended(&job).await["state"], "succeeded");
+    let events = road.client.get(&format!("/v1/jobs/{job}/events?limit=100")).await;
+    let saved = events["data"].as_array().unwrap().iter().filter(|event| event["code"] == "checkpoint_saved");
+    assert_eq!(saved.map(|event| event["data"]["step"].as_i64().unwrap()).collect::<Vec<_>>(), [3, 6, 9, 12]);
+    let kept = road.client.get(&format!("/v1/jobs/{job}/checkpoints")).await;
+    let kept = kept["data"].as_array().unwrap();
+    assert!((1..=2).contains(&kept.len()) && kept.last().unwrap()["step"] == 12, "{kept:#?}");
+    assert!(kept.iter().any(|checkpoint| checkpoint["best"] == true), "{kept:#?}");
+    let answer =
+        road.client.post("/v1/predictions", &json!({"model": "desk:ckpt-step-12", "inputs": ["An order."]})).await;
+    assert_eq!((&answer["model"], answer["data"][0]["label"].is_string()), (&json!("desk:ckpt-step-12"), true));
+    let files = fs::read_dir(road.folder.path().join(format!("data/artifacts/jobs/{job}/e1"))).unwrap().count();
+    assert_eq!(files, kept.len() + 1, "the checkpoints that are kept, and the model");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_training_leaves_no_process_behind() {
     let mut road = Road::begin().await;
     let labeled = road.upload("labeled.jsonl", 60).await;

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 use stepwise::{
-    domain::{AttemptStudent, Frame, JobError, Optimizer, Order},
+    domain::{AttemptStudent, Frame, JobError, Optimizer, Order, Precision},
     trainer::Ended,
 };
 
@@ -140,6 +140,56 @@ fn a_training_continues_from_the_snapshots_it_writes_on_its_own() {
     assert_eq!(snapshots(&frames).len(), 1, "only the one after step 28: {frames:?}");
     whole.spec.resume = None;
     assert!(whole.checkpoint() == killed.checkpoint());
+}
+
+/// Steps, folders and accuracies of the checkpoints that were left.
+fn checkpoints(frames: &[Frame]) -> Vec<(i64, String, Option<f64>)> {
+    let of = |frame: &Frame| match frame {
+        Frame::Checkpoint { step, folder, accuracy } => Some((*step, folder.clone(), *accuracy)),
+        _ => None,
+    };
+    frames.iter().filter_map(of).collect()
+}
+
+#[test]
+fn checkpoints_are_left_on_the_way_and_change_nothing() {
+    let (whole, mut watched) = (attempt(), attempt());
+    whole.train().0.unwrap();
+    watched.spec.hyperparameters.checkpoint_every = 4;
+    let (_, frames) = watched.train();
+    let left = checkpoints(&frames);
+    assert_eq!(left.iter().map(|(step, ..)| *step).collect::<Vec<_>>(), [4, 8, 12, 16, 20, 24, 28]);
+    let examined = figures(&frames);
+    for (step, folder, accuracy) in &left {
+        assert_eq!(*accuracy, examined.get(&(*step, "label_accuracy".to_owned())).copied(), "step {step}");
+        let student =
+            stepwise::student::Student::load(&watched.folder.path().join(folder), tch::Device::Cpu, Precision::Fp32);
+        assert_eq!(student.unwrap().card.lineage["step"], *step);
+    }
+    assert_eq!(left.iter().filter(|(.., accuracy)| accuracy.is_some()).count(), 2, "exams are every 6 steps: {left:?}");
+    assert!(whole.checkpoint() == watched.checkpoint(), "the last checkpoint differs");
+}
+
+#[test]
+fn an_interrupted_training_leaves_the_same_checkpoints_each_once() {
+    let (mut whole, mut parts) = (attempt(), attempt());
+    for attempt in [&mut whole, &mut parts] {
+        attempt.spec.hyperparameters.checkpoint_every = 6;
+    }
+    let (_, frames) = whole.train();
+    // Both stops come at a step that is due for a checkpoint: once before its exam, once after the checkpoint.
+    let in_parts = train_in_parts(
+        &mut parts,
+        &[&|frame| matches!(frame, Frame::Metrics { step: 12, .. }), &|frame| {
+            matches!(frame, Frame::Checkpoint { step: 24, .. })
+        }],
+    );
+    assert_eq!(checkpoints(&in_parts), checkpoints(&frames));
+    for (_, folder, _) in checkpoints(&frames) {
+        let weights =
+            |attempt: &Attempt| std::fs::read(attempt.folder.path().join(&folder).join("model.safetensors")).unwrap();
+        assert!(weights(&whole) == weights(&parts), "{folder} differs");
+    }
 }
 
 fn names_in(folder: &PathBuf, prefix: &str) -> Vec<String> {

@@ -140,20 +140,20 @@ async fn shape(state: &AppState, student: &StudentSpec) -> Result<StudentShape, 
         Some(StudentSource::Directory { path, .. }) => tokio::fs::read(path.join("config.json"))
             .await
             .map_err(|error| Unknown::Unreadable(format!("{}: {error}", path.display())))?,
-        Some(StudentSource::Registered(model)) => {
-            let key = format!("{}/config.json", model.artifact_prefix);
-            let unreadable = |error: crate::artifacts::ArtifactError| Unknown::Unreadable(error.to_string());
-            let chunks = state.artifacts.read(&key).await.map_err(unreadable)?;
-            chunks
-                .try_fold(Vec::new(), async |mut all, chunk| {
-                    all.extend_from_slice(&chunk);
-                    Ok(all)
-                })
-                .await
-                .map_err(unreadable)?
-        }
+        Some(StudentSource::Registered(model)) => published_config(state, &model.artifact_prefix).await?,
+        Some(StudentSource::Checkpoint(checkpoint)) => published_config(state, &checkpoint.artifact_prefix).await?,
     };
     StudentShape::from_config(&config).map_err(|error| Unknown::Unreadable(error.to_string()))
+}
+
+async fn published_config(state: &AppState, prefix: &str) -> Result<Vec<u8>, Unknown> {
+    let unreadable = |error: crate::artifacts::ArtifactError| Unknown::Unreadable(error.to_string());
+    let chunks = state.artifacts.read(&format!("{prefix}/config.json")).await.map_err(unreadable)?;
+    let whole = chunks.try_fold(Vec::new(), async |mut all, chunk| {
+        all.extend_from_slice(&chunk);
+        Ok(all)
+    });
+    whole.await.map_err(unreadable)
 }
 
 impl Lengths {

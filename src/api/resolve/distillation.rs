@@ -3,7 +3,7 @@
 mod data;
 mod request;
 
-use super::{Refusals, Submission, hyperparameters, student, task};
+use super::{Refusals, Submission, hyperparameters, model::Pins, student, task};
 use crate::{
     api::{AppState, error::ApiError, shapes::NameOr},
     domain::{DistillationSpec, JobSpec, LabelSource, Method, StudentSpec},
@@ -20,7 +20,8 @@ pub async fn resolve(state: &AppState, request: DistillationJobRequest) -> Resul
         Submission { priority: request.priority, metadata: request.metadata, depends_on: request.depends_on };
     submission.check(state, &mut refusals).await?;
     let task = task::resolve(state, &mut refusals, request.task);
-    let (student, base) = student::resolve(state, &mut refusals, student_spec(request.student)).await?;
+    let mut pins = Pins::default();
+    let student = student::resolve(state, &mut refusals, &mut pins, student_spec(request.student)).await?;
     if let Some(name) = &request.model_name {
         student::check_new_name(state, &mut refusals, name).await?;
     }
@@ -53,8 +54,7 @@ pub async fn resolve(state: &AppState, request: DistillationJobRequest) -> Resul
         model_name: request.model_name,
         hyperparameters,
     };
-    let job = submission.into_job(state, JobSpec::Distillation(spec), training.waits_for);
-    Ok(NewJob { models: base.into_iter().collect(), ..job })
+    Ok(pins.onto(submission.into_job(state, JobSpec::Distillation(spec), training.waits_for)))
 }
 
 fn student_spec(student: NameOr<Student>) -> StudentSpec {

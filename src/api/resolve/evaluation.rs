@@ -71,8 +71,7 @@ pub async fn resolve(state: &AppState, request: EvaluationJobRequest) -> Result<
         max_examples: request.max_examples,
     };
     let implied = models.waits_for.into_iter().chain(teacher.waits_for).collect();
-    let job = submission.into_job(state, JobSpec::Evaluation(spec), implied);
-    Ok(NewJob { models: models.ids, ..job })
+    Ok(models.pins.onto(submission.into_job(state, JobSpec::Evaluation(spec), implied)))
 }
 
 async fn check_file(state: &AppState, refusals: &mut Refusals, id: FileId) -> Result<Option<File>, ApiError> {

@@ -6,6 +6,9 @@ use crate::domain::Hyperparameters;
 /// Longest input or target; attention's memory grows with its square.
 const MAX_LENGTH: u32 = 8192;
 
+/// Checkpoints that a training may keep; each has the size of the student.
+const MAX_KEPT: u32 = 1000;
+
 /// Refuses every value outside its range.
 pub fn check(refusals: &mut Refusals, given: &Hyperparameters) {
     whole_numbers(refusals, given);
@@ -34,6 +37,8 @@ fn whole_numbers(refusals: &mut Refusals, given: &Hyperparameters) {
         ("max_label_length", Some(given.max_label_length), MAX_LENGTH),
         ("max_rationale_length", Some(given.max_rationale_length), MAX_LENGTH),
         ("threads", given.threads, 1024),
+        ("keep_checkpoints/last", Some(given.keep_checkpoints.last), MAX_KEPT),
+        ("keep_checkpoints/best", Some(given.keep_checkpoints.best), MAX_KEPT),
     ];
     for (name, value, most) in bounds {
         let Some(value) = value else { continue };

@@ -5,9 +5,9 @@ use std::{fs, path::Path, time::UNIX_EPOCH};
 use super::Refusals;
 use crate::{
     api::{AppState, error::ApiError, extract::nearest, list::MAX_LIMIT},
-    domain::{JobId, ModelId, StudentSource},
+    domain::{Checkpoint, CheckpointId, JobId, JobSpec, ModelId, StudentSource, TaskDefinition},
     registry::REQUIRED_FILES,
-    store::Store,
+    store::{NewJob, Store},
 };
 
 /// A model by its name, an alias, its id, or the id of the distillation that made it.
@@ -15,12 +15,40 @@ pub async fn find(state: &AppState, name: &str) -> Result<Option<StudentSource>,
     Ok(state.registry.find(Store::default_project(), name).await?)
 }
 
-/// What a job stores of a model that a request names: an alias means what it points to at the moment; everything else is
-/// kept as it was given. With it the registered model, which the job keeps from being deleted.
-pub fn settled(name: &str, source: &StudentSource) -> (String, Option<ModelId>) {
-    let is_id = name.parse::<JobId>().is_ok() || name.parse::<ModelId>().is_ok();
-    let stored = if is_id { name } else { source.name() };
-    (stored.to_owned(), source.model_id())
+/// The registered models and checkpoints that a job keeps from being deleted until it is over.
+#[derive(Debug, Default)]
+pub struct Pins {
+    models: Vec<ModelId>,
+    checkpoints: Vec<CheckpointId>,
+}
+
+impl Pins {
+    /// Adds what a request names, and returns the name that the job stores: an alias means what it points to at the moment;
+    /// everything else is kept as it was given.
+    pub fn add(&mut self, name: &str, source: &StudentSource) -> String {
+        match source {
+            StudentSource::Directory { .. } => {}
+            StudentSource::Registered(model) => self.models.push(model.id),
+            StudentSource::Checkpoint(checkpoint) => self.checkpoints.push(checkpoint.id),
+        }
+        let is_id = name.parse::<JobId>().is_ok() || name.parse::<ModelId>().is_ok();
+        if is_id { name.to_owned() } else { source.name().to_owned() }
+    }
+
+    /// The job with these pins, each once.
+    pub fn onto(mut self, job: NewJob) -> NewJob {
+        self.models.sort_unstable();
+        self.models.dedup();
+        self.checkpoints.sort_unstable();
+        self.checkpoints.dedup();
+        NewJob { models: self.models, checkpoints: self.checkpoints, ..job }
+    }
+}
+
+/// The task of a checkpoint, which its job knows.
+pub async fn task_of(state: &AppState, checkpoint: &Checkpoint) -> Result<Option<TaskDefinition>, ApiError> {
+    let job = state.store.job(Store::default_project(), checkpoint.job_id).await?;
+    Ok(job.and_then(|job| if let JobSpec::Distillation(spec) = job.spec { Some(spec.task) } else { None }))
 }
 
 /// A name that fits into one path segment and is not an id; `what` begins the sentence that says so.
@@ -40,7 +68,7 @@ pub fn check_name(refusals: &mut Refusals, pointer: &str, what: &str, name: &str
 /// What a model lacks; a registered one is complete.
 pub fn missing(source: &StudentSource) -> Vec<&'static str> {
     match source {
-        StudentSource::Registered(_) => Vec::new(),
+        StudentSource::Registered(_) | StudentSource::Checkpoint(_) => Vec::new(),
         StudentSource::Directory { path, .. } => missing_files(path),
     }
 }

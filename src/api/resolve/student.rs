@@ -1,30 +1,34 @@
 //! The student that a distillation starts from, and the name that it ends with.
 
-use super::{Refusals, model};
+use super::{
+    Refusals,
+    model::{self, Pins},
+};
 use crate::{
     api::{AppState, error::ApiError},
-    domain::{FromScratch, ModelId, StudentSpec},
+    domain::{FromScratch, StudentSpec},
     store::Store,
 };
 
 /// A student by name must exist and be complete; one from scratch must have a shape that can be built. Returns it as it is
-/// stored, and the registered model that the job will train from.
+/// stored.
 pub async fn resolve(
     state: &AppState,
     refusals: &mut Refusals,
+    pins: &mut Pins,
     student: StudentSpec,
-) -> Result<(StudentSpec, Option<ModelId>), ApiError> {
+) -> Result<StudentSpec, ApiError> {
     match &student {
         StudentSpec::FromScratch(shape) => check_shape(refusals, shape),
         StudentSpec::Model(name) => match model::find(state, name).await? {
             Some(source) => {
                 let missing = model::missing(&source);
-                let (stored, id) = model::settled(name, &source);
+                let stored = pins.add(name, &source);
                 if !missing.is_empty() {
                     let detail = format!("student {name:?} lacks {} in its folder", missing.join(", "));
                     refusals.add("#/student", "student_incomplete", detail);
                 }
-                return Ok((StudentSpec::Model(stored), id));
+                return Ok(StudentSpec::Model(stored));
             }
             None => {
                 let advice = model::advice(state, name).await?;
@@ -33,7 +37,7 @@ pub async fn resolve(
             }
         },
     }
-    Ok((student, None))
+    Ok(student)
 }
 
 /// A name that fits into one path segment, is not an id, and is free.

@@ -62,6 +62,7 @@ impl Submission {
             max_attempts: MAX_ATTEMPTS,
             depends_on,
             models: Vec::new(),
+            checkpoints: Vec::new(),
             metadata: self.metadata.unwrap_or_default(),
             estimate: None,
             holder: None,

@@ -29,7 +29,7 @@ use self::files::{FileRecord, hexadecimal};
 use super::best::Kept;
 use super::optimizer::OptimizerState;
 use super::report::Window;
-use crate::domain::{AttemptSpec, AttemptStudent};
+use crate::domain::{AttemptSpec, AttemptStudent, KeepCheckpoints};
 use crate::student::{StudentTokenizer, Weights};
 
 /// The layout below; a snapshot of another one is refused.
@@ -49,6 +49,9 @@ pub struct Standing {
     pub step: i64,
     /// The step after which the student was last examined; a due exam may still be to come.
     pub examined_at: i64,
+    /// The step after which a checkpoint was last left; a due one may still be to come.
+    #[serde(default)]
+    pub checkpoint_at: i64,
     /// Steps left out because their loss was not finite.
     pub skipped: u64,
     /// The last so many of them in a row.
@@ -187,6 +190,8 @@ fn spec_digest(spec: &AttemptSpec) -> String {
     decisive.hyperparameters.micro_batch_size = None;
     decisive.hyperparameters.log_every = 0;
     decisive.hyperparameters.snapshot_every = 0;
+    decisive.hyperparameters.checkpoint_every = 0;
+    decisive.hyperparameters.keep_checkpoints = KeepCheckpoints::default();
     if let AttemptStudent::Directory(directory) = &mut decisive.student {
         directory.clear();
     }

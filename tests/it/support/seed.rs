@@ -103,6 +103,7 @@ pub fn new_job(spec: JobSpec) -> NewJob {
         max_attempts: 5,
         depends_on: Vec::new(),
         models: Vec::new(),
+        checkpoints: Vec::new(),
         estimate: None,
         holder: None,
         metadata: Map::from_iter([("team".to_owned(), json!("returns"))]),

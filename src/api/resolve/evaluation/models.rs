@@ -4,9 +4,13 @@ use crate::{
     api::{
         AppState,
         error::ApiError,
-        resolve::{Refusals, model, submission::parent},
+        resolve::{
+            Refusals,
+            model::{self, Pins},
+            submission::parent,
+        },
     },
-    domain::{JobId, JobSpec, JobState, ModelId, StudentSource, TaskDefinition},
+    domain::{JobId, JobSpec, JobState, StudentSource, TaskDefinition},
     registry,
 };
 
@@ -19,8 +23,8 @@ pub struct Models {
     pub task: Option<TaskDefinition>,
     /// Their names as the job stores them.
     pub names: Vec<String>,
-    /// Registered ones, which the job keeps from being deleted.
-    pub ids: Vec<ModelId>,
+    /// What the job keeps from being deleted.
+    pub pins: Pins,
     /// Distillation jobs that are not over.
     pub waits_for: Vec<JobId>,
 }
@@ -42,11 +46,7 @@ pub async fn check(state: &AppState, refusals: &mut Refusals, names: &[String]) 
         let pointer = format!("#/models/{index}");
         let Some(found) = find(state, refusals, &pointer, name).await? else { continue };
         match &found {
-            Found::Ready(source) => {
-                let (stored, id) = model::settled(name, source);
-                models.names.push(stored);
-                models.ids.extend(id);
-            }
+            Found::Ready(source) => models.names.push(models.pins.add(name, source)),
             Found::Pending(..) => models.names.push(name.clone()),
         }
         if let Some((other, _)) = known.iter().find(|(_, other)| *other == found) {
@@ -54,7 +54,7 @@ pub async fn check(state: &AppState, refusals: &mut Refusals, names: &[String]) 
             refusals.add(&pointer, "duplicate_model", format!("the model {name:?} is {same}; name each once"));
         }
         if index == 0 {
-            models.task = task_of(refusals, &pointer, &found);
+            models.task = task_of(state, refusals, &pointer, &found).await?;
         }
         if let Found::Pending(id, _) = found {
             models.waits_for.push(id);
@@ -102,10 +102,16 @@ async fn pending(
     }
 }
 
-fn task_of(refusals: &mut Refusals, pointer: &str, found: &Found) -> Option<TaskDefinition> {
-    match found {
+async fn task_of(
+    state: &AppState,
+    refusals: &mut Refusals,
+    pointer: &str,
+    found: &Found,
+) -> Result<Option<TaskDefinition>, ApiError> {
+    Ok(match found {
         Found::Pending(_, task) => Some(task.as_ref().clone()),
         Found::Ready(StudentSource::Registered(model)) => Some(model.task.clone()),
+        Found::Ready(StudentSource::Checkpoint(checkpoint)) => model::task_of(state, checkpoint).await?,
         Found::Ready(StudentSource::Directory { name, path }) => match registry::card(path) {
             Ok(card) => Some(card.task),
             Err(error) => {
@@ -113,5 +119,5 @@ fn task_of(refusals: &mut Refusals, pointer: &str, found: &Found) -> Option<Task
                 None
             }
         },
-    }
+    })
 }
