@@ -4,19 +4,37 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// What is logged unless `STEPWISE_LOG` says otherwise (`tracing`'s filter syntax, such as `debug,sqlx=warn`).
-const DEFAULT_FILTER: &str = "info,sqlx=warn,hyper=warn,tokenizers=error";
+/// What is logged unless the setting `log` says otherwise (`tracing`'s filter syntax, such as `debug,sqlx=warn`).
+pub const DEFAULT_FILTER: &str = "info,sqlx=warn,hyper=warn,tokenizers=error";
 
-/// Starts logging for this process; `STEPWISE_LOG_FORMAT=json` chooses JSON.
-pub fn start() {
-    let filter = EnvFilter::try_from_env("STEPWISE_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    let json = std::env::var("STEPWISE_LOG_FORMAT").is_ok_and(|format| format == "json");
+/// The form of a line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Whether a filter can be used.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    EnvFilter::try_new(filter).map(drop).map_err(|error| error.to_string())
+}
+
+/// Starts logging for this process. A filter that cannot be used is the default one: it was refused before.
+pub fn start(filter: &str, format: LogFormat) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let registry = tracing_subscriber::registry().with(filter);
-    let result = if json {
-        registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init()
-    } else {
-        let ansi = std::io::stderr().is_terminal();
-        registry.with(fmt::layer().with_ansi(ansi).with_target(false).with_writer(std::io::stderr)).try_init()
+    let result = match format {
+        LogFormat::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init(),
+        LogFormat::Text => {
+            let ansi = std::io::stderr().is_terminal();
+            registry.with(fmt::layer().with_ansi(ansi).with_target(false).with_writer(std::io::stderr)).try_init()
+        }
     };
     // A second start in one process (tests) keeps the first.
     drop(result);

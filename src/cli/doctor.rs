@@ -1,30 +1,34 @@
-//! `stepwise doctor`: what works on this machine and what is missing, with the remedy.
+//! `stepwise doctor`: what works on this machine and what is missing, with the remedy. It changes nothing.
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
-use super::launch;
+use super::{launch, preflight};
 use crate::{
     config::{GivenSettings, Settings},
     device, postgres,
     store::Store,
+    teacher::TeacherClient,
+    telemetry::chain,
 };
 
-/// Prints one line a check; fails when something that every command needs is missing.
-pub fn run(given: GivenSettings) -> ExitCode {
-    let settings = match given.resolve() {
-        Ok(settings) => settings,
-        Err(error) => {
-            println!("MISSING  settings: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+/// Prints one line a check; fails when something is wrong or missing.
+pub fn run(given: &GivenSettings) -> ExitCode {
+    let reading = given.read();
+    let settings = &reading.settings;
     let mut report = Report::default();
-    report.line(true, "settings", &format!("listen on {}, device {}", settings.listen, settings.device));
-    libtorch(&mut report, &settings);
-    postgres_programs(&mut report);
-    folders(&mut report, &settings);
-    database(&mut report, &settings);
-    teachers(&mut report, &settings);
+    for fault in &reading.faults {
+        report.line(Err(fault.to_string()), "setting");
+    }
+    for warning in &reading.warnings {
+        println!("note     {warning}");
+    }
+    report.line(Ok(device::describe()), "libtorch");
+    for check in preflight::CHECKS.iter().filter(|check| check.setting != "database_url") {
+        report.line((check.look)(settings), check.title);
+    }
+    database(&mut report, settings);
+    teachers(&mut report, settings);
+    println!("`stepwise settings` lists every setting and where it came from");
     if report.missing { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
@@ -34,54 +38,35 @@ struct Report {
 }
 
 impl Report {
-    fn line(&mut self, good: bool, what: &str, found: &str) {
-        self.missing |= !good;
-        println!("{}  {what}: {found}", if good { "ok     " } else { "MISSING" });
+    fn line(&mut self, found: Result<String, String>, what: &str) {
+        let (mark, words) = match found {
+            Ok(words) => ("ok     ", words),
+            Err(words) => {
+                self.missing = true;
+                ("MISSING", words)
+            }
+        };
+        println!("{mark}  {what}: {words}");
     }
 }
 
-fn libtorch(report: &mut Report, settings: &Settings) {
-    report.line(true, "libtorch", &device::describe());
-    match device::parse(&settings.device) {
-        Ok(_) => report.line(true, "device", &format!("{} with {} threads", settings.device, settings.threads)),
-        Err(error) => report.line(false, "device", &error.to_string()),
-    }
-}
-
-fn postgres_programs(report: &mut Report) {
-    match postgres::find_programs() {
-        Ok(programs) => report.line(true, "PostgreSQL's programs", &programs.display().to_string()),
-        Err(error) => report.line(false, "PostgreSQL's programs", &error.to_string()),
-    }
-}
-
-fn folders(report: &mut Report, settings: &Settings) {
-    let writable = std::fs::create_dir_all(&settings.data_dir).and_then(|()| tempfile::tempfile_in(&settings.data_dir));
-    match writable {
-        Ok(_) => report.line(true, "data directory", &settings.data_dir.display().to_string()),
-        Err(error) => report.line(false, "data directory", &format!("{}: {error}", settings.data_dir.display())),
-    }
-    let models = settings.models_dir.display();
-    let found = if Path::new(&settings.models_dir).is_dir() { "" } else { " (not there: only students from scratch)" };
-    report.line(true, "models directory", &format!("{models}{found}"));
-}
-
+/// PostgreSQL: the one that is named, or the programs of a private one.
 fn database(report: &mut Report, settings: &Settings) {
-    let Some(url) = settings.database_url.as_deref() else {
-        return report.line(true, "database", "not set: `stepwise up` brings its own");
+    let Some(url) = &settings.database_url else {
+        let programs = postgres::find_programs().map(|programs| programs.display().to_string());
+        return report.line(programs.map_err(|error| error.to_string()), "PostgreSQL's programs, for `stepwise up`");
     };
-    let ping = launch::block_on(async { Ok(Store::connect(url, 4).await.map(drop)?) });
-    match ping {
-        Ok(()) => report.line(true, "database", "answers"),
-        Err(error) => report.line(false, "database", &error.to_string()),
-    }
+    let ping = launch::block_on(async { Ok(Store::connect(url.reveal(), 4).await.map(drop)?) });
+    let found = ping.map(|()| format!("{url} answers")).map_err(|error| format!("{url}: {}", chain(&*error)));
+    report.line(found, "database");
 }
 
 fn teachers(report: &mut Report, settings: &Settings) {
     if settings.teachers.is_empty() {
-        report.line(true, "teachers", "none: annotation jobs need [[teachers]] in the configuration");
+        report.line(Ok("none: annotation jobs need [[teachers]] in the configuration".to_owned()), "teachers");
     }
     for teacher in &settings.teachers {
-        report.line(true, "teacher", &format!("{} at {}", teacher.name, teacher.base_url));
+        let found = TeacherClient::new(teacher.clone()).map(|_| format!("{} at {}", teacher.name, teacher.base_url));
+        report.line(found.map_err(|error| error.to_string()), "teacher");
     }
 }

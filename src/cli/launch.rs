@@ -4,19 +4,19 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::Notify};
 
-use super::{CommandError, require_database};
+use super::{CommandError, preflight};
 use crate::{
     api,
     artifacts::Artifacts,
     clock::Clock,
     config::{GivenSettings, Settings},
     device,
-    domain::{LeaseTerms, WorkerId},
+    domain::{JobKind, LeaseTerms, WorkerId},
     inference::{Engine, EngineSettings},
     registry::Registry,
     shutdown::Shutdown,
     store::{Store, StoreError},
-    teacher::{TeacherClient, TeacherSettings},
+    teacher::{TeacherClient, TeacherError, TeacherSettings},
     telemetry,
     worker::{self, Worker},
 };
@@ -36,7 +36,6 @@ pub struct Parts {
     pub artifacts: Artifacts,
     pub registry: Registry,
     pub engine: Engine,
-    pub teachers: Vec<TeacherClient>,
     pub clock: Clock,
 }
 
@@ -58,8 +57,7 @@ impl Parts {
             max_batch: MAX_BATCH,
             max_models: settings.max_models,
         })?;
-        let teachers = settings.teachers.iter().cloned().map(TeacherClient::new).collect::<Result<_, _>>()?;
-        Ok(Self { settings, database_url, store, artifacts, registry, engine, teachers, clock: Clock::system() })
+        Ok(Self { settings, database_url, store, artifacts, registry, engine, clock: Clock::system() })
     }
 
     /// Serves the API until shutdown, then lets requests in flight end.
@@ -97,7 +95,7 @@ impl Parts {
             artifacts: self.artifacts.clone(),
             registry: self.registry.clone(),
             engine: self.engine.clone(),
-            teachers: self.teachers.clone(),
+            teachers: self.teachers()?,
             kinds: self.settings.kinds.clone(),
             scratch,
             program: std::env::current_exe()?,
@@ -112,6 +110,12 @@ impl Parts {
         tracing::info!(worker = %worker.id, device = worker.device, threads = worker.threads, "working");
         worker::run(Arc::new(worker), &self.database_url, shutdown).await;
         Ok(())
+    }
+
+    /// Whom this worker may ask; nobody where it takes no annotations, so that it needs no keys.
+    fn teachers(&self) -> Result<Vec<TeacherClient>, TeacherError> {
+        let asks = self.settings.kinds.contains(&JobKind::Annotation);
+        self.settings.teachers.iter().filter(|_| asks).cloned().map(TeacherClient::new).collect()
     }
 
     /// Waits for the database and brings its schema up to date; says what it waits for.
@@ -137,14 +141,19 @@ impl Parts {
 }
 
 /// `stepwise migrate`.
-pub fn migrate(given: GivenSettings) -> Result<(), CommandError> {
-    let settings = given.resolve()?;
-    let url = require_database(settings.database_url.as_deref())?;
+pub fn migrate(given: &GivenSettings) -> Result<(), CommandError> {
+    let settings = preflight::settings_for("migrate", given)?;
+    let url = database_url(&settings);
     block_on(async {
         Store::connect(&url, settings.database_connections).await?.migrate().await?;
         tracing::info!("the schema is up to date");
         Ok(())
     })
+}
+
+/// The database's address, which commands that cannot do without are refused without.
+pub fn database_url(settings: &Settings) -> String {
+    settings.database_url.as_ref().expect("preflight refuses a command that needs it and has none").reveal().to_owned()
 }
 
 /// Runs a command's future on a runtime of its own.

@@ -1,10 +1,13 @@
 //! The command line: a file a command. It puts the rooms together and knows nothing that they could know.
 
 mod doctor;
+mod healthcheck;
 mod launch;
 mod openapi;
+mod preflight;
 mod scripted_teacher;
 mod serve;
+mod settings;
 mod train;
 mod up;
 mod work;
@@ -13,7 +16,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{ConfigError, GivenSettings};
+use crate::{
+    config::{GivenSettings, Refusal},
+    telemetry,
+};
 
 /// Turns unlabeled text, an LLM endpoint and a T5 into a small served model (Distilling Step-by-Step).
 #[derive(Debug, Parser)]
@@ -27,9 +33,9 @@ struct Cli {
 enum Command {
     /// Run everything on this machine: the API, a worker and a private PostgreSQL
     Up(GivenSettings),
-    /// Run the HTTP API and inference; needs DATABASE_URL
+    /// Run the HTTP API and inference; needs a database
     Serve(GivenSettings),
-    /// Run a worker, which pulls jobs; needs DATABASE_URL
+    /// Run a worker, which pulls jobs; needs a database
     Work(GivenSettings),
     /// Run one training attempt in DIR, which holds spec.json; frames go to standard output
     Train {
@@ -39,37 +45,57 @@ enum Command {
     },
     /// Serve recorded answers as an OpenAI-compatible teacher
     ScriptedTeacher(scripted_teacher::Arguments),
-    /// Bring the database's schema up to date; needs DATABASE_URL
+    /// Bring the database's schema up to date
     Migrate(GivenSettings),
     /// Say what works on this machine and what is missing
     Doctor(GivenSettings),
+    /// Print every setting as it is in force, and where it came from
+    Settings(settings::Arguments),
+    /// Ask a running service whether it is alive; for container engines
+    Healthcheck(healthcheck::Arguments),
     /// Print the API's OpenAPI document
     Openapi,
 }
 
+/// What a process ends with that was called in a way that cannot work; clap's own code for that.
+const USAGE: u8 = 2;
+
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    let command = Cli::parse().command;
-    if !matches!(command, Command::Doctor(_) | Command::Openapi) {
-        crate::telemetry::start();
-    }
-    let result = match command {
-        Command::Train { folder } => return train::run(&folder),
-        Command::Doctor(given) => return doctor::run(given),
+    let result = match Cli::parse().command {
+        Command::Train { folder } => {
+            start_log();
+            return train::run(&folder);
+        }
+        Command::Doctor(given) => return doctor::run(&given),
+        Command::Settings(arguments) => return settings::run(&arguments),
         Command::Openapi => openapi::run(),
-        Command::ScriptedTeacher(arguments) => scripted_teacher::run(arguments),
-        Command::Up(given) => up::run(given),
-        Command::Serve(given) => serve::run(given),
-        Command::Work(given) => work::run(given),
-        Command::Migrate(given) => launch::migrate(given),
+        Command::ScriptedTeacher(arguments) => {
+            start_log();
+            scripted_teacher::run(arguments)
+        }
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
+        Command::Up(given) => up::run(&given),
+        Command::Serve(given) => serve::run(&given),
+        Command::Work(given) => work::run(&given),
+        Command::Migrate(given) => launch::migrate(&given),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            report(&*error);
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&*error),
     }
+}
+
+/// Prints why a command ended without doing its work.
+fn failed(error: &(dyn std::error::Error + Send + Sync + 'static)) -> ExitCode {
+    report(error);
+    if error.is::<Refusal>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+}
+
+/// Starts the log of a command that has no settings of its own, as the environment says.
+fn start_log() {
+    let settings = GivenSettings::from_environment().read().settings;
+    telemetry::start(&settings.log, settings.log_format);
 }
 
 /// What a command may fail with; printed with its causes, then the process ends.
@@ -82,13 +108,4 @@ fn report(error: &(dyn std::error::Error + 'static)) {
         eprintln!("  because {inner}");
         cause = inner.source();
     }
-}
-
-/// The database's address, where a command cannot do without.
-fn require_database(url: Option<&str>) -> Result<String, ConfigError> {
-    url.map(str::to_owned).ok_or_else(|| ConfigError::Wrong {
-        setting: "database_url",
-        message: "is not set; give --database-url or DATABASE_URL, or use `stepwise up`, which brings its own"
-            .to_owned(),
-    })
 }

@@ -3,14 +3,14 @@
 use super::{
     CommandError,
     launch::{self, Parts},
-    require_database,
+    preflight,
 };
 use crate::{config::GivenSettings, shutdown};
 
 /// Serves until a signal. It answers at once, 503 until the database does.
-pub fn run(given: GivenSettings) -> Result<(), CommandError> {
-    let settings = given.resolve()?;
-    let url = require_database(settings.database_url.as_deref())?;
+pub fn run(given: &GivenSettings) -> Result<(), CommandError> {
+    let settings = preflight::settings_for("serve", given)?;
+    let url = launch::database_url(&settings);
     launch::block_on(async {
         let shutdown = shutdown::on_signal()?;
         let parts = Parts::assemble(settings, url)?;

@@ -3,6 +3,7 @@
 use super::{
     CommandError,
     launch::{self, Parts},
+    preflight,
 };
 use crate::{
     config::GivenSettings,
@@ -14,8 +15,8 @@ use crate::{
 const DATABASE: &str = "stepwise";
 
 /// Runs everything until a signal; the database is stopped last.
-pub fn run(given: GivenSettings) -> Result<(), CommandError> {
-    let settings = given.resolve()?;
+pub fn run(given: &GivenSettings) -> Result<(), CommandError> {
+    let settings = preflight::settings_for("up", given)?;
     launch::block_on(async {
         let shutdown = shutdown::on_signal()?;
         std::fs::create_dir_all(&settings.data_dir)?;

@@ -3,14 +3,14 @@
 use super::{
     CommandError,
     launch::{self, Parts},
-    require_database,
+    preflight,
 };
 use crate::{config::GivenSettings, shutdown};
 
 /// Works until a signal, then gives its jobs back to the queue.
-pub fn run(given: GivenSettings) -> Result<(), CommandError> {
-    let settings = given.resolve()?;
-    let url = require_database(settings.database_url.as_deref())?;
+pub fn run(given: &GivenSettings) -> Result<(), CommandError> {
+    let settings = preflight::settings_for("work", given)?;
+    let url = launch::database_url(&settings);
     launch::block_on(async {
         let shutdown = shutdown::on_signal()?;
         let parts = Parts::assemble(settings, url)?;

@@ -38,6 +38,8 @@ mod lease;
 mod lineage;
 pub mod metric;
 mod model;
+mod nearest;
+mod secret;
 pub mod single_target;
 mod specs;
 mod task;
@@ -59,6 +61,8 @@ pub use job::{Job, JobError, JobKind, JobState, PauseReason, Progress};
 pub use lease::{Lease, LeaseTerms};
 pub use lineage::{DataSource, Lineage};
 pub use model::{Model, StudentSource};
+pub use nearest::nearest;
+pub use secret::Secret;
 pub use specs::{
     AnnotationSpec, DistillationSpec, EvaluationSpec, FromScratch, JobSpec, StudentSpec, TeacherAnswers,
     TrainingSource, Validating,

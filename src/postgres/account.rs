@@ -44,7 +44,10 @@ impl Account {
     /// A program that will run as this account, in a folder that every account can read.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        command.current_dir("/").env("LC_ALL", "C");
+        // The server outlives us and belongs to another account: what our environment holds (keys) is not its business.
+        let kept = ["PATH", "LD_LIBRARY_PATH", "TMPDIR", "TZ"];
+        let kept = kept.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        command.current_dir("/").env_clear().envs(kept).env("LC_ALL", "C");
         if let Self::Dropped { user, group, .. } = self {
             // The standard library drops root's other groups along with these.
             command.uid(*user).gid(*group);

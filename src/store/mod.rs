@@ -88,6 +88,14 @@ impl Store {
         Ok(Self { pool })
     }
 
+    /// Whether an address can be read; asks nobody.
+    ///
+    /// # Errors
+    /// [`StoreError::Address`], which does not repeat the address.
+    pub fn check_address(url: &str) -> Result<(), StoreError> {
+        connect_options(url).map(drop)
+    }
+
     /// Brings the schema up to date; several processes may do it at once.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         Ok(sqlx::migrate!().run(&self.pool).await?)

@@ -10,8 +10,9 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Response, StatusCode, Url, redirect};
 
 use super::wire::{ChatReply, ChatRequest, Complaint};
-use super::{Secret, TeacherError, TeacherSettings, pace::Pace, retry};
+use super::{TeacherError, TeacherSettings, pace::Pace, retry};
 use crate::clock::Clock;
+use crate::domain::Secret;
 use crate::task::prompt::Message;
 use crate::telemetry::chain;
 

@@ -11,4 +11,4 @@ mod wire;
 
 pub use client::{Completion, CompletionRequest, TeacherClient, install_tls};
 pub use error::TeacherError;
-pub use settings::{Secret, TeacherSettings};
+pub use settings::{TEACHER_KEYS, TeacherSettings};

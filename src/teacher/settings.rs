@@ -1,34 +1,26 @@
 //! How a teacher is reached: one `[[teachers]]` table of the configuration.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use reqwest::Url;
 use serde::Deserialize;
 
 use super::TeacherError;
-use crate::domain::TeacherTerms;
+use crate::domain::{Secret, TeacherTerms};
 
-/// A text that no log, error or `Debug` shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps `text` to itself.
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text, for the one header that needs it.
-    pub(super) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
+/// What a `[[teachers]]` table may hold: key, default, meaning. The README's table is made of it.
+pub const TEACHER_KEYS: [[&str; 3]; 10] = [
+    ["name", "", "the name that requests use"],
+    ["base_url", "", "the address up to and with `/v1`, of an endpoint that speaks OpenAI's chat completions"],
+    ["model", "", "the model's name there"],
+    ["api_key_env", "no key", "the environment variable that holds the API key; keys do not belong into files"],
+    ["max_concurrency", "16", "requests under way at once"],
+    ["requests_per_minute", "no limit", "requests a minute, of each worker"],
+    ["tokens_per_minute", "no limit", "tokens a minute, in and out, of each worker"],
+    ["usd_per_million_input_tokens", "0", "price of a million prompt tokens"],
+    ["usd_per_million_output_tokens", "0", "price of a million answer tokens"],
+    ["request_timeout_seconds", "120", "time from sending a request to the last byte of its answer"],
+];
 
 /// One teacher. A request names it; it never carries a URL or a key.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -103,24 +95,56 @@ impl TeacherSettings {
         (input + output) / 1e6
     }
 
-    /// The address of chat completions, if the settings can be used.
-    pub(super) fn endpoint(&self) -> Result<Url, TeacherError> {
-        let refuse = |reason: String| Err(TeacherError::Settings { teacher: self.name.clone(), reason });
-        let address = format!("{}/chat/completions", self.base_url.trim_end_matches('/'));
-        let Ok(url) = Url::parse(&address) else {
-            return refuse("base_url is not a URL such as http://127.0.0.1:8000/v1".to_owned());
-        };
-        if !matches!(url.scheme(), "http" | "https") {
-            return refuse(format!("base_url must begin with http:// or https://, not {}:", url.scheme()));
-        }
-        // They would stand in every message that names the address.
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-            return refuse(
-                "base_url must hold no user, password or query: name the key's variable in api_key_env".to_owned(),
+    /// Everything in these settings that cannot be used, with what would be right; empty where all is well. Looks at
+    /// nothing else: whether the key's variable is set, only who asks this teacher needs to know.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults: Vec<String> = self.address().err().into_iter().collect();
+        if self.api_key_env.as_deref().is_some_and(|name| !names_a_variable(name)) {
+            faults.push(
+                "api_key_env must be the name of an environment variable in capitals, such as TEACHER_KEY; what it is \
+                 now is not shown, since it may be the key itself"
+                    .to_owned(),
             );
         }
         if self.max_concurrency == 0 {
-            return refuse("max_concurrency must be at least 1".to_owned());
+            faults.push("max_concurrency must be at least 1".to_owned());
+        }
+        let limits = [("requests_per_minute", self.requests_per_minute), ("tokens_per_minute", self.tokens_per_minute)];
+        for (key, _) in limits.iter().filter(|(_, limit)| *limit == Some(0)) {
+            faults.push(format!("{key} must be at least 1; leave it out for no limit"));
+        }
+        let prices = [
+            ("usd_per_million_input_tokens", self.usd_per_million_input_tokens),
+            ("usd_per_million_output_tokens", self.usd_per_million_output_tokens),
+        ];
+        for (key, price) in prices.iter().filter(|(_, price)| !price.is_finite() || *price < 0.0) {
+            faults.push(format!("{key} must be 0 or more, not {price}"));
+        }
+        faults
+    }
+
+    /// The address of chat completions, if the settings can be used.
+    pub(super) fn endpoint(&self) -> Result<Url, TeacherError> {
+        let refuse = |reason: String| TeacherError::Settings { teacher: self.name.clone(), reason };
+        match self.faults().into_iter().next() {
+            Some(fault) => Err(refuse(fault)),
+            None => self.address().map_err(refuse),
+        }
+    }
+
+    fn address(&self) -> Result<Url, String> {
+        let address = format!("{}/chat/completions", self.base_url.trim_end_matches('/'));
+        let Ok(url) = Url::parse(&address) else {
+            return Err("base_url is not a URL such as http://127.0.0.1:8000/v1".to_owned());
+        };
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(format!("base_url must begin with http:// or https://, not {}:", url.scheme()));
+        }
+        // They would stand in every message that names the address.
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+            return Err(
+                "base_url must hold no user, password or query: name the key's variable in api_key_env".to_owned()
+            );
         }
         Ok(url)
     }
@@ -135,6 +159,13 @@ impl TeacherSettings {
         let missing = || TeacherError::Settings { teacher: self.name.clone(), reason };
         found.map(|key| Some(Secret::new(key))).ok_or_else(missing)
     }
+}
+
+/// Capitals, digits and `_`: a key that was written where its variable's name belongs hardly ever looks like that, so
+/// that the name may be shown.
+fn names_a_variable(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_uppercase() || first == '_')
+        && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 fn default_concurrency() -> usize {
@@ -191,7 +222,27 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_not_shown() {
+    fn every_fault_is_named_and_a_key_in_the_variables_place_is_not_shown() {
+        let mut settings = TeacherSettings::new("a", "ftp://h", "m");
+        settings.api_key_env = Some("sk-hidden".to_owned());
+        settings.max_concurrency = 0;
+        settings.tokens_per_minute = Some(0);
+        settings.usd_per_million_input_tokens = -1.0;
+        let faults = settings.faults();
+        assert_eq!(faults.len(), 5, "{faults:?}");
+        assert!(!faults.concat().contains("sk-hidden"), "{faults:?}");
+    }
+
+    #[test]
+    fn the_table_of_keys_names_exactly_those_that_are_read() {
+        let error = toml::from_str::<TeacherSettings>("no_such_key = 1").unwrap_err().message().to_owned();
+        let listed = error.split_once("expected one of").unwrap().1;
+        let read: Vec<&str> = listed.split('`').skip(1).step_by(2).collect();
+        assert_eq!(TEACHER_KEYS.map(|[key, ..]| key).to_vec(), read);
+    }
+
+    #[test]
+    fn a_key_is_not_shown() {
         let mut settings = TeacherSettings::new("a", "http://h/v1", "m");
         settings.api_key = Some(Secret::new("sk-hidden".to_owned()));
         assert!(!format!("{settings:?}").contains("sk-hidden"));

@@ -50,7 +50,8 @@ impl TrainingChild {
         let mut process = Command::new(program)
             .arg("train")
             .arg(folder)
-            .env_remove("DATABASE_URL")
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_needed)))
             .env("OMP_NUM_THREADS", threads.to_string())
             // Threads that wait by spinning starve each other as soon as anything else wants a core: on a busy machine of
             // two cores a step was ten times slower.
@@ -119,6 +120,31 @@ impl Orders {
             tracing::debug!(%error, "the training process takes no order any more");
         }
     }
+}
+
+/// Whether the child needs a variable. It is given these alone, since any other may hold a password or a teacher's key.
+fn is_needed(name: &str) -> bool {
+    const NAMES: [&str; 7] = ["HOME", "LANG", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "TMPDIR", "TZ"];
+    const FAMILIES: [&str; 17] = [
+        "ATEN_",
+        "CUBLAS_",
+        "CUDA_",
+        "CUDNN_",
+        "DNNL_",
+        "GLIBC_",
+        "GOMP_",
+        "KMP_",
+        "LC_",
+        "MALLOC_",
+        "MKL_",
+        "NCCL_",
+        "NVIDIA_",
+        "OMP_",
+        "ONEDNN_",
+        "RUST_",
+        "STEPWISE_LOG",
+    ];
+    NAMES.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
 fn describe(status: ExitStatus) -> String {

@@ -31,7 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "api",
         &["domain", "clock", "store", "artifacts", "inference", "task", "registry", "export", "shutdown", "telemetry"],
     ),
-    ("config", &["domain", "teacher"]),
+    ("config", &["domain", "teacher", "telemetry"]),
 ];
 
 /// External crate → rooms that may name it.
@@ -40,7 +40,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["api", "teacher"]),
     ("tower_http", &["api"]),
     ("utoipa_axum", &["api"]),
-    ("reqwest", &["teacher"]),
+    ("reqwest", &["teacher", "cli"]),
     ("tch", &["student", "trainer", "inference", "device"]),
     ("object_store", &["artifacts"]),
     ("tokenizers", &["student"]),

@@ -24,6 +24,8 @@ mod openai_sdk;
 mod postgres;
 mod returns_desk;
 mod road;
+mod secrets;
+mod settings;
 mod store_cancel;
 mod store_listen;
 mod store_outage;

@@ -11,10 +11,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 use serde_json::json;
-use stepwise::domain::AnnotationStatus;
+use stepwise::domain::{AnnotationStatus, Secret};
 use stepwise::task::{answer, builtin, prompt};
 use stepwise::teacher::scripted::{ScriptedError, ScriptedSettings, ScriptedTeacher};
-use stepwise::teacher::{CompletionRequest, Secret, TeacherClient, TeacherError, TeacherSettings, install_tls};
+use stepwise::teacher::{CompletionRequest, TeacherClient, TeacherError, TeacherSettings, install_tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 

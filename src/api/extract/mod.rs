@@ -10,5 +10,6 @@ mod text;
 pub use json::{Json, JsonBytes};
 pub use path::{Id, Name};
 pub use query::{Nothing, Query};
-pub use reason::nearest;
 pub use text::from_text;
+
+pub use crate::domain::nearest;

@@ -2,7 +2,7 @@
 
 use serde_path_to_error::{Path, Segment};
 
-use crate::api::error::FieldError;
+use crate::{api::error::FieldError, domain::nearest};
 
 /// Turns serde's message about a place in a request into an error that names the field.
 pub fn describe(path: &Path, message: &str) -> FieldError {
@@ -12,12 +12,12 @@ pub fn describe(path: &Path, message: &str) -> FieldError {
     let quoted = message.split('`').nth(1).unwrap_or_default();
     let (code, detail) = if message.starts_with("unknown field") {
         push_new(&mut segments, quoted);
-        ("unknown_parameter", format!("unknown field {quoted:?}{}", suggestion(quoted, &known(message))))
+        ("unknown_parameter", format!("unknown field {quoted:?}{}", nearest(quoted, known(message))))
     } else if message.starts_with("missing field") {
         push_new(&mut segments, quoted);
         ("missing_field", format!("the field {quoted:?} is missing"))
     } else if message.starts_with("unknown variant") {
-        ("invalid_value", format!("{quoted:?} is not known{}", suggestion(quoted, &known(message))))
+        ("invalid_value", format!("{quoted:?} is not known{}", nearest(quoted, known(message))))
     } else if message.starts_with("invalid type") {
         ("wrong_type", message.to_owned())
     } else {
@@ -26,22 +26,6 @@ pub fn describe(path: &Path, message: &str) -> FieldError {
     let pointer = pointer(&segments);
     let detail = if detail.starts_with("unknown field") { detail } else { format!("{}: {detail}", place(&segments)) };
     FieldError { pointer, code, detail, line: None }
-}
-
-/// The end of a sentence that helps with a name that is not known: the nearest, or all of them.
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    suggestion(name, &known.into_iter().collect::<Vec<_>>())
-}
-
-fn suggestion(name: &str, known: &[&str]) -> String {
-    let closeness = |candidate: &str| strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
-    let best = known.iter().max_by(|left, right| closeness(left).total_cmp(&closeness(right)));
-    let list = known.iter().take(30).copied().collect::<Vec<_>>().join(", ");
-    match best {
-        None => String::new(),
-        Some(best) if closeness(best) > 0.8 => format!("; did you mean {best:?}? (known: {list})"),
-        Some(_) => format!("; known: {list}"),
-    }
 }
 
 /// The names that serde lists after "expected".

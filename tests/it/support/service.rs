@@ -47,6 +47,26 @@ impl Drop for Process {
     }
 }
 
+/// Runs the binary to its end, without a database or settings from outside.
+pub fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
+    let mut command = Command::new(BINARY);
+    for name in std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("STEPWISE_")) {
+        command.env_remove(name);
+    }
+    command.env_remove("DATABASE_URL");
+    let output = command.args(arguments).envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ended { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+/// A process that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
 /// An address that was free a moment ago.
 pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()

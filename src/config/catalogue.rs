@@ -1,0 +1,264 @@
+//! The list of settings: the flags, the variables, `--help`, `stepwise settings` and the README's table are all made of
+//! it, and the reader takes every value by its key here.
+
+/// One setting, which a flag, a variable and the file can all give.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its name in the file, in `stepwise settings` and in messages.
+    pub key: &'static str,
+    /// Its flag, without the dashes.
+    pub flag: &'static str,
+    /// Its variables; the first that is set and not empty counts.
+    pub variables: &'static [&'static str],
+    /// What stands for the value in `--help`.
+    pub value: &'static str,
+    /// What it is where nobody says otherwise.
+    pub default: Preset,
+    /// Whether its value may hold a password.
+    pub secret: bool,
+    /// The commands that read it.
+    pub commands: &'static [&'static str],
+    /// What it is for.
+    pub meaning: &'static str,
+}
+
+/// A default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// This value.
+    Is(&'static str),
+    /// Found out at the start; in words.
+    Found(&'static str),
+    /// None.
+    Nothing,
+}
+
+impl Setting {
+    /// Whether a command takes its flag and reads it. `doctor` and `settings` look at all of them.
+    pub fn is_read_by(&self, command: &str) -> bool {
+        ["doctor", "settings"].contains(&command) || self.commands.contains(&command)
+    }
+}
+
+/// The setting of this key.
+pub fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+const EVERY: &[&str] = &["up", "serve", "work", "migrate", "watch", "healthcheck"];
+const RUNNING: &[&str] = &["up", "serve", "work"];
+const SERVING: &[&str] = &["up", "serve"];
+const WORKING: &[&str] = &["up", "work"];
+
+/// The file itself; the one setting that the file cannot give.
+pub const CONFIG: Setting = Setting {
+    key: "config",
+    flag: "config",
+    variables: &["STEPWISE_CONFIG"],
+    value: "FILE",
+    default: Preset::Nothing,
+    secret: false,
+    commands: EVERY,
+    meaning: "TOML file with these settings, teachers and tasks",
+};
+
+/// Every other setting, in the order of the README's table.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "listen",
+        flag: "listen",
+        variables: &["STEPWISE_LISTEN"],
+        value: "ADDRESS",
+        default: Preset::Is("127.0.0.1:8080"),
+        secret: false,
+        commands: &["up", "serve", "watch", "healthcheck"],
+        meaning: "address of the API",
+    },
+    Setting {
+        key: "allow_unauthenticated",
+        flag: "allow-unauthenticated",
+        variables: &["STEPWISE_ALLOW_UNAUTHENTICATED"],
+        value: "BOOL",
+        default: Preset::Is("false"),
+        secret: false,
+        commands: SERVING,
+        meaning: "listen on other addresses than this machine's own: there are no API keys yet",
+    },
+    Setting {
+        key: "url",
+        flag: "url",
+        variables: &["STEPWISE_URL"],
+        value: "URL",
+        default: Preset::Found("the address of `listen`"),
+        secret: false,
+        commands: &["watch", "healthcheck"],
+        meaning: "the service that `watch` and `healthcheck` ask",
+    },
+    Setting {
+        key: "database_url",
+        flag: "database-url",
+        variables: &["STEPWISE_DATABASE_URL", "DATABASE_URL"],
+        value: "URL",
+        default: Preset::Nothing,
+        secret: true,
+        commands: &["serve", "work", "migrate"],
+        meaning: "PostgreSQL; a password may stand in it or in PGPASSWORD. `up` brings its own",
+    },
+    Setting {
+        key: "database_connections",
+        flag: "database-connections",
+        variables: &["STEPWISE_DATABASE_CONNECTIONS"],
+        value: "N",
+        default: Preset::Is("10"),
+        secret: false,
+        commands: &["up", "serve", "work", "migrate"],
+        meaning: "connections of one process, at most; a worker has two more for its heartbeats",
+    },
+    Setting {
+        key: "data_dir",
+        flag: "data-dir",
+        variables: &["STEPWISE_DATA_DIR"],
+        value: "DIR",
+        default: Preset::Is(".data"),
+        secret: false,
+        commands: RUNNING,
+        meaning: "folder for artifacts, scratch files and the private database",
+    },
+    Setting {
+        key: "models_dir",
+        flag: "models-dir",
+        variables: &["STEPWISE_MODELS_DIR"],
+        value: "DIR",
+        default: Preset::Is("models"),
+        secret: false,
+        commands: RUNNING,
+        meaning: "folder whose sub-folders are models in Hugging Face's layout",
+    },
+    Setting {
+        key: "device",
+        flag: "device",
+        variables: &["STEPWISE_DEVICE"],
+        value: "DEVICE",
+        default: Preset::Is("cpu"),
+        secret: false,
+        commands: RUNNING,
+        meaning: "what trains and predicts: `cpu`, `cuda` or `cuda:N`",
+    },
+    Setting {
+        key: "threads",
+        flag: "threads",
+        variables: &["STEPWISE_THREADS"],
+        value: "N",
+        default: Preset::Found("the number of cores"),
+        secret: false,
+        commands: RUNNING,
+        meaning: "processor threads of a training or of the inference engine",
+    },
+    Setting {
+        key: "precision",
+        flag: "precision",
+        variables: &["STEPWISE_PRECISION"],
+        value: "PRECISION",
+        default: Preset::Is("auto"),
+        secret: false,
+        commands: RUNNING,
+        meaning: "arithmetic of inference: `auto`, `bf16` or `fp32`",
+    },
+    Setting {
+        key: "kinds",
+        flag: "kinds",
+        variables: &["STEPWISE_KINDS"],
+        value: "KINDS",
+        default: Preset::Is("annotation,distillation,evaluation"),
+        secret: false,
+        commands: WORKING,
+        meaning: "kinds of jobs that a worker takes, separated by commas; in the file a list",
+    },
+    Setting {
+        key: "drain_seconds",
+        flag: "drain-seconds",
+        variables: &["STEPWISE_DRAIN_SECONDS"],
+        value: "SECONDS",
+        default: Preset::Is("60"),
+        secret: false,
+        commands: WORKING,
+        meaning: "how long a worker that is asked to end may take to keep what its jobs have done",
+    },
+    Setting {
+        key: "max_upload_bytes",
+        flag: "max-upload-bytes",
+        variables: &["STEPWISE_MAX_UPLOAD_BYTES"],
+        value: "BYTES",
+        default: Preset::Is("1073741824"),
+        secret: false,
+        commands: SERVING,
+        meaning: "largest file that can be uploaded",
+    },
+    Setting {
+        key: "max_waiting",
+        flag: "max-waiting",
+        variables: &["STEPWISE_MAX_WAITING"],
+        value: "N",
+        default: Preset::Is("1024"),
+        secret: false,
+        commands: RUNNING,
+        meaning: "prediction inputs that may wait for the engine before it answers 429",
+    },
+    Setting {
+        key: "max_models",
+        flag: "max-models",
+        variables: &["STEPWISE_MAX_MODELS"],
+        value: "N",
+        default: Preset::Is("4"),
+        secret: false,
+        commands: RUNNING,
+        meaning: "models kept in memory at once",
+    },
+    Setting {
+        key: "log",
+        flag: "log",
+        variables: &["STEPWISE_LOG"],
+        value: "FILTER",
+        default: Preset::Is(crate::telemetry::DEFAULT_FILTER),
+        secret: false,
+        commands: &["up", "serve", "work", "migrate"],
+        meaning: "what is logged, in `tracing`'s syntax, such as `debug,sqlx=warn`",
+    },
+    Setting {
+        key: "log_format",
+        flag: "log-format",
+        variables: &["STEPWISE_LOG_FORMAT"],
+        value: "FORMAT",
+        default: Preset::Is("text"),
+        secret: false,
+        commands: &["up", "serve", "work", "migrate"],
+        meaning: "`text` for people or `json` for machines",
+    },
+];
+
+/// What the file alone can give, because it is a list of tables.
+pub const LISTS: [[&str; 2]; 2] = [
+    ["teachers", "`[[teachers]]`: whom annotation jobs may ask; its keys are below"],
+    ["tasks", "`[[tasks]]`: tasks that requests may name, with the fields of `TaskDefinition` in `openapi.yaml`"],
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_settings_three_names_are_one_name() {
+        for setting in SETTINGS.iter().chain([&CONFIG]) {
+            assert_eq!(setting.flag, setting.key.replace('_', "-"));
+            assert_eq!(setting.variables[0], format!("STEPWISE_{}", setting.key.to_uppercase()));
+        }
+    }
+
+    #[test]
+    fn keys_are_unique() {
+        let mut keys: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), SETTINGS.len());
+    }
+}

@@ -1,0 +1,70 @@
+//! Every setting, from four places: flags win over variables, those over the file that `--config` names, that over the
+//! defaults. `catalogue` is the one list of them. What is wrong is told all at once, each with where it came from; what
+//! the machine must have for them (a free port, a device, a key) is checked by `cli::preflight`.
+
+mod catalogue;
+mod database_url;
+mod fault;
+mod file;
+mod given;
+mod reader;
+mod table;
+mod values;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+pub use catalogue::{Preset, SETTINGS, Setting, find};
+pub use database_url::DatabaseUrl;
+pub use fault::{Fault, Origin, Refusal};
+pub use given::GivenSettings;
+pub use reader::{Effective, Reading};
+pub use table::markdown;
+
+use crate::{
+    domain::{JobKind, Precision, TaskDefinition},
+    teacher::TeacherSettings,
+    telemetry::LogFormat,
+};
+
+/// The settings in force.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Address of the HTTP API.
+    pub listen: SocketAddr,
+    /// Whether that address may be reached from other machines.
+    pub allow_unauthenticated: bool,
+    /// Where commands that ask the service find it.
+    pub url: String,
+    /// PostgreSQL's address; none where `up` makes its own.
+    pub database_url: Option<DatabaseUrl>,
+    /// Connections of one process, at most.
+    pub database_connections: u32,
+    /// Folder of everything that the service writes.
+    pub data_dir: PathBuf,
+    /// Folder of the named students.
+    pub models_dir: PathBuf,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Processor threads of a training or of the engine.
+    pub threads: usize,
+    /// Arithmetic of inference.
+    pub precision: Precision,
+    /// Kinds of jobs that a worker takes.
+    pub kinds: Vec<JobKind>,
+    /// How long a worker that is asked to end may take to keep what its jobs have done.
+    pub drain_for: Duration,
+    /// Largest upload.
+    pub max_upload_bytes: u64,
+    /// Inputs that may wait for the engine.
+    pub max_waiting: usize,
+    /// Models kept in memory.
+    pub max_models: usize,
+    /// What is logged.
+    pub log: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+    /// Whom annotation jobs may ask.
+    pub teachers: Vec<TeacherSettings>,
+    /// Tasks that requests may name, beside the built-in ones.
+    pub tasks: Vec<TaskDefinition>,
+}

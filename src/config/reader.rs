@@ -1,0 +1,298 @@
+//! From what was given to the settings in force: each value is found, parsed and checked once, and what is wrong is
+//! collected rather than returned at the first.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use super::{
+    DatabaseUrl, GivenSettings, Settings,
+    catalogue::{Preset, find},
+    fault::{Fault, Origin, Refusal},
+    file::File,
+    values,
+};
+use crate::telemetry::LogFormat;
+
+/// The settings in force, where each came from, and what is wrong with them.
+#[derive(Debug)]
+pub struct Reading {
+    /// The settings; the default stands in for one that is wrong.
+    pub settings: Settings,
+    /// Every setting as it may be shown.
+    pub effective: Vec<Effective>,
+    /// Where each teacher stands, in the order of `settings.teachers`.
+    pub teacher_origins: Vec<Origin>,
+    /// What cannot be used.
+    pub faults: Vec<Fault>,
+    /// What can be used and is probably not meant.
+    pub warnings: Vec<String>,
+}
+
+/// A setting as it may be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// Its key.
+    pub key: &'static str,
+    /// Its value, without secrets; empty where it has none.
+    pub shown: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+impl Reading {
+    /// Where a setting came from.
+    pub fn origin(&self, key: &str) -> Option<Origin> {
+        self.effective.iter().find(|effective| effective.key == key).map(|effective| effective.origin.clone())
+    }
+
+    /// The settings, unless any is wrong.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn accept(self) -> Result<Settings, Refusal> {
+        if self.faults.is_empty() { Ok(self.settings) } else { Err(Refusal(self.faults)) }
+    }
+}
+
+impl GivenSettings {
+    /// Lays flags over variables over the file over the defaults, and checks the whole.
+    pub fn read(&self) -> Reading {
+        let file = self.file();
+        let mut reader = Reader { given: self, file: &file, effective: Vec::new(), faults: Vec::new() };
+        let listen = reader.value("listen", values::address);
+        let url = reader.optional("url", values::service_url, Clone::clone);
+        let settings = Settings {
+            listen,
+            allow_unauthenticated: reader.value("allow_unauthenticated", values::truth),
+            url: url.unwrap_or_else(|| reachable(listen)),
+            database_url: reader.optional("database_url", DatabaseUrl::parse, ToString::to_string),
+            // Two, so that the API and a worker of one process do not wait for each other.
+            database_connections: reader.value("database_connections", values::number(2)),
+            data_dir: reader.value("data_dir", values::folder),
+            models_dir: reader.value("models_dir", values::folder),
+            device: reader.value("device", values::device),
+            threads: reader.optional("threads", values::number(1), ToString::to_string).unwrap_or_else(cores),
+            precision: reader.value("precision", values::precision),
+            kinds: reader.value("kinds", values::kinds),
+            drain_for: Duration::from_secs(reader.value("drain_seconds", values::number(0))),
+            max_upload_bytes: reader.value("max_upload_bytes", values::number(1)),
+            max_waiting: reader.value("max_waiting", values::number(1)),
+            max_models: reader.value("max_models", values::number(1)),
+            log: reader.value("log", values::filter),
+            log_format: reader.value::<LogFormat>("log_format", values::log_format),
+            teachers: file.teachers.iter().map(|(teacher, _)| teacher.clone()).collect(),
+            tasks: file.tasks.clone(),
+        };
+        let Reader { effective, mut faults, .. } = reader;
+        faults.extend(file.faults.iter().cloned());
+        let mut reading = Reading {
+            settings,
+            effective,
+            teacher_origins: file.teachers.iter().map(|(_, origin)| origin.clone()).collect(),
+            faults,
+            warnings: self.misspelled(),
+        };
+        reading.refuse_repeated_names();
+        reading
+    }
+}
+
+struct Reader<'a> {
+    given: &'a GivenSettings,
+    file: &'a File,
+    effective: Vec<Effective>,
+    faults: Vec<Fault>,
+}
+
+impl Reader<'_> {
+    /// A setting that has a default value.
+    fn value<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        let setting = find(key).expect("the catalogue has every key that is read; a test reads them all");
+        let Preset::Is(default) = setting.default else { unreachable!("{key} is read as a setting with a default") };
+        let given = self.parsed(key, &parse, |_, text| text.to_owned());
+        given.unwrap_or_else(|| {
+            self.note(key, default.to_owned(), Origin::Default);
+            parse(default).expect("a default is a good value; a test parses them all")
+        })
+    }
+
+    /// A setting that may be missing.
+    fn optional<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+        show: impl Fn(&T) -> String,
+    ) -> Option<T> {
+        let given = self.parsed(key, &parse, |value, _| show(value));
+        if given.is_none() {
+            let words = match find(key).map(|setting| setting.default) {
+                Some(Preset::Found(words)) => words.replace('`', ""),
+                _ => String::new(),
+            };
+            self.note(key, words, Origin::Default);
+        }
+        given
+    }
+
+    fn parsed<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+        show: impl Fn(&T, &str) -> String,
+    ) -> Option<T> {
+        let setting = find(key).expect("the catalogue has every key that is read; a test reads them all");
+        let (text, origin) = self.given.find(setting).or_else(|| self.file.values.get(key).cloned())?;
+        match parse(text.trim()) {
+            Ok(value) => {
+                self.note(key, show(&value, text.trim()), origin);
+                Some(value)
+            }
+            Err(problem) => {
+                let value = (!setting.secret).then_some(text);
+                self.faults.push(Fault { setting: key.to_owned(), value, origin: Some(origin), problem });
+                None
+            }
+        }
+    }
+
+    fn note(&mut self, key: &'static str, shown: String, origin: Origin) {
+        self.effective.push(Effective { key, shown, origin });
+    }
+}
+
+impl Reading {
+    fn refuse_repeated_names(&mut self) {
+        let teachers = repeated(self.settings.teachers.iter().map(|teacher| teacher.name.as_str()));
+        let tasks = repeated(self.settings.tasks.iter().map(|task| task.name.as_str()));
+        let faults = [("teachers", teachers), ("tasks", tasks)].map(|(setting, name)| {
+            let problem = format!("{:?} is defined twice; each needs a name of its own", name?);
+            Some(Fault { setting: setting.to_owned(), value: None, origin: None, problem })
+        });
+        self.faults.extend(faults.into_iter().flatten());
+    }
+}
+
+fn repeated<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut seen = std::collections::HashSet::new();
+    names.into_iter().find(|name| !seen.insert(*name)).map(str::to_owned)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The address at which this machine finds a server that listens there.
+fn reachable(listen: SocketAddr) -> String {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, listen.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, io::Write};
+
+    use super::*;
+    use crate::config::SETTINGS;
+
+    /// Settings by flag, by variable and by file.
+    fn given(flags: &[(&'static str, &str)], variables: &[(&str, &str)], file: &str) -> GivenSettings {
+        let mut config = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+        config.write_all(file.as_bytes()).unwrap();
+        let (_, path) = config.keep().unwrap();
+        let flags = flags.iter().map(|(key, value)| (*key, (*value).to_owned()));
+        let flags: BTreeMap<_, _> = flags.chain([("config", path.to_str().unwrap().to_owned())]).collect();
+        GivenSettings::new(flags, variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    fn faults(reading: &Reading) -> String {
+        reading.faults.iter().map(|fault| format!("{fault}\n")).collect()
+    }
+
+    #[test]
+    fn a_flag_wins_over_a_variable_that_over_the_file_and_that_over_the_default() {
+        let file = "threads = 3\nmax_models = 7\nmax_waiting = 9\n";
+        let variables = [("STEPWISE_THREADS", "4"), ("STEPWISE_MAX_MODELS", "8")];
+        let reading = given(&[("threads", "5")], &variables, file).read();
+        let settings = &reading.settings;
+        let found = (settings.threads, settings.max_models, settings.max_waiting, settings.database_connections);
+        assert_eq!(found, (5, 8, 9, 10));
+        let origins =
+            ["threads", "max_models", "max_waiting", "device"].map(|key| reading.origin(key).unwrap().to_string());
+        assert_eq!(origins[..2], ["--threads", "variable STEPWISE_MAX_MODELS"]);
+        assert!(origins[2].ends_with(".toml:3") && origins[3] == "default", "{origins:?}");
+    }
+
+    #[test]
+    fn every_setting_of_the_catalogue_is_read_and_every_default_is_good() {
+        let reading = GivenSettings::default().read();
+        let mut read: Vec<_> = reading.effective.iter().map(|effective| effective.key).collect();
+        let mut known: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
+        read.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(read, known);
+        assert_eq!(faults(&reading), "");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once_with_where_it_came_from() {
+        let reading = given(
+            &[("threads", "0")],
+            &[("STEPWISE_DATABASE_CONNECTIONS", "1")],
+            "\nprecision = 'fp16'\nno_such = 1\n",
+        )
+        .read();
+        let text = faults(&reading);
+        assert_eq!(reading.faults.len(), 4, "{text}");
+        assert!(text.contains("threads = \"0\" (--threads): must be at least 1"), "{text}");
+        assert!(text.contains("(variable STEPWISE_DATABASE_CONNECTIONS): must be at least 2"), "{text}");
+        assert!(text.contains(".toml:2): must be auto, bf16 or fp32"), "{text}");
+        assert!(text.contains(".toml:3): there is no such setting"), "{text}");
+    }
+
+    #[test]
+    fn a_variable_that_is_set_to_nothing_is_not_set() {
+        assert_eq!(given(&[], &[("STEPWISE_MAX_MODELS", "")], "").read().settings.max_models, 4);
+    }
+
+    #[test]
+    fn the_databases_own_variable_counts_where_ours_is_not_set() {
+        let (ours, common) = (("STEPWISE_DATABASE_URL", "postgres://a/b"), ("DATABASE_URL", "postgres://c/d"));
+        let shown =
+            |variables: &[(&str, &str)]| given(&[], variables, "").read().settings.database_url.unwrap().to_string();
+        assert_eq!(
+            (shown(&[common]), shown(&[ours, common])),
+            ("postgres://c/d".to_owned(), "postgres://a/b".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_wrong_secret_is_not_repeated() {
+        let reading = given(&[], &[("DATABASE_URL", "mysql://u:hidden@h")], "").read();
+        assert!(faults(&reading).starts_with("database_url (variable DATABASE_URL)"), "{}", faults(&reading));
+        assert!(!format!("{reading:?}").contains("hidden"));
+    }
+
+    #[test]
+    fn a_server_on_every_address_is_asked_at_this_machines_own() {
+        assert_eq!(given(&[], &[], "listen = '0.0.0.0:80'").read().settings.url, "http://127.0.0.1:80");
+        assert_eq!(given(&[], &[], "listen = '[::]:80'").read().settings.url, "http://[::1]:80");
+    }
+
+    #[test]
+    fn two_teachers_of_one_name_are_refused() {
+        let teacher = "[[teachers]]\nname = 'a'\nbase_url = 'http://h/v1'\nmodel = 'm'\n";
+        assert!(faults(&given(&[], &[], &teacher.repeat(2)).read()).contains("\"a\" is defined twice"));
+    }
+
+    #[test]
+    fn a_misspelled_variable_is_pointed_out() {
+        let reading = given(&[], &[("STEPWISE_THREAD", "3"), ("STEPWISE_TEACHER_KEY", "k")], "").read();
+        assert_eq!(reading.warnings, ["the variable STEPWISE_THREAD is no setting; did you mean STEPWISE_THREADS?"]);
+    }
+}

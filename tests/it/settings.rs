@@ -1,0 +1,164 @@
+//! Settings through the real binary: what it refuses, when, and in which words.
+
+use std::{fs, net::TcpListener, path::PathBuf};
+
+use crate::support::service::{Process, free_address, run, until};
+
+const TEACHER: &str = "[[teachers]]\nname = 'large'\nbase_url = 'http://127.0.0.1:9/v1'\nmodel = 'm'\napi_key_env = 'SETTINGS_TEST_KEY'\n";
+
+fn folder_with(config: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stepwise.toml");
+    fs::write(&path, config).unwrap();
+    (folder, path)
+}
+
+#[test]
+fn the_readme_has_every_setting_as_the_program_reads_it() {
+    let readme = include_str!("../../README.md");
+    let tables = stepwise::config::markdown();
+    assert!(readme.contains(&tables), "put the output of `stepwise settings --markdown` into README.md:\n{tables}");
+}
+
+#[test]
+fn everything_that_is_wrong_is_refused_at_once_before_anything_is_touched() {
+    let (folder, config) = folder_with("\nmax_waiting = 0\nthread = 3\n");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let blocked = config.join("data").display().to_string();
+    let ended = run(
+        &[
+            "serve",
+            "--config",
+            config.to_str().unwrap(),
+            "--listen",
+            &listen,
+            "--data-dir",
+            &blocked,
+            "--precision",
+            "fp16",
+        ],
+        &[("STEPWISE_DEVICE", "cuda:99"), ("DATABASE_URL", "mysql://h/d")],
+    );
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    for fault in [
+        "7 settings cannot be used; nothing was started",
+        "device = \"cuda:99\" (variable STEPWISE_DEVICE): device cuda:99 was asked for",
+        &format!("max_waiting = \"0\" ({}:2): must be at least 1", config.display()),
+        &format!("thread ({}:3): there is no such setting; did you mean \"threads\"?", config.display()),
+        "precision = \"fp16\" (--precision): must be auto, bf16 or fp32",
+        "database_url (variable DATABASE_URL): must be an address such as postgres://",
+        &format!("listen = {listen:?} (--listen): cannot be listened on"),
+        "(--data-dir):",
+    ] {
+        assert!(ended.err.contains(fault), "{fault}\n{}", ended.err);
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing but the configuration is there");
+}
+
+#[test]
+fn a_command_without_its_database_says_how_to_name_one() {
+    let listen = free_address().to_string();
+    for arguments in [&["serve", "--listen", &listen][..], &["work"], &["migrate"]] {
+        let ended = run(arguments, &[]);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.err.contains("database_url: is not set; give STEPWISE_DATABASE_URL"), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_flag_that_a_command_does_not_read_is_refused() {
+    let ended = run(&["serve", "--kinds", "annotation"], &[]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.err.contains("--kinds"), "{ended:?}");
+}
+
+#[test]
+fn only_who_asks_teachers_needs_their_keys() {
+    let (folder, config) = folder_with(TEACHER);
+    let (config, data) = (config.to_str().unwrap(), folder.path().join("data").display().to_string());
+    let work = |kinds: &str| {
+        let arguments = ["work", "--config", config, "--data-dir", &data, "--kinds", kinds, "--device", "cuda:99"];
+        run(&arguments, &[("DATABASE_URL", "postgres://h/d")]).err
+    };
+    let refused = work("annotation,evaluation");
+    assert!(refused.contains("teachers.large") && refused.contains(":1)"), "{refused}");
+    assert!(refused.contains("SETTINGS_TEST_KEY, which is not set"), "{refused}");
+    let trains = work("distillation");
+    assert!(trains.contains("a setting cannot be used") && trains.contains("cuda:99"), "{trains}");
+}
+
+#[tokio::test]
+async fn a_service_is_alive_before_its_database_is_and_the_healthcheck_says_so() {
+    let (folder, config) = folder_with(TEACHER);
+    let (listen, data) = (free_address().to_string(), folder.path().join("data").display().to_string());
+    let asked = ["healthcheck", "--listen", &listen];
+    assert_eq!(run(&asked, &[]).code, Some(1), "nothing listens there yet");
+    let nowhere = format!("postgres://stepwise@localhost/d?host={}", folder.path().display());
+    let _serve = Process::start(
+        &["serve", "--config", config.to_str().unwrap(), "--listen", &listen, "--data-dir", &data, "--threads", "1"],
+        &[("DATABASE_URL", &nowhere)],
+        &folder.path().join("serve.log"),
+    );
+    until("the service is alive", async || (run(&asked, &[]).code == Some(0)).then_some(())).await;
+    let ready = run(&["healthcheck", "--ready", "--url", &format!("http://{listen}/")], &[]);
+    assert_eq!(ready.code, Some(1), "{ready:?}");
+    assert!(ready.out.contains("503") && ready.out.contains("database"), "{ready:?}");
+}
+
+#[test]
+fn an_address_that_others_reach_needs_consent_of_who_listens_and_of_nobody_else() {
+    let database = ("DATABASE_URL", "postgres://h/d");
+    let open = [("STEPWISE_LISTEN", "0.0.0.0:0"), ("STEPWISE_DEVICE", "cuda:99"), database];
+    let refused = run(&["serve"], &open).err;
+    assert!(refused.contains("2 settings") && refused.contains("STEPWISE_ALLOW_UNAUTHENTICATED=true"), "{refused}");
+    for arguments in [&["serve", "--allow-unauthenticated"][..], &["work"]] {
+        let ended = run(arguments, &open);
+        assert!(ended.err.contains("a setting cannot be used") && ended.err.contains("cuda:99"), "{ended:?}");
+    }
+    let asked = run(&["healthcheck"], &[("STEPWISE_LISTEN", "0.0.0.0:1")]);
+    assert!(asked.err.contains("http://127.0.0.1:1/healthz does not answer"), "{asked:?}");
+}
+
+#[test]
+fn settings_say_where_they_came_from_and_are_what_counts() {
+    let (_folder, config) = folder_with("max_models = 7\n");
+    let ended = run(
+        &["settings", "--config", config.to_str().unwrap(), "--threads", "3"],
+        &[("STEPWISE_LOG", "debug"), ("STEPWISE_MAX_MODEL", "1")],
+    );
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let line = |key: &str| {
+        ended.out.lines().find(|line| line.starts_with(key)).unwrap().split_whitespace().collect::<Vec<_>>()
+    };
+    assert_eq!(line("max_models"), ["max_models", "7", &format!("{}:1", config.display())]);
+    assert_eq!(line("threads"), ["threads", "3", "--threads"]);
+    assert_eq!(line("log "), ["log", "debug", "variable", "STEPWISE_LOG"]);
+    assert_eq!(line("listen"), ["listen", "127.0.0.1:8080", "default"]);
+    assert!(ended.err.contains("did you mean STEPWISE_MAX_MODELS?"), "{ended:?}");
+}
+
+#[test]
+fn the_doctor_names_what_is_wrong_and_goes_on() {
+    let (folder, config) = folder_with("max_models = 0\n");
+    let data = folder.path().join("data").display().to_string();
+    let listen = free_address().to_string();
+    let ended = run(
+        &[
+            "doctor",
+            "--config",
+            config.to_str().unwrap(),
+            "--data-dir",
+            &data,
+            "--device",
+            "cuda:99",
+            "--listen",
+            &listen,
+        ],
+        &[],
+    );
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.out.contains("MISSING  setting: max_models = \"0\""), "{ended:?}");
+    assert!(ended.out.contains("MISSING  device:") && ended.out.contains("ok       data directory:"), "{ended:?}");
+    assert!(!PathBuf::from(data).exists(), "the doctor changes nothing");
+}
