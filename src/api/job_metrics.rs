@@ -30,7 +30,7 @@ use crate::{
 pub struct MetricResource {
     /// Which figure.
     name: String,
-    /// The optimizer step.
+    /// The optimizer step; of an annotation the number of settled examples.
     step: i64,
     /// The figure.
     value: f64,

@@ -10,6 +10,7 @@ mod serve;
 mod settings;
 mod train;
 mod up;
+mod watch;
 mod work;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -53,6 +54,9 @@ enum Command {
     Settings(settings::Arguments),
     /// Ask a running service whether it is alive; for container engines
     Healthcheck(healthcheck::Arguments),
+    /// Follow a job: a progress bar on a terminal, plain lines elsewhere, an exit code by its outcome
+    #[command(after_help = watch::exit_codes())]
+    Watch(watch::Arguments),
     /// Print the API's OpenAPI document
     Openapi,
 }
@@ -69,6 +73,7 @@ pub fn run() -> ExitCode {
         }
         Command::Doctor(given) => return doctor::run(&given),
         Command::Settings(arguments) => return settings::run(&arguments),
+        Command::Watch(arguments) => return watch::run(&arguments).unwrap_or_else(|error| failed(&*error)),
         Command::Openapi => openapi::run(),
         Command::ScriptedTeacher(arguments) => {
             start_log();

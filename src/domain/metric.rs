@@ -1,5 +1,7 @@
 //! Names of the figures that a job reports; every store, dashboard and page uses these.
 
+use super::AnnotationStatus;
+
 /// Weighted sum of the tasks' losses.
 pub const LOSS: &str = "loss";
 /// Mean token cross-entropy of the label task.
@@ -20,3 +22,18 @@ pub const MEMORY_BYTES: &str = "memory_bytes";
 pub const LABEL_ACCURACY: &str = "label_accuracy";
 /// Optimizer steps left out because a loss or gradient was not finite.
 pub const SKIPPED_STEPS: &str = "skipped_steps";
+
+/// An annotation's answers so far, by what became of them; the step is the number of settled examples.
+pub const ANSWERS: [(AnnotationStatus, &str); 5] = [
+    (AnnotationStatus::Valid, "valid_answers"),
+    (AnnotationStatus::Invalid, "invalid_answers"),
+    (AnnotationStatus::Refused, "refused_answers"),
+    (AnnotationStatus::Truncated, "truncated_answers"),
+    (AnnotationStatus::Failed, "failed_answers"),
+];
+/// Tokens of an annotation's prompts so far, by the teacher's count.
+pub const INPUT_TOKENS: &str = "input_tokens";
+/// Tokens of an annotation's answers so far, by the teacher's count.
+pub const OUTPUT_TOKENS: &str = "output_tokens";
+/// What an annotation's answers cost so far.
+pub const COST_USD: &str = "cost_usd";

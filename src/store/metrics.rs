@@ -12,7 +12,7 @@ use crate::domain::{JobId, Lease};
 pub struct Metric {
     /// Which figure.
     pub name: String,
-    /// The optimizer step.
+    /// The optimizer step; of an annotation the number of settled examples.
     pub step: i64,
     /// The figure; never infinite or not a number.
     pub value: f64,
@@ -31,7 +31,7 @@ impl Metric {
 /// all figures of step 120.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricCursor {
-    /// The optimizer step.
+    /// The optimizer step; of an annotation the number of settled examples.
     pub step: i64,
     /// The figure at that step; `None`: the last one.
     pub name: Option<String>,

@@ -6,17 +6,15 @@
 
 use std::{
     collections::HashSet,
-    sync::atomic::{AtomicBool, AtomicI64, Ordering},
-    time::{Duration, Instant},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use futures::{Stream, StreamExt, TryStreamExt, future};
 use serde_json::json;
-use tokio::sync::Mutex;
 
-use super::{Attempt, AttemptError, Worker, annotation_files, inputs};
+use super::{Attempt, AttemptError, Worker, annotation_files, inputs, tally::Tally};
 use crate::{
-    domain::{Annotation, AnnotationSpec, AnnotationStatus, Example, File, JobError, Progress},
+    domain::{Annotation, AnnotationSpec, AnnotationStatus, Example, File, JobError},
     store::{EventLevel, NewEvent},
     task::{answer, prompt},
     teacher::{Completion, CompletionRequest, TeacherClient, TeacherError, retry},
@@ -25,8 +23,6 @@ use crate::{
 
 /// Tries at one question before the attempt gives up; a 429 is not a try.
 const MAX_TRIES: u32 = 5;
-/// Time between two writes of the progress.
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Annotates the file of `spec` and finishes the job with its output and rejection files.
 pub async fn annotate(worker: &Worker, attempt: &Attempt, spec: &AnnotationSpec) -> Result<(), AttemptError> {
@@ -50,8 +46,7 @@ async fn ask_all(
     let limit = spec.max_examples.unwrap_or(u64::MAX).min(file.validation.valid_rows);
     let total = limit.try_into().unwrap_or(i64::MAX);
     let asking = Asking { attempt, spec, teacher, complained: AtomicBool::new(false) };
-    let tally = Tally::begin(attempt, settled.len().try_into().unwrap_or(i64::MAX), total);
-    tally.write().await?;
+    let tally = Tally::begin(attempt, teacher, total).await?;
     // Every write happens inside these futures: while this function waited for one outside, none of them would be
     // polled, and those amid a statement would keep the connections that it waits for.
     // When the attempt must stop, no more questions begin; those that are out are waited for, since each is paid for.
@@ -59,41 +54,15 @@ async fn ask_all(
         .take_until(attempt.until_stopped())
         .map(|question| async {
             let (index, example) = question?;
-            if asking.ask_and_settle(index, example).await? { tally.add_one().await } else { Ok(()) }
+            match asking.ask_and_settle(index, example).await? {
+                Some(annotation) => tally.add(&annotation).await,
+                None => Ok(()),
+            }
         })
         .buffer_unordered(teacher.max_concurrency());
     answers.try_for_each(future::ok).await?;
-    tally.write().await?;
+    tally.close().await?;
     attempt.check()
-}
-
-/// How many examples are settled; written once a second at most, by one writer at a time, so that it never goes back.
-struct Tally<'a> {
-    attempt: &'a Attempt,
-    settled: AtomicI64,
-    total: i64,
-    written: Mutex<Instant>,
-}
-
-impl<'a> Tally<'a> {
-    fn begin(attempt: &'a Attempt, settled: i64, total: i64) -> Self {
-        Self { attempt, settled: AtomicI64::new(settled), total, written: Mutex::new(Instant::now()) }
-    }
-
-    async fn add_one(&self) -> Result<(), AttemptError> {
-        self.settled.fetch_add(1, Ordering::Relaxed);
-        let Ok(mut written) = self.written.try_lock() else { return Ok(()) };
-        if written.elapsed() >= PROGRESS_EVERY {
-            self.write().await?;
-            *written = Instant::now();
-        }
-        Ok(())
-    }
-
-    async fn write(&self) -> Result<(), AttemptError> {
-        let progress = Progress { step: self.settled.load(Ordering::Relaxed), total: self.total };
-        self.attempt.persist(|| self.attempt.store().progress(self.attempt.lease, progress)).await
-    }
 }
 
 /// The examples that have no row yet, with their place in the file.
@@ -121,15 +90,16 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Whether the question was settled: one that was not out yet when the attempt had to stop is left for later.
-    async fn ask_and_settle(&self, index: i64, example: Example) -> Result<bool, AttemptError> {
+    /// The settled annotation; nothing for a question that was not out yet when the attempt had to stop: it is left for
+    /// later.
+    async fn ask_and_settle(&self, index: i64, example: Example) -> Result<Option<Annotation>, AttemptError> {
         let annotation = match self.ask(index, &example).await? {
             Some(Ok(completion)) => read(self.spec, index, example, completion),
             Some(Err(error)) => refused(index, example, &error),
-            None => return Ok(false),
+            None => return Ok(None),
         };
         self.attempt.persist(|| self.attempt.store().settle_annotation(self.attempt.lease, &annotation)).await?;
-        Ok(true)
+        Ok(Some(annotation))
     }
 
     /// One question until it is answered; the inner error is the teacher's last word on this one question. Nothing when

@@ -28,6 +28,7 @@ mod output_file;
 mod snapshots;
 mod supervise;
 mod sweep;
+mod tally;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

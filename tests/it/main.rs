@@ -40,3 +40,4 @@ mod takeover_snapshots;
 mod teacher;
 mod trainer;
 mod trainer_snapshots;
+mod watch;

@@ -1,0 +1,161 @@
+//! `stepwise watch JOB`: follows a job over HTTP until it is over, and says by its exit code how it ended.
+//!
+//! It asks once a second rather than listening to a stream: a question that fails is asked again, so that restarts of
+//! the service, proxies and sleeping laptops need no care of their own.
+
+mod outcome;
+mod screen;
+mod service;
+mod words;
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+
+pub use outcome::{Outcome, exit_codes};
+
+use self::{
+    screen::Screen,
+    service::{Job, Service, Trouble},
+    words::Figures,
+};
+use super::CommandError;
+use crate::{config::GivenSettings, domain::JobState};
+
+/// Time between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What to watch, and how.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The job's id
+    #[arg(value_name = "JOB")]
+    job: String,
+    #[command(flatten)]
+    given: GivenSettings,
+    /// Seconds without an answer from the service after which to give up
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    give_up_after: u64,
+    /// Print a JSON object a line, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// Watches until the job is over, the service is gone for too long, or Ctrl-C, which leaves the job running.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
+    let settings = arguments.given.read().accept()?;
+    let mut watch = Watch {
+        service: Service::new(&settings.url)?,
+        id: arguments.job.clone(),
+        screen: Screen::choose(arguments.json),
+        patience: Duration::from_secs(arguments.give_up_after),
+        figures: Figures::default(),
+        last_event: None,
+        last_figure: None,
+        attempt: 0,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (outcome, lines) = runtime.block_on(async {
+        tokio::select! {
+            end = watch.follow() => end,
+            _ = tokio::signal::ctrl_c() => watch.leave(&settings.url),
+        }
+    });
+    watch.screen.end(outcome, &lines);
+    Ok(outcome.into())
+}
+
+struct Watch {
+    service: Service,
+    id: String,
+    screen: Screen,
+    patience: Duration,
+    figures: Figures,
+    last_event: Option<i64>,
+    last_figure: Option<String>,
+    attempt: i64,
+}
+
+/// How watching ended, with what is to be said last.
+type End = (Outcome, Vec<String>);
+
+impl Watch {
+    async fn follow(&mut self) -> End {
+        let mut away: Option<Instant> = None;
+        loop {
+            match self.look().await {
+                Ok(seen) => {
+                    if away.take().is_some() {
+                        self.screen.note("the service answers again");
+                    }
+                    if let Some(end) = end_of(&self.id, &seen) {
+                        return end;
+                    }
+                }
+                Err(Trouble::Away(why)) => {
+                    let since = *away.get_or_insert_with(|| {
+                        self.screen.note(&format!("no answer, asking again: {why}"));
+                        Instant::now()
+                    });
+                    if since.elapsed() >= self.patience {
+                        let waited = words::duration(self.patience.as_secs());
+                        return (
+                            Outcome::Unreachable,
+                            vec![format!("gave up after {waited} without an answer: {why}")],
+                        );
+                    }
+                }
+                Err(Trouble::NoSuchJob(said)) => return (Outcome::NoSuchJob, vec![said]),
+                Err(Trouble::Refused(said)) => {
+                    return (Outcome::Refused, vec![format!("{said}; is --url right?")]);
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// One look at the job, its events and its figures. The job first: what it shows has left its events by then.
+    async fn look(&mut self) -> Result<Job, Trouble> {
+        let whole = self.service.job(&self.id).await?;
+        let job: Job = service::read(whole.clone())?;
+        if job.attempt != self.attempt {
+            // A new attempt may write its figures from the first step on.
+            (self.attempt, self.last_figure) = (job.attempt, None);
+        }
+        for event in self.service.events(&self.id, self.last_event).await? {
+            self.last_event = event["id"].as_i64().or(self.last_event);
+            self.screen.event(&event);
+        }
+        for figure in self.service.metrics(&self.id, self.last_figure.clone()).await? {
+            self.last_figure = Some(format!("{}:{}", figure.step, figure.name));
+            self.figures.take(figure);
+        }
+        self.screen.show(&whole, &job, &self.figures);
+        Ok(job)
+    }
+
+    fn leave(&self, url: &str) -> End {
+        let id = &self.id;
+        let lines = vec![
+            format!("{id} goes on without being watched; `stepwise watch {id}` looks again"),
+            format!("to stop it: curl -X POST {url}/v1/jobs/{id}/cancel"),
+        ];
+        (Outcome::Interrupted, lines)
+    }
+}
+
+/// The end of a job that is over.
+fn end_of(id: &str, job: &Job) -> Option<End> {
+    let outcome = Outcome::of(job.state)?;
+    let mut lines = vec![format!("{id} {}", job.state)];
+    if let (JobState::Failed, Some(error)) = (job.state, &job.error) {
+        lines = vec![format!("{id} failed: {}: {}", error.code, error.message)];
+        lines.extend(error.hint.iter().map(|hint| format!("  what may help: {hint}")));
+    }
+    let found = job.result.as_ref().map(words::result).unwrap_or_default();
+    lines.extend(found.into_iter().map(|line| format!("  {line}")));
+    Some((outcome, lines))
+}
