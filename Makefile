@@ -6,14 +6,17 @@ DENY_VERSION := 0.20.2
 DENY := $(CACHE)/tools/bin/cargo-deny
 DATA := $(or $(STEPWISE_DATA_DIR),.data)
 PYTHON ?= python3
+# podman works as well.
+ENGINE := $(or $(STEPWISE_ENGINE),docker)
+TARGET := $(or $(STEPWISE_TARGET),cpu)
 BENCHMARK_DATA := $(or $(STEPWISE_SHARED),../shared)/data
 BENCHMARK_STUDENT := $(or $(STEPWISE_SHARED),../shared)/mini-t5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo seeds up test check benchmarks export-check fmt sqlx openapi doctor clean
+.PHONY: help setup build demo seeds up test check benchmarks export-check fmt sqlx openapi doctor image compose-check clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: ## Find or fetch libtorch and PostgreSQL's programs
 	@scripts/setup
@@ -64,6 +67,12 @@ openapi: build ## Rewrite openapi.yaml after a change of a route
 
 doctor: build ## Say what works on this machine
 	$(BINARY) doctor
+
+image: ## Build the container image (STEPWISE_TARGET=cuda for GPUs, STEPWISE_ENGINE=podman)
+	$(ENGINE) build -f docker/Dockerfile --target $(TARGET) -t stepwise:$(TARGET) .
+
+compose-check: ## Check docker/compose.yaml and what is laid over it
+	POSTGRES_PASSWORD=x $(ENGINE) compose -f docker/compose.yaml -f docker/compose.cuda.yaml --profile monitoring config --quiet
 
 clean: ## Remove what was built, and the demo's data
 	cargo clean

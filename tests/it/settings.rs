@@ -162,3 +162,20 @@ fn the_doctor_names_what_is_wrong_and_goes_on() {
     assert!(ended.out.contains("MISSING  device:") && ended.out.contains("ok       data directory:"), "{ended:?}");
     assert!(!PathBuf::from(data).exists(), "the doctor changes nothing");
 }
+
+#[test]
+fn the_images_set_only_what_the_program_reads() {
+    let known: Vec<&str> = stepwise::config::SETTINGS.iter().flat_map(|setting| setting.variables).copied().collect();
+    let of_the_build =
+        ["STEPWISE_CACHE", "STEPWISE_CUDA", "STEPWISE_CONFIG", "STEPWISE_TARGET", "STEPWISE_MODELS", "STEPWISE_PORT"];
+    for text in [
+        include_str!("../../docker/Dockerfile"),
+        include_str!("../../docker/compose.yaml"),
+        include_str!("../../docker/compose.cuda.yaml"),
+    ] {
+        for word in text.split(|letter: char| !letter.is_ascii_uppercase() && letter != '_') {
+            let ours = word.starts_with("STEPWISE_");
+            assert!(!ours || known.contains(&word) || of_the_build.contains(&word), "{word} is read by nothing");
+        }
+    }
+}
