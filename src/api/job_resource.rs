@@ -55,7 +55,7 @@ pub struct JobResource {
     #[schema(example = false)]
     cancel_requested: bool,
     /// Whether somebody asked to pause it and its worker has not stopped yet.
-    #[schema(required = false, example = false)]
+    #[schema(example = false)]
     pause_requested: bool,
     /// The user's own labels.
     #[schema(value_type = Object)]

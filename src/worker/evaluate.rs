@@ -39,7 +39,12 @@ pub async fn evaluate(worker: &Worker, attempt: &Attempt, spec: &EvaluationSpec)
         models,
         teacher,
     };
-    match evaluating.answer_all(&file).await {
+    // Nothing of it is kept, so a batch that takes long need not be waited for.
+    let answered = tokio::select! {
+        answered = evaluating.answer_all(&file) => answered,
+        stop = attempt.until_out_of_time() => Err(AttemptError::Stopped(stop)),
+    };
+    match answered {
         Ok(()) => evaluating.finish(&file, &survey).await,
         Err(error) => {
             evaluating.output.discard().await;

@@ -1,6 +1,6 @@
 //! The whole road through real processes: `stepwise up`, a scripted teacher, and the API from outside.
 
-use std::fs;
+use std::{fs, net::SocketAddr, path::Path};
 
 use serde_json::{Value, json};
 
@@ -13,6 +13,7 @@ struct Road {
     task: Value,
     teacher: Option<Process>,
     up: Process,
+    listen: SocketAddr,
 }
 
 impl Road {
@@ -32,25 +33,11 @@ impl Road {
             &[],
             &folder.path().join("teacher.log"),
         );
-        let up = Process::start(
-            &[
-                "up",
-                "--config",
-                config.to_str().unwrap(),
-                "--listen",
-                &listen.to_string(),
-                "--data-dir",
-                folder.path().join("data").to_str().unwrap(),
-                "--threads",
-                "1",
-            ],
-            &[],
-            &folder.path().join("up.log"),
-        );
+        let up = start_up(folder.path(), listen);
         let client = Client::new(listen);
         client.until_ready().await;
         let task = serde_json::from_str(&fs::read_to_string(data.join("task.json")).unwrap()).unwrap();
-        Self { folder, client, task, teacher: Some(teacher), up }
+        Self { folder, client, task, teacher: Some(teacher), up, listen }
     }
 
     async fn upload(&self, name: &str, lines: usize) -> String {
@@ -69,6 +56,13 @@ impl Road {
             "hyperparameters": {"max_steps": max_steps, "batch_size": 8, "eval_steps": 1000, "eval_rows": 8, "log_every": 5},
         })
     }
+}
+
+fn start_up(folder: &Path, listen: SocketAddr) -> Process {
+    let (config, data) = (folder.join("stepwise.toml"), folder.join("data"));
+    let (config, data, listen) = (config.to_str().unwrap(), data.to_str().unwrap(), listen.to_string());
+    let arguments = ["up", "--config", config, "--listen", &listen, "--data-dir", data, "--threads", "1"];
+    Process::start(&arguments, &[], &folder.join("up.log"))
 }
 
 fn with(mut base: Value, more: Value) -> Value {
@@ -194,6 +188,24 @@ async fn a_cancelled_training_leaves_no_process_behind() {
 
     road.up.signal(libc::SIGTERM);
     assert!(road.up.wait(), "a drained service ends with success");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_started_again_continues_the_training_it_drained() {
+    let mut road = Road::begin().await;
+    let labeled = road.upload("labeled.jsonl", 60).await;
+    let training = json!({"training": {"file": labeled}, "label_source": "ground_truth", "method": "standard"});
+    let job = road.submit("distillation", with(road.student(600), training)).await;
+    road.client.until_job(&job, "trains", |job| job["progress"]["step"].as_i64() > Some(0)).await;
+    road.up.signal(libc::SIGTERM);
+    assert!(road.up.wait(), "a drained service ends with success");
+
+    road.up = start_up(road.folder.path(), road.listen);
+    road.client.until_ready().await;
+    let ended = road.client.until_ended(&job).await;
+    assert_eq!((&ended["state"], &ended["attempt"]), (&json!("succeeded"), &json!(1)), "{ended:#}");
+    let events = road.client.get(&format!("/v1/jobs/{job}/events")).await;
+    assert!(events["data"].as_array().unwrap().iter().any(|event| event["code"] == "resumed"), "{events:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{
     fleet::Fleet,
-    service::{processes_mentioning, until},
+    service::{Process, processes_mentioning, until},
     teacher::GatedTeacher,
 };
 
@@ -144,22 +144,7 @@ async fn a_cancelled_training_that_is_retried_continues_from_its_snapshot() {
 async fn a_paused_annotation_asks_nothing_and_pays_nothing_twice() {
     const ROWS: usize = 40;
     let (fleet, teacher) = (Fleet::begin().await, GatedTeacher::start().await);
-    let config = fleet.folder.path().join("worker.toml");
-    let (address, name) = (teacher.address, "gated");
-    fs::write(
-        &config,
-        format!(
-            "[[teachers]]\nname = \"{name}\"\nbase_url = \"http://{address}/v1\"\nmodel = \"m\"\nmax_concurrency = 4\n"
-        ),
-    )
-    .unwrap();
-    let _worker = fleet.worker_with("worker", &["--config", config.to_str().unwrap()]);
-    let rows: String =
-        (0..ROWS).map(|number| format!("{}\n", json!({"input": format!("question {number}")}))).collect();
-    let path = fleet.folder.path().join("questions.jsonl");
-    fs::write(&path, rows).unwrap();
-    let file = fleet.client.upload(&path).await;
-    let job = fleet.annotation(&file, name).await;
+    let (_worker, job) = annotate(&fleet, &teacher, ROWS).await;
     until("four questions are out", async || (teacher.asked().len() == 4).then_some(())).await;
 
     fleet.client.post(&format!("/v1/jobs/{job}/pause"), &json!({})).await;
@@ -190,28 +175,41 @@ async fn a_paused_annotation_asks_nothing_and_pays_nothing_twice() {
     assert_eq!(asked.iter().collect::<HashSet<_>>().len(), ROWS, "a question was asked twice: {asked:?}");
 }
 
+/// A worker that asks this teacher, four questions at once, about so many rows.
+async fn annotate(fleet: &Fleet, teacher: &GatedTeacher, rows: usize) -> (Process, String) {
+    let (config, questions) = (fleet.folder.path().join("worker.toml"), fleet.folder.path().join("questions.jsonl"));
+    let address = teacher.address;
+    let settings = "name = \"gated\"\nmodel = \"m\"\nmax_concurrency = 4";
+    fs::write(&config, format!("[[teachers]]\n{settings}\nbase_url = \"http://{address}/v1\"\n")).unwrap();
+    let rows: String =
+        (0..rows).map(|number| format!("{}\n", json!({"input": format!("question {number}")}))).collect();
+    fs::write(&questions, rows).unwrap();
+    let worker = fleet.worker_with("worker", &["--config", config.to_str().unwrap()]);
+    let file = fleet.client.upload(&questions).await;
+    (worker, fleet.annotation(&file, "gated").await)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drained_worker_keeps_the_answers_that_are_on_their_way() {
     let (fleet, teacher) = (Fleet::begin().await, GatedTeacher::start().await);
-    let config = fleet.folder.path().join("worker.toml");
-    let address = teacher.address;
-    fs::write(
-        &config,
-        format!(
-            "[[teachers]]\nname = \"gated\"\nbase_url = \"http://{address}/v1\"\nmodel = \"m\"\nmax_concurrency = 3\n"
-        ),
-    )
-    .unwrap();
-    let mut worker = fleet.worker_with("worker", &["--config", config.to_str().unwrap()]);
-    let path = fleet.folder.path().join("questions.jsonl");
-    let rows: String = (0..3).map(|number| format!("{}\n", json!({"input": format!("question {number}")}))).collect();
-    fs::write(&path, rows).unwrap();
-    let file = fleet.client.upload(&path).await;
-    let job = fleet.annotation(&file, "gated").await;
-    until("all questions are out", async || (teacher.asked().len() == 3).then_some(())).await;
+    let (mut worker, job) = annotate(&fleet, &teacher, 4).await;
+    until("all questions are out", async || (teacher.asked().len() == 4).then_some(())).await;
     worker.signal(libc::SIGTERM);
-    teacher.let_through(3);
+    teacher.let_through(4);
     assert!(worker.wait());
     let rows = fleet.client.get(&format!("/v1/jobs/{job}/annotations")).await;
-    assert_eq!(rows["data"].as_array().unwrap().len(), 3, "{rows:#}");
+    assert_eq!(rows["data"].as_array().unwrap().len(), 4, "{rows:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_stops_a_draining_worker_at_once() {
+    let (fleet, teacher) = (Fleet::begin().await, GatedTeacher::start().await);
+    let (mut worker, job) = annotate(&fleet, &teacher, 4).await;
+    until("all questions are out", async || (teacher.asked().len() == 4).then_some(())).await;
+    worker.signal(libc::SIGTERM);
+    let log = fleet.folder.path().join("worker.log");
+    until("it drains", async || fs::read_to_string(&log).unwrap().contains("shutting down").then_some(())).await;
+    worker.signal(libc::SIGTERM);
+    assert!(!worker.wait(), "it had no time to give its job back");
+    assert_eq!(fleet.client.get(&format!("/v1/jobs/{job}")).await["state"], "running");
 }
