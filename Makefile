@@ -13,10 +13,10 @@ BENCHMARK_DATA := $(or $(STEPWISE_SHARED),../shared)/data
 BENCHMARK_STUDENT := $(or $(STEPWISE_SHARED),../shared)/mini-t5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo seeds up test check benchmarks export-check fmt sqlx openapi doctor image compose-check clean
+.PHONY: help setup build demo seeds up test check benchmarks export-check upload-benchmark fmt sqlx openapi doctor image compose-check clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: ## Find or fetch libtorch and PostgreSQL's programs
 	@scripts/setup
@@ -55,6 +55,9 @@ benchmarks: build ## Run the road on the paper's benchmarks (needs ../shared or 
 
 export-check: build ## Compare exported students in transformers with the service (PYTHON=… with torch and transformers)
 	$(PYTHON) examples/export/check --binary $(BINARY) $(addprefix --student ,$(wildcard $(BENCHMARK_STUDENT)))
+
+upload-benchmark: build ## Send a gigabyte to a service, and print what it took
+	examples/upload_benchmark/run --binary $(BINARY)
 
 fmt: ## Format the sources
 	cargo fmt

@@ -8,6 +8,7 @@ pub mod domain;
 pub mod export;
 pub mod postgres;
 pub mod store;
+pub mod survey;
 pub mod task;
 pub mod teacher;
 
@@ -21,6 +22,7 @@ pub mod config;
 pub mod device;
 #[cfg(feature = "engine")]
 pub mod inference;
+pub mod leakage;
 pub mod registry;
 pub mod shutdown;
 #[cfg(feature = "engine")]

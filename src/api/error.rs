@@ -8,6 +8,7 @@ use super::job_conflict::JobConflict;
 
 use crate::{
     artifacts::ArtifactError, domain::JobId, inference::InferenceError, registry::RegistryError, store::StoreError,
+    survey::SurveyError,
 };
 
 /// Where a cause comes from; it goes to the log, never to the client.
@@ -76,6 +77,12 @@ pub enum ApiError {
         method: String,
         /// The path.
         path: String,
+    },
+    /// The range begins behind the end of the bytes.
+    #[error("the range begins behind the end: there are {bytes} bytes")]
+    RangeNotSatisfiable {
+        /// How many there are.
+        bytes: u64,
     },
     /// A job that is not over reads the file.
     #[error("file {file} is used by {job}, which is not over; cancel it or wait")]
@@ -184,6 +191,9 @@ impl ApiError {
             Self::ModelUnusable { .. } => wire(StatusCode::BAD_REQUEST, INVALID, "model_unusable"),
             Self::NoRoute(_) => wire(StatusCode::NOT_FOUND, "not_found_error", "no_such_route"),
             Self::MethodNotAllowed { .. } => wire(StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed"),
+            Self::RangeNotSatisfiable { .. } => {
+                wire(StatusCode::RANGE_NOT_SATISFIABLE, INVALID, "range_not_satisfiable")
+            }
             Self::FileInUse { .. } => conflict("file_in_use"),
             Self::Job(reason) => conflict(reason.code()),
             Self::ModelIsDirectory(_) => conflict("model_is_directory"),
@@ -255,6 +265,12 @@ impl From<StoreError> for ApiError {
 
 impl From<ArtifactError> for ApiError {
     fn from(error: ArtifactError) -> Self {
+        Self::Internal(Box::new(error))
+    }
+}
+
+impl From<SurveyError> for ApiError {
+    fn from(error: SurveyError) -> Self {
         Self::Internal(Box::new(error))
     }
 }

@@ -1,12 +1,8 @@
-//! `/v1/files`: what was uploaded or written by a job. Bytes come and go as streams (`upload.rs` has the way in).
+//! `/v1/files`: what was uploaded or written by a job. Its bytes come in through `upload.rs` and go out through
+//! `file_content.rs`.
 
-use axum::{
-    body::Body,
-    extract::State,
-    http::{HeaderValue, header},
-    response::{IntoResponse, Response},
-};
-use futures::StreamExt;
+use axum::extract::State;
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -16,6 +12,7 @@ use super::{
     extract::{Id, Query, from_text},
     list::{List, page_size},
     openapi::{OfOne, Plain},
+    upload::discard,
 };
 use crate::{
     domain::{File, FileId, FileStatus, Purpose, Validation},
@@ -38,7 +35,7 @@ pub struct FileResource {
     bytes: i64,
     /// When it was stored, in Unix seconds.
     created_at: i64,
-    /// Files do not expire yet: null.
+    /// When it goes away by itself, in Unix seconds; null: never.
     #[schema(required = true)]
     expires_at: Option<i64>,
     /// The name it was uploaded under.
@@ -125,28 +122,6 @@ pub async fn get_file(State(state): State<AppState>, id: Id<FileId>) -> Result<a
     find(&state, id).await.map(FileResource::from).map(axum::Json)
 }
 
-/// Download a file's bytes, as they were uploaded or written.
-#[utoipa::path(get, path = "/v1/files/{id}/content", tag = "files", params(("id" = FileId, Path, description = "The file")),
-    responses((status = 200, description = "Its bytes", content_type = "application/jsonl", body = Vec<u8>), OfOne))]
-pub async fn get_file_content(State(state): State<AppState>, id: Id<FileId>) -> Result<Response, ApiError> {
-    let file = find(&state, id).await?;
-    let bytes = state.artifacts.read(&file.artifact_key).await?;
-    let logged = bytes.inspect(|chunk| {
-        if let Err(error) = chunk {
-            tracing::error!(%error, "a download broke off");
-        }
-    });
-    let disposition = format!("attachment; filename=\"{}\"", plain_name(&file.filename));
-    let disposition = HeaderValue::from_str(&disposition).unwrap_or(HeaderValue::from_static("attachment"));
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/jsonl")),
-        (header::CONTENT_LENGTH, HeaderValue::from(file.bytes)),
-        (header::CONTENT_DISPOSITION, disposition),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    ];
-    Ok((headers, Body::from_stream(logged)).into_response())
-}
-
 /// Delete a file. Refused while a job that is not over reads it.
 #[utoipa::path(delete, path = "/v1/files/{id}", tag = "files", params(("id" = FileId, Path, description = "The file")),
     responses((status = 200, description = "It is deleted", body = FileDeleted),
@@ -157,22 +132,15 @@ pub async fn delete_file(State(state): State<AppState>, id: Id<FileId>) -> Resul
         DeletedFile::NotFound => Err(id.missing()),
         DeletedFile::InUse(job) => Err(ApiError::FileInUse { file: id.0.to_string(), job }),
         DeletedFile::Deleted(file) => {
-            // The row is gone; bytes that stay behind cost space and nothing else.
-            if let Err(error) = state.artifacts.delete(&file.artifact_key).await {
-                tracing::warn!(%error, key = file.artifact_key, "a deleted file's bytes stay");
-            }
+            discard(&state, &file.artifact_key).await;
             Ok(axum::Json(FileDeleted { id: id.0, object: FileObject::File, deleted: true }))
         }
     }
 }
 
-async fn find(state: &AppState, id: Id<FileId>) -> Result<File, ApiError> {
+/// One file, or 404.
+pub async fn find(state: &AppState, id: Id<FileId>) -> Result<File, ApiError> {
     state.store.file(Store::default_project(), id.0).await?.ok_or_else(|| id.missing())
-}
-
-/// A name that is safe between the quotes of a header.
-fn plain_name(filename: &str) -> String {
-    filename.chars().map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' { c } else { '_' }).collect()
 }
 
 impl From<File> for FileResource {
@@ -182,7 +150,7 @@ impl From<File> for FileResource {
             object: FileObject::File,
             bytes: file.bytes,
             created_at: file.created_at.timestamp(),
-            expires_at: None,
+            expires_at: file.expires_at.as_ref().map(DateTime::timestamp),
             filename: file.filename,
             purpose: file.purpose,
             status: file.status,

@@ -7,7 +7,10 @@ use utoipa::ToSchema;
 
 use super::{AppState, error::ApiError};
 use crate::{
-    domain::{Estimate, EstimateError, EstimateFigure, Job, JobError, JobId, JobKind, JobSpec, JobState, PauseReason},
+    domain::{
+        Estimate, EstimateError, EstimateFigure, Job, JobError, JobId, JobKind, JobSpec, JobState, JobWarning,
+        PauseReason,
+    },
     store::{QueuePlace, Store},
 };
 
@@ -57,6 +60,8 @@ pub struct JobResource {
     /// Whether somebody asked to pause it and its worker has not stopped yet.
     #[schema(example = false)]
     pause_requested: bool,
+    /// What the user should know though it stops nothing.
+    warnings: Vec<JobWarning>,
     /// The user's own labels.
     #[schema(value_type = Object)]
     metadata: Map<String, Value>,
@@ -137,6 +142,7 @@ impl JobResource {
             pause_reason: job.pause_reason,
             cancel_requested: job.cancel_requested_at.is_some(),
             pause_requested: job.pause_requested_at.is_some(),
+            warnings: job.warnings,
             metadata: job.metadata,
             estimate: job.estimate,
             estimate_error: job.estimate_error,

@@ -11,6 +11,8 @@ mod evaluation_jobs;
 mod export;
 mod extract;
 mod field_error;
+mod file_content;
+mod file_statistics;
 mod files;
 mod health;
 mod idempotency;
@@ -38,6 +40,7 @@ mod shapes;
 mod state;
 mod submit;
 mod upload;
+mod upload_form;
 
 use std::{convert::Infallible, time::Duration};
 
@@ -108,8 +111,9 @@ fn stream_routes() -> OpenApiRouter<AppState> {
     let upload = routes!(upload::upload_file).layer::<_, Infallible>(limits);
     OpenApiRouter::new()
         .routes(upload)
-        .routes(routes!(files::get_file_content))
         .routes(routes!(export::export_model))
+        .routes(routes!(file_content::get_file_content))
+        .routes(routes!(file_statistics::get_file_statistics))
         .routes(routes!(predictions::create_prediction))
         .routes(routes!(openai::completions::create_completion))
         .routes(routes!(openai::chat_completions::create_chat_completion))

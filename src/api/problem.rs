@@ -121,6 +121,10 @@ pub fn render(mut response: Response, request_id: &str) -> Response {
     if let Some(seconds) = wire.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
+    if let ApiError::RangeNotSatisfiable { bytes } = &*error {
+        let size = HeaderValue::try_from(format!("bytes */{bytes}")).expect("numbers are plain ASCII");
+        headers.insert(header::CONTENT_RANGE, size);
+    }
     if wire.never_retry {
         headers.insert("x-should-retry", HeaderValue::from_static("false"));
     }

@@ -1,6 +1,6 @@
 //! What every handler is given.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::OnceCell;
 
@@ -30,6 +30,8 @@ pub struct Rooms {
     pub teachers: Vec<TeacherTerms>,
     /// Tasks of the configuration.
     pub tasks: Vec<TaskDefinition>,
+    /// Folder for what does not fit into memory while a file is looked at.
+    pub scratch: PathBuf,
     /// Largest file that is taken.
     pub max_upload_bytes: u64,
     /// Time and ids.

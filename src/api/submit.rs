@@ -18,7 +18,7 @@ use super::{
     job_resource::JobResource,
 };
 use crate::{
-    domain::{Estimate, JobId, JobKind, JobSpec},
+    domain::{Estimate, JobId, JobKind, JobSpec, JobWarning},
     store::{NewJob, Store, StoreError},
 };
 
@@ -58,6 +58,8 @@ pub struct DryRun {
     /// Jobs that it would wait for.
     #[schema(example = json!([]))]
     depends_on: Vec<JobId>,
+    /// What its user should know though it would stop nothing.
+    warnings: Vec<JobWarning>,
     /// What it would probably take; null where nothing can be said.
     #[schema(required = true)]
     estimate: Option<Estimate>,
@@ -112,6 +114,7 @@ async fn preview(state: &AppState, new: NewJob) -> Result<Response, ApiError> {
         spec: new.spec,
         priority: new.priority,
         depends_on: new.depends_on,
+        warnings: new.warnings,
         estimate,
     };
     Ok(axum::Json(body).into_response())

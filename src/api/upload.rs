@@ -1,15 +1,15 @@
-//! `POST /v1/files`: a form's file goes to the artifact store while it arrives, hashed and checked line by line, so that
+//! `POST /v1/files`: a form's file goes to the artifact store while it arrives, hashed and surveyed line by line, so that
 //! memory does not grow with the file. The bytes come first and the row last: an upload that breaks off leaves nothing.
 
 use axum::{
     extract::{
         Multipart, State,
-        multipart::{Field, MultipartError, MultipartRejection},
+        multipart::{Field, MultipartRejection},
     },
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use utoipa::ToSchema;
+use chrono::TimeDelta;
 
 use super::{
     AppState,
@@ -17,29 +17,17 @@ use super::{
     extract::{Nothing, Query, nearest},
     files::FileResource,
     openapi::Create,
+    upload_form::{ANCHOR, SECONDS, UploadForm, broken, read_anchor, read_purpose, read_seconds},
 };
 use crate::{
     artifacts::{ArtifactWriter, Stored},
     domain::{File, FileId, FileStatus, Purpose, Validation},
     store::Store,
-    task::Validator,
+    survey::{Survey, fingerprint_key},
 };
 
-/// A form field that is not the file is never longer.
-const MAX_FIELD_BYTES: usize = 1024;
 /// A file's name is a label; longer ones are cut.
 const MAX_NAME_CHARS: usize = 255;
-
-/// The form of an upload; `purpose` and `file` in any order.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "describes the form in the OpenAPI document")]
-pub struct UploadForm {
-    /// `fine-tune`, `evals` or `user_data`.
-    purpose: String,
-    /// JSON lines with a filename.
-    #[schema(format = Binary, content_media_type = "application/octet-stream")]
-    file: String,
-}
 
 /// Upload a file of JSON lines. Every line is checked; a file with bad lines is stored with status `error` and lists
 /// them under `validation.errors`, and no job takes it.
@@ -64,6 +52,8 @@ pub async fn upload_file(
 #[derive(Default)]
 struct Received {
     purpose: Option<Purpose>,
+    anchor: Option<()>,
+    seconds: Option<u32>,
     file: Option<(String, Stored, Validation)>,
 }
 
@@ -75,12 +65,19 @@ async fn receive(state: AppState, mut form: Multipart) -> Result<File, ApiError>
         Ok(()) => register(&state, id, &key, &mut received).await,
         Err(error) => Err(error),
     };
-    if outcome.is_err()
-        && let Err(error) = state.artifacts.delete(&key).await
-    {
-        tracing::warn!(%error, key, "the bytes of a refused upload stay");
+    if outcome.is_err() {
+        discard(&state, &key).await;
     }
     outcome
+}
+
+/// Removes a file's bytes and its fingerprint. Bytes that stay behind cost space and nothing else.
+pub async fn discard(state: &AppState, key: &str) {
+    for key in [key, &fingerprint_key(key)] {
+        if let Err(error) = state.artifacts.delete(key).await {
+            tracing::warn!(%error, key, "the bytes of a file that is gone stay");
+        }
+    }
 }
 
 async fn read_form(state: &AppState, key: &str, form: &mut Multipart, received: &mut Received) -> Result<(), ApiError> {
@@ -88,13 +85,16 @@ async fn read_form(state: &AppState, key: &str, form: &mut Multipart, received: 
         let name = field.name().unwrap_or_default().to_owned();
         match name.as_str() {
             "purpose" if received.purpose.is_none() => received.purpose = Some(read_purpose(field).await?),
+            ANCHOR if received.anchor.is_none() => received.anchor = Some(read_anchor(field).await?),
+            SECONDS if received.seconds.is_none() => received.seconds = Some(read_seconds(field).await?),
             "file" if received.file.is_none() => received.file = Some(read_file(state, key, field).await?),
-            "purpose" | "file" => {
+            "purpose" | "file" | ANCHOR | SECONDS => {
                 let detail = format!("the form field {name:?} is given twice");
                 return Err(ApiError::field(format!("#/{name}"), "invalid_value", detail));
             }
             _ => {
-                let detail = format!("unknown form field {name:?}{}", nearest(&name, ["file", "purpose"]));
+                let detail =
+                    format!("unknown form field {name:?}{}", nearest(&name, ["file", "purpose", ANCHOR, SECONDS]));
                 return Err(ApiError::field(format!("#/{name}"), "unknown_parameter", detail));
             }
         }
@@ -102,27 +102,16 @@ async fn read_form(state: &AppState, key: &str, form: &mut Multipart, received: 
     Ok(())
 }
 
-async fn read_purpose(mut field: Field<'_>) -> Result<Purpose, ApiError> {
-    let mut text = Vec::new();
-    while let Some(chunk) = field.chunk().await.map_err(|error| broken(&error))? {
-        text.extend_from_slice(&chunk);
-        if text.len() > MAX_FIELD_BYTES {
-            return Err(ApiError::field("#/purpose", "invalid_value", "purpose is too long"));
-        }
-    }
-    let text = String::from_utf8_lossy(&text);
-    let refused = |detail: String| ApiError::field("#/purpose", "invalid_value", detail);
-    match text.parse().map_err(refused)? {
-        Purpose::BatchOutput => Err(refused("batch_output is for files that jobs write; use fine-tune".to_owned())),
-        purpose => Ok(purpose),
-    }
-}
-
 async fn read_file(state: &AppState, key: &str, field: Field<'_>) -> Result<(String, Stored, Validation), ApiError> {
     let name = label(field.file_name().unwrap_or_default());
     let mut writer = state.artifacts.writer(key).await?;
-    match stream(&mut writer, field, state.max_upload_bytes).await {
-        Ok(validation) => Ok((name, writer.finish().await?, validation)),
+    let survey = Survey::begin(state.scratch.clone());
+    match stream(&mut writer, &survey, field, state.max_upload_bytes).await {
+        Ok(()) => {
+            let stored = writer.finish().await?;
+            let validation = survey.finish().await?.store(&state.artifacts, key).await?;
+            Ok((name, stored, validation))
+        }
         Err(error) => {
             if let Err(error) = writer.abort().await {
                 tracing::warn!(%error, key, "what a refused upload staged stays");
@@ -132,16 +121,20 @@ async fn read_file(state: &AppState, key: &str, field: Field<'_>) -> Result<(Str
     }
 }
 
-async fn stream(writer: &mut ArtifactWriter, mut field: Field<'_>, limit_bytes: u64) -> Result<Validation, ApiError> {
-    let mut validator = Validator::new();
+async fn stream(
+    writer: &mut ArtifactWriter,
+    survey: &Survey,
+    mut field: Field<'_>,
+    limit_bytes: u64,
+) -> Result<(), ApiError> {
     while let Some(chunk) = field.chunk().await.map_err(|error| broken(&error))? {
         if writer.bytes() + chunk.len() as u64 > limit_bytes {
             return Err(ApiError::TooLarge { limit_bytes });
         }
-        validator.push(&chunk);
+        survey.push(chunk.clone()).await;
         writer.write(&chunk).await?;
     }
-    if writer.bytes() == 0 { Err(ApiError::EmptyFile) } else { Ok(validator.finish()) }
+    if writer.bytes() == 0 { Err(ApiError::EmptyFile) } else { Ok(()) }
 }
 
 async fn register(state: &AppState, id: FileId, key: &str, received: &mut Received) -> Result<File, ApiError> {
@@ -154,6 +147,11 @@ async fn register(state: &AppState, id: FileId, key: &str, received: &mut Receiv
     if validation.rows == 0 {
         return Err(ApiError::EmptyFile);
     }
+    if received.anchor.is_some() != received.seconds.is_some() {
+        let name = if received.anchor.is_some() { SECONDS } else { ANCHOR };
+        return Err(missing(name, "a file that expires needs both of them"));
+    }
+    let created_at = state.clock.now();
     let status = if validation.errors.is_empty() { FileStatus::Processed } else { FileStatus::Error };
     let file = File {
         id,
@@ -165,7 +163,8 @@ async fn register(state: &AppState, id: FileId, key: &str, received: &mut Receiv
         status,
         validation,
         artifact_key: key.to_owned(),
-        created_at: state.clock.now(),
+        created_at,
+        expires_at: received.seconds.map(|seconds| created_at + TimeDelta::seconds(i64::from(seconds))),
     };
     Ok(state.store.insert_file(&file).await?)
 }
@@ -182,8 +181,4 @@ fn not_a_form(rejection: &MultipartRejection) -> ApiError {
         wanted: "multipart/form-data with a boundary",
         found: format!("not one ({})", rejection.body_text()),
     }
-}
-
-fn broken(error: &MultipartError) -> ApiError {
-    ApiError::BrokenUpload(error.body_text())
 }

@@ -30,7 +30,7 @@ impl Artifacts {
     pub async fn publish_directory(&self, prefix: &str, folder: &Path) -> Result<Published, ArtifactError> {
         let mut files = Vec::new();
         for name in file_names(folder)? {
-            let Stored { bytes, sha256 } = self.upload(&folder.join(&name), &format!("{prefix}/{name}")).await?;
+            let Stored { bytes, sha256 } = self.put_file(&format!("{prefix}/{name}"), &folder.join(&name)).await?;
             files.push(ManifestFile { name, bytes, sha256 });
         }
         let bytes = files.iter().map(|file| file.bytes).sum();
@@ -113,7 +113,8 @@ impl Artifacts {
         manifest.fault().map_or(Ok(manifest), |fault| Err(broken(fault)))
     }
 
-    async fn upload(&self, path: &Path, key: &str) -> Result<Stored, ArtifactError> {
+    /// Stores a local file.
+    pub async fn put_file(&self, key: &str, path: &Path) -> Result<Stored, ArtifactError> {
         let mut file = tokio::fs::File::open(path).await.map_err(local(path))?;
         let mut writer = self.writer(key).await?;
         let mut chunk = vec![0; CHUNK_BYTES];

@@ -8,11 +8,11 @@ mod directory;
 mod manifest;
 mod writer;
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, ops::Range, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
-use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as Key};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as Key};
 
 pub use manifest::{Manifest, ManifestFile, Published};
 pub use writer::{ArtifactWriter, Stored};
@@ -99,6 +99,18 @@ impl Artifacts {
         key: &str,
     ) -> Result<impl Stream<Item = Result<Bytes, ArtifactError>> + Send + Unpin + use<>, ArtifactError> {
         let found = self.store.get(&Key::from(key)).await.map_err(|source| store_error(key, source))?;
+        let key = key.to_owned();
+        Ok(found.into_stream().map_err(move |source| store_error(&key, source)).boxed())
+    }
+
+    /// Streams some of the bytes under a key, as far as there are any.
+    pub async fn read_range(
+        &self,
+        key: &str,
+        range: Range<u64>,
+    ) -> Result<impl Stream<Item = Result<Bytes, ArtifactError>> + Send + Unpin + use<>, ArtifactError> {
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let found = self.store.get_opts(&Key::from(key), options).await.map_err(|source| store_error(key, source))?;
         let key = key.to_owned();
         Ok(found.into_stream().map_err(move |source| store_error(&key, source)).boxed())
     }

@@ -74,6 +74,7 @@ impl Parts {
             engine: self.engine.clone(),
             teachers: self.settings.teachers.iter().map(TeacherSettings::terms).collect(),
             tasks: self.settings.tasks.clone(),
+            scratch: self.settings.data_dir.join("scratch"),
             max_upload_bytes: self.settings.max_upload_bytes,
             clock: self.clock.clone(),
             shutdown: shutdown.clone(),

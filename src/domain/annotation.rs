@@ -5,6 +5,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Split;
+
 /// What became of the teacher's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -57,6 +59,8 @@ pub struct Annotation {
     pub input: String,
     /// Ground truth, where the file has it.
     pub label: Option<String>,
+    /// What the example may be used for; none: anything.
+    pub split: Option<Split>,
     /// What became of the answer.
     pub status: AnnotationStatus,
     /// Why it is not valid.

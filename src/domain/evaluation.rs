@@ -163,6 +163,10 @@ pub struct Evaluation {
     /// Rows that have no ground truth and were left out.
     #[schema(example = 0)]
     pub unlabeled_rows: u64,
+    /// Rows of the file whose split keeps them for training and that were left out.
+    #[serde(default)]
+    #[schema(example = 0)]
+    pub train_rows: u64,
     /// The accuracy of always answering the commonest label, 0..1.
     #[schema(example = 0.41)]
     pub majority_class_accuracy: f64,

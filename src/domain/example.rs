@@ -1,5 +1,7 @@
 //! One input with what is known of it.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -19,6 +21,9 @@ pub struct Example {
     /// The reasoning that leads to the label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rationale: Option<String>,
+    /// What it may be used for; none: anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
 }
 
 impl Example {
@@ -28,6 +33,42 @@ impl Example {
             LabelSource::Teacher => self.teacher_label.as_deref(),
             LabelSource::GroundTruth => self.label.as_deref(),
         }
+    }
+}
+
+/// What a row is kept for. A training learns `train` rows, chooses its weights by `validation` rows and is judged by
+/// `test` rows; an evaluation takes what is not `train`. A row without a split is everybody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// To learn from.
+    Train,
+    /// To choose the weights to keep.
+    Validation,
+    /// Looked at once, at the end.
+    Test,
+}
+
+impl Split {
+    /// Every split.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
+
+    /// The split's name in files, SQL and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl FromStr for Split {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|split| split.as_str() == name);
+        found.ok_or_else(|| format!("unknown split {name:?}; use train, validation or test"))
     }
 }
 

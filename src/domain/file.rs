@@ -1,12 +1,12 @@
 //! An uploaded or produced file and what was found in its lines.
 
-use std::str::FromStr;
+use std::{collections::BTreeMap, str::FromStr};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{FileId, ProjectId};
+use super::{FileId, FileStatistics, ProjectId};
 
 /// What a file is for (OpenAI's Files API).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -83,7 +83,7 @@ pub struct LineError {
 }
 
 /// What was found in a file's lines.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Validation {
     /// Lines that are not blank.
     pub rows: u64,
@@ -99,6 +99,14 @@ pub struct Validation {
     pub errors: Vec<LineError>,
     /// Whether there are more.
     pub errors_truncated: bool,
+    /// How many errors there are of each code, over all lines.
+    #[serde(default)]
+    #[schema(example = json!({"missing_field": 3}))]
+    pub error_counts: BTreeMap<String, u64>,
+    /// What the lines without an error hold; null for a file that was stored before this was looked at.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub statistics: Option<FileStatistics>,
 }
 
 /// A stored file.
@@ -124,4 +132,6 @@ pub struct File {
     pub artifact_key: String,
     /// When it was stored.
     pub created_at: DateTime<Utc>,
+    /// When it goes away by itself; a job that is not over holds on to it.
+    pub expires_at: Option<DateTime<Utc>>,
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Estimate, EstimateError, JobId, JobSpec, ProjectId, WorkerId};
+use super::{Estimate, EstimateError, JobId, JobSpec, JobWarning, ProjectId, WorkerId};
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -232,6 +232,8 @@ pub struct Job {
     pub cancel_requested_at: Option<DateTime<Utc>>,
     /// When somebody asked to pause it while it was running.
     pub pause_requested_at: Option<DateTime<Utc>>,
+    /// What the user should know.
+    pub warnings: Vec<JobWarning>,
     /// The user's own labels.
     pub metadata: serde_json::Map<String, serde_json::Value>,
     /// When it was submitted.

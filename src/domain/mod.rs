@@ -42,8 +42,10 @@ mod nearest;
 mod secret;
 pub mod single_target;
 mod specs;
+mod statistics;
 mod task;
 mod teacher;
+mod warning;
 
 pub use alias::{Alias, AliasMove, AliasTarget};
 pub use annotation::{Annotation, AnnotationStatus};
@@ -53,7 +55,7 @@ pub use estimate::{Estimate, EstimateError, EstimateFigure, Span, Taken};
 pub use evaluation::{
     Confusion, Evaluation, LabelScores, Measure, ModelEvaluation, PairEvaluation, Scores, TeacherEvaluation,
 };
-pub use example::{Example, LabelSource, Method};
+pub use example::{Example, LabelSource, Method, Split};
 pub use file::{File, FileStatus, LineError, Purpose, Validation};
 pub use hyperparameters::{Hyperparameters, KeepCheckpoints, Optimizer, Precision, Schedule};
 pub use ids::{CheckpointId, FileId, IdError, JobId, ModelId, ProjectId, WorkerId};
@@ -67,5 +69,7 @@ pub use specs::{
     AnnotationSpec, DistillationSpec, EvaluationSpec, FromScratch, JobSpec, StudentSpec, TeacherAnswers,
     TrainingSource, Validating,
 };
+pub use statistics::{FileStatistics, LabelCount, LabelHistogram, Percentiles, SplitCounts, TextLengths};
 pub use task::{LabelSet, Scorer, SurfaceForm, TaskDefinition, WorkedExample};
 pub use teacher::TeacherTerms;
+pub use warning::JobWarning;

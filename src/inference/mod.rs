@@ -20,6 +20,7 @@ mod error;
 mod prediction;
 mod shape;
 mod shelf;
+mod tokens;
 mod warm_up;
 
 pub use completion::{Completion, CompletionRequest, Finish, Prompt};
@@ -27,3 +28,4 @@ pub use engine::{Engine, EngineSettings};
 pub use error::InferenceError;
 pub use prediction::{ModelFiles, Prediction, PredictionRequest};
 pub use shape::StudentShape;
+pub use tokens::TokenCounter;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Page, Store, StoreError, one_more, rows::Place, storable};
-use crate::domain::{Annotation, AnnotationStatus, JobId, Lease};
+use crate::domain::{Annotation, AnnotationStatus, JobId, Lease, Split};
 
 /// How many answers of one status a job has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +45,8 @@ impl Store {
                 select id, project_id from jobs where id = $1 and lease_epoch = $2 and state = 'running' for share
             ), written as (
                 insert into annotations (job_id, project_id, example_index, example_id, input, label, status, reason,
-                    teacher_label, rationale, raw_output, input_tokens, output_tokens, latency_ms)
-                select id, project_id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 from holder
+                    teacher_label, rationale, raw_output, input_tokens, output_tokens, latency_ms, split)
+                select id, project_id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15 from holder
                 on conflict (job_id, example_index) do nothing
             )
             select id from holder"#,
@@ -64,6 +64,7 @@ impl Store {
             annotation.input_tokens,
             annotation.output_tokens,
             annotation.latency_ms,
+            annotation.split.map(Split::as_str),
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -94,7 +95,7 @@ impl Store {
             AnnotationRow,
             r#"-- list_annotations
             select example_index, example_id, input, label, status, reason, teacher_label, rationale, raw_output,
-                input_tokens, output_tokens, latency_ms
+                input_tokens, output_tokens, latency_ms, split
             from annotations
             where job_id = $1
                 and ($2::text is null or status = $2)
@@ -152,13 +153,16 @@ struct AnnotationRow {
     input_tokens: i64,
     output_tokens: i64,
     latency_ms: i64,
+    split: Option<String>,
 }
 
 impl AnnotationRow {
     fn read(self, job: JobId) -> Result<Annotation, StoreError> {
         let id = format!("{job}/{}", self.example_index);
+        let at = Place { table: "annotations", id: &id };
         Ok(Annotation {
-            status: Place { table: "annotations", id: &id }.name("status", &self.status)?,
+            status: at.name("status", &self.status)?,
+            split: self.split.map(|name| at.name("split", &name)).transpose()?,
             example_index: self.example_index,
             example_id: self.example_id,
             input: self.input,

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{Page, Store, StoreError, one_more, rows::Place, storable};
-use crate::domain::{JobId, Lease};
+use crate::domain::{JobId, JobWarning, Lease};
 
 /// How grave an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,6 +92,32 @@ impl Store {
         .execute(&self.pool)
         .await?;
         if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::LeaseLost(lease)) }
+    }
+
+    /// Adds a warning to the job that a worker holds, with its event, unless the job has it already.
+    pub async fn warn(&self, lease: Lease, warning: &JobWarning) -> Result<(), StoreError> {
+        let held = sqlx::query_scalar!(
+            r#"-- warn
+            with holder as materialized (
+                select id from jobs where id = $1 and lease_epoch = $2 and state = 'running' for update
+            ), moved as (
+                update jobs j
+                set warnings = warnings || jsonb_build_array($3::jsonb)
+                from holder
+                where j.id = holder.id and not warnings @> jsonb_build_array($3::jsonb)
+                returning j.id, j.project_id
+            ), event as (
+                insert into job_events (job_id, project_id, level, code, message, data)
+                select id, project_id, 'warn', $3::jsonb ->> 'code', $3::jsonb ->> 'message', $3::jsonb -> 'data' from moved
+            )
+            select id from holder"#,
+            lease.job_id.0,
+            lease.epoch,
+            storable::json(warning),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        held.map(drop).ok_or(StoreError::LeaseLost(lease))
     }
 
     /// Writes an event that no worker reports.

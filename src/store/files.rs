@@ -1,8 +1,8 @@
 //! Uploaded and produced files; their bytes lie in the artifact store, written before the row.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::types::PgInterval};
 use uuid::Uuid;
 
 use super::{Page, Store, StoreError, one_more, rows::Place, storable};
@@ -33,14 +33,16 @@ pub enum DeletedFile {
 }
 
 impl Store {
-    /// Registers a stored file. Its `created_at` becomes the database's.
+    /// Registers a stored file. Its `created_at` becomes the database's, and `expires_at` moves with it.
     pub async fn insert_file(&self, file: &File) -> Result<File, StoreError> {
         let row = sqlx::query_as!(
             FileRow,
             r#"-- insert_file
-            insert into files (id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-            returning id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key, created_at"#,
+            insert into files (id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key,
+                created_at, expires_at)
+            select $1, $2, $3, $4, $5, $6, $7, $8, $9, now, now + $10::interval from clock_timestamp() as now
+            returning id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key, created_at,
+                expires_at"#,
             file.id.0,
             file.project_id.0,
             storable::text(&file.filename),
@@ -50,6 +52,7 @@ impl Store {
             file.status.as_str(),
             storable::json(&file.validation),
             file.artifact_key,
+            file.expires_at.map(|at| interval(at - file.created_at)),
         )
         .fetch_one(&self.pool)
         .await?;
@@ -61,9 +64,10 @@ impl Store {
         let row = sqlx::query_as!(
             FileRow,
             r#"-- file
-            select id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key, created_at
+            select id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key, created_at,
+                expires_at
             from files
-            where id = $1 and project_id = $2 and deleted_at is null"#,
+            where id = $1 and project_id = $2 and deleted_at is null and not file_has_expired(id, expires_at)"#,
             id.0,
             project.0,
         )
@@ -91,9 +95,10 @@ impl Store {
         let rows = sqlx::query_as!(
             FileRow,
             r#"-- list_files
-            select id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key, created_at
+            select id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key, created_at,
+                expires_at
             from files
-            where project_id = $1 and deleted_at is null
+            where project_id = $1 and deleted_at is null and not file_has_expired(id, expires_at)
                 and ($2::text is null or purpose = $2)
                 and ($3::uuid is null or case when $4 then id > $3 else id < $3 end)
             order by case when $4 then id end, case when not $4 then id end desc
@@ -110,6 +115,30 @@ impl Store {
         Ok(Page::cut(files, filter.limit))
     }
 
+    /// Deletes at most `limit` files whose time is over, and gives back where their bytes lie; those are the caller's to
+    /// remove. A minute late: a job that is being submitted at the last moment is there by then and keeps its files.
+    pub async fn sweep_files(&self, limit: u32) -> Result<Vec<String>, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"-- sweep_files
+            with expired as materialized (
+                select id
+                from files
+                where deleted_at is null and expires_at < clock_timestamp() - interval '1 minute'
+                    and file_has_expired(id, expires_at)
+                order by expires_at
+                limit $1
+                for update skip locked
+            )
+            update files set deleted_at = clock_timestamp()
+            from expired
+            where files.id = expired.id
+            returning artifact_key"#,
+            i64::from(limit),
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
     /// Deletes a file that no unfinished job reads.
     pub async fn delete_file(&self, project: ProjectId, id: FileId) -> Result<DeletedFile, StoreError> {
         // A task of its own, so that a caller who goes away leaves no connection inside a transaction.
@@ -124,9 +153,10 @@ async fn delete_file(pool: PgPool, project: ProjectId, id: FileId) -> Result<Del
     let row = sqlx::query_as!(
         FileRow,
         r#"-- delete_file: lock
-        select id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key, created_at
+        select id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key, created_at,
+                expires_at
         from files
-        where id = $1 and project_id = $2 and deleted_at is null
+        where id = $1 and project_id = $2 and deleted_at is null and not file_has_expired(id, expires_at)
         for update"#,
         id.0,
         project.0,
@@ -157,6 +187,10 @@ async fn delete_file(pool: PgPool, project: ProjectId, id: FileId) -> Result<Del
     })
 }
 
+fn interval(duration: TimeDelta) -> PgInterval {
+    PgInterval { months: 0, days: 0, microseconds: duration.num_microseconds().unwrap_or(i64::MAX) }
+}
+
 struct FileRow {
     id: Uuid,
     project_id: Uuid,
@@ -168,6 +202,7 @@ struct FileRow {
     validation: Value,
     artifact_key: String,
     created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<FileRow> for File {
@@ -186,6 +221,7 @@ impl TryFrom<FileRow> for File {
             validation: at.json("validation", row.validation)?,
             artifact_key: row.artifact_key,
             created_at: row.created_at,
+            expires_at: row.expires_at,
         })
     }
 }

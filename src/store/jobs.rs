@@ -8,7 +8,9 @@ use super::{
     rows::{JobRow, Place},
     storable,
 };
-use crate::domain::{CheckpointId, Estimate, FileId, Job, JobId, JobKind, JobSpec, JobState, ModelId, ProjectId};
+use crate::domain::{
+    CheckpointId, Estimate, FileId, Job, JobId, JobKind, JobSpec, JobState, JobWarning, ModelId, ProjectId,
+};
 
 /// A job to submit.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +37,8 @@ pub struct NewJob {
     pub estimate: Option<Estimate>,
     /// The hold on an idempotency key under which it is made; without the hold, it is not.
     pub holder: Option<Uuid>,
+    /// What the user should know; each becomes an event too.
+    pub warnings: Vec<JobWarning>,
 }
 
 /// Which jobs a list has, newest first.
@@ -83,7 +87,7 @@ impl Store {
             r#"-- create_job
             with named as materialized (
                 select id from files
-                where id = any($7) and project_id = $2 and deleted_at is null
+                where id = any($7) and project_id = $2 and deleted_at is null and not file_has_expired(id, expires_at)
                 for share
             ), parents as (
                 select id from jobs where id = any($8) and project_id = $2
@@ -105,8 +109,9 @@ impl Store {
                 where holder = $9 and status is null and made_id is null
                 returning holder
             ), created as (
-                insert into jobs (id, project_id, kind, spec, priority, max_attempts, metadata, estimate, run_at, sort_at)
-                select $1, $2, $4::jsonb ->> 'kind', $4, $3::integer, $5, $6, $10, now,
+                insert into jobs (id, project_id, kind, spec, priority, max_attempts, metadata, estimate, warnings, run_at,
+                    sort_at)
+                select $1, $2, $4::jsonb ->> 'kind', $4, $3::integer, $5, $6, $10, $13, now,
                     now - $3::integer * interval '15 minutes'
                 from complete, clock_timestamp() as now
                 where $9::uuid is null or exists (select from keyed)
@@ -127,8 +132,11 @@ impl Store {
                 insert into job_checkpoints (job_id, checkpoint_id, project_id)
                 select created.id, early.id, created.project_id from created, early
             ), event as (
-                insert into job_events (job_id, project_id, level, code, message)
-                select id, project_id, 'info', 'queued', 'waits for a worker' from created
+                insert into job_events (job_id, project_id, level, code, message, data)
+                select id, project_id, 'info', 'queued', 'waits for a worker', '{}' from created
+                union all
+                select id, project_id, 'warn', warning ->> 'code', warning ->> 'message', warning -> 'data'
+                from created, jsonb_array_elements($13::jsonb) as warning
             )
             select id as "id!" from created"#,
             new.id.0,
@@ -143,6 +151,7 @@ impl Store {
             new.estimate.as_ref().map(storable::json),
             &models,
             &checkpoints,
+            storable::json(&new.warnings),
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -191,7 +200,7 @@ impl Store {
                 j.result, j.error, j.attempt, j.max_attempts, j.lost_count, j.lease_epoch, j.lease_owner,
                 array(select d.depends_on_id from job_dependencies d where d.job_id = j.id order by 1) as "depends_on!",
                 j.pause_reason, j.cancel_requested_at, j.pause_requested_at, j.metadata, j.created_at, j.run_at,
-                j.started_at, j.finished_at, j.estimate, j.estimate_error
+                j.started_at, j.finished_at, j.estimate, j.estimate_error, j.warnings
             from jobs j
             where j.id = $1 and j.project_id = $2"#,
             id.0,
@@ -211,7 +220,7 @@ impl Store {
                 j.result, j.error, j.attempt, j.max_attempts, j.lost_count, j.lease_epoch, j.lease_owner,
                 array(select d.depends_on_id from job_dependencies d where d.job_id = j.id order by 1) as "depends_on!",
                 j.pause_reason, j.cancel_requested_at, j.pause_requested_at, j.metadata, j.created_at, j.run_at,
-                j.started_at, j.finished_at, j.estimate, j.estimate_error
+                j.started_at, j.finished_at, j.estimate, j.estimate_error, j.warnings
             from jobs j
             where j.project_id = $1
                 and ($2::text is null or j.kind = $2)

@@ -1,79 +1,92 @@
-//! One line's fields: which there are, what they may hold, and the example that they make.
+//! One line's fields: which there are, what they may hold, and the example that they make. A line has one of four forms:
+//! `input`, `premise` and `hypothesis`, `prompt` and `completion`, or `messages` (which `chat` reads).
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::lines::Fault;
-use crate::domain::{AnnotationStatus, Example};
+use super::{
+    chat,
+    faults::{Fault, not_members, storable, unknown, wrong_type},
+    labels,
+    members::Members,
+};
+use crate::domain::{AnnotationStatus, Example, Split};
 
-/// Every field that a line may have. `agreement` and `status` are those of an annotation's output, which is itself a
-/// training file.
-const FIELDS: [&str; 9] =
-    ["id", "input", "label", "teacher_label", "rationale", "premise", "hypothesis", "agreement", "status"];
-
+/// Every field that a line may have. The last four are those of an annotation's files, which are files of examples
+/// themselves.
+const FIELDS: [&str; 17] = [
+    "id",
+    "input",
+    "label",
+    "teacher_label",
+    "rationale",
+    "premise",
+    "hypothesis",
+    "prompt",
+    "completion",
+    "messages",
+    "split",
+    "label_set",
+    "weight",
+    "status",
+    "agreement",
+    "reason",
+    "raw_output",
+];
+/// Fields of `FIELDS` that say nothing about the example.
+const UNREAD: [&str; 3] = ["agreement", "reason", "raw_output"];
+/// Fields of lines that rank two answers.
+const PREFERENCES: [&str; 4] = ["preferred_output", "non_preferred_output", "chosen", "rejected"];
 /// The example of line `number`, whose text this is.
 pub(super) fn read(text: &str, number: u64) -> Result<Example, Fault> {
-    let fields = match serde_json::from_str::<Fields>(text) {
-        Ok(Fields(fields)) => fields,
-        Err(error) => return Err(not_fields(text, &error)),
+    let Members(members) = match serde_json::from_str(text) {
+        Ok(members) => members,
+        Err(error) => return Err(not_members(text, &error)),
     };
+    if let Some((name, _)) = members.iter().find(|(name, _)| PREFERENCES.contains(&name.as_str())) {
+        let message = "a line that ranks two answers is not supported; send the better one as its label".to_owned();
+        return Err(Fault::field("unsupported_format", name, message));
+    }
     let mut line = Line::default();
-    for (name, value) in fields {
+    for (name, value) in members {
         line.take(&name, value)?;
     }
     line.into_example(number)
-}
-
-/// A line's members in order; unlike a map it keeps a name that comes twice.
-struct Fields(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Fields;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Fields(members))
-            }
-        }
-        deserializer.deserialize_map(Members)
-    }
 }
 
 #[derive(Default)]
 struct Line {
     texts: Vec<(&'static str, String)>,
     seen: Vec<&'static str>,
+    chat: Option<chat::Exchange>,
+    split: Option<Split>,
+    label_set: Option<Vec<String>>,
     /// The annotation did not end in a valid answer, so its teacher's label is none.
     not_valid: bool,
+    /// Its weight is 0: nothing is learned from it.
+    weightless: bool,
 }
 
 impl Line {
     fn take(&mut self, name: &str, value: Value) -> Result<(), Fault> {
-        let Some(field) = FIELDS.into_iter().find(|field| *field == name) else { return Err(unknown(name)) };
+        let Some(field) = FIELDS.into_iter().find(|field| *field == name) else { return Err(unknown(name, &FIELDS)) };
         if self.seen.contains(&field) {
             return Err(Fault::field("duplicate_field", field, format!("{field:?} comes twice in the line")));
         }
         self.seen.push(field);
         match (field, value) {
-            ("agreement", _) | (_, Value::Null) => Ok(()),
+            (_, Value::Null) => Ok(()),
+            (field, _) if UNREAD.contains(&field) => Ok(()),
             ("status", Value::String(status)) => self.take_status(&status),
-            (_, Value::String(text)) => self.take_text(field, text),
-            (_, other) => {
-                let message = format!("{field:?} must be a string, not {}", kind(&other));
-                Err(Fault::field("wrong_type", field, message))
+            ("split", Value::String(split)) => self.take_split(&split),
+            ("label_set", Value::Array(labels)) => self.take_label_set(labels),
+            ("weight", value) => self.take_weight(&value),
+            ("messages", Value::Array(messages)) => {
+                self.chat = Some(chat::read(messages)?);
+                Ok(())
             }
+            ("label_set" | "messages", other) => Err(wrong_type(field, "an array", &other)),
+            (_, Value::String(text)) => self.take_text(field, text),
+            (_, other) => Err(wrong_type(field, "a string", &other)),
         }
     }
 
@@ -84,11 +97,35 @@ impl Line {
         Ok(())
     }
 
+    fn take_split(&mut self, split: &str) -> Result<(), Fault> {
+        self.split = Some(split.parse().map_err(|message| Fault::field("wrong_type", "split", message))?);
+        Ok(())
+    }
+
+    fn take_label_set(&mut self, labels: Vec<Value>) -> Result<(), Fault> {
+        let text = |label| if let Value::String(text) = label { Ok(text) } else { Err(label) };
+        let labels = labels.into_iter().map(text).collect::<Result<Vec<_>, _>>();
+        let labels = labels.map_err(|other| wrong_type("label_set", "an array of strings", &other))?;
+        self.label_set = Some(labels);
+        Ok(())
+    }
+
+    /// Losses are not weighted by row, so a weight either takes a row's answer or leaves it.
+    fn take_weight(&mut self, value: &Value) -> Result<(), Fault> {
+        self.weightless = match value.as_f64() {
+            Some(0.0) => true,
+            Some(1.0) => false,
+            Some(_) => {
+                let message = "a weight is 0 (its answer is not learned) or 1".to_owned();
+                return Err(Fault::field("unsupported_format", "weight", message));
+            }
+            None => return Err(wrong_type("weight", "a number", value)),
+        };
+        Ok(())
+    }
+
     fn take_text(&mut self, field: &'static str, text: String) -> Result<(), Fault> {
-        // Postgres cannot store it, and no tokenizer has a piece for it.
-        if text.contains('\0') {
-            return Err(Fault::field("invalid_character", field, format!("{field:?} holds the character U+0000")));
-        }
+        storable(field, &text)?;
         // An empty label or rationale is an absent one; an empty input is found missing below.
         if !text.trim().is_empty() {
             self.texts.push((field, text));
@@ -102,29 +139,77 @@ impl Line {
     }
 
     fn into_example(mut self, number: u64) -> Result<Example, Fault> {
-        let input = self.input()?;
-        let teacher_label = self.text("teacher_label").filter(|_| !self.not_valid);
-        Ok(Example {
-            id: self.text("id").unwrap_or_else(|| format!("line-{number}")),
-            input,
-            label: self.text("label"),
-            teacher_label,
-            rationale: self.text("rationale"),
-        })
+        let mut example = self.answered_input()?;
+        example.id = self.text("id").unwrap_or_else(|| format!("line-{number}"));
+        example.teacher_label = self.text("teacher_label").filter(|_| !self.not_valid);
+        example.split = self.split;
+        self.check_label_set(&example)?;
+        if self.weightless {
+            (example.label, example.teacher_label, example.rationale) = (None, None, None);
+        }
+        Ok(example)
     }
 
-    fn input(&mut self) -> Result<String, Fault> {
-        let pair = ["premise", "hypothesis"];
-        if !pair.iter().any(|field| self.seen.contains(field)) {
-            return self.needed("input");
+    /// The input, label and rationale, from whichever form the line has.
+    fn answered_input(&mut self) -> Result<Example, Fault> {
+        let forms = ["input", "premise", "hypothesis", "prompt", "messages"];
+        let mut given = forms.into_iter().filter(|field| self.seen.contains(field));
+        match (given.next(), given.next()) {
+            (Some("premise"), Some("hypothesis")) if given.next().is_none() => self.pair(),
+            (Some("premise" | "hypothesis"), None) => self.pair(),
+            (Some("prompt"), None) => self.completion(),
+            (Some("messages"), None) => self.exchange(),
+            (Some("input") | None, None) => self.native("input"),
+            (first, _) => {
+                let message = "a line has one of \"input\", \"premise\" and \"hypothesis\", \"prompt\" and \
+                    \"completion\", or \"messages\", not several of them";
+                Err(Fault::field("conflicting_fields", first.unwrap_or("input"), message.to_owned()))
+            }
         }
-        if self.seen.contains(&"input") {
-            let message = "a line has either \"input\" or \"premise\" and \"hypothesis\", not both".to_owned();
-            return Err(Fault::field("conflicting_fields", "input", message));
+    }
+
+    fn native(&mut self, field: &'static str) -> Result<Example, Fault> {
+        self.alone("completion", "prompt")?;
+        let input = self.needed(field)?;
+        Ok(Example { input, label: self.text("label"), rationale: self.text("rationale"), ..Example::default() })
+    }
+
+    /// The research code joins the two with T5's end-of-sequence token.
+    fn pair(&mut self) -> Result<Example, Fault> {
+        let hypothesis = self.needed("hypothesis");
+        let premise = self.native("premise")?;
+        Ok(Example { input: format!("{}</s>{}", premise.input, hypothesis?), ..premise })
+    }
+
+    /// Completions were told to begin with a space and to end with a line feed; a label has neither.
+    fn completion(&mut self) -> Result<Example, Fault> {
+        self.not_both("label", "completion")?;
+        let (input, label) = (self.needed("prompt")?, self.text("completion"));
+        let label = label.map(|label| label.trim().to_owned());
+        Ok(Example { input, label, rationale: self.text("rationale"), ..Example::default() })
+    }
+
+    fn exchange(&mut self) -> Result<Example, Fault> {
+        self.alone("completion", "prompt")?;
+        self.not_both("label", "messages")?;
+        let Some(chat) = self.chat.take() else { return self.needed("messages").map(|_| Example::default()) };
+        if chat.rationale.is_some() {
+            self.not_both("rationale", "messages")?;
         }
-        // The research code joins the two with T5's end-of-sequence token.
-        let [premise, hypothesis] = pair.map(|field| self.needed(field));
-        Ok(format!("{}</s>{}", premise?, hypothesis?))
+        let rationale = chat.rationale.or_else(|| self.text("rationale"));
+        Ok(Example { input: chat.input, label: chat.label, rationale, ..Example::default() })
+    }
+
+    /// Refuses a field whose other half is not there.
+    fn alone(&self, field: &'static str, other: &str) -> Result<(), Fault> {
+        let fault = || Fault::field("conflicting_fields", field, format!("{field:?} goes with {other:?} only"));
+        if self.seen.contains(&field) { Err(fault()) } else { Ok(()) }
+    }
+
+    /// Refuses a field beside a form that brings the same.
+    fn not_both(&self, field: &'static str, form: &str) -> Result<(), Fault> {
+        let fault = || Fault::field("conflicting_fields", field, format!("{form:?} already holds the {field}"));
+        if self.texts.iter().any(|(name, _)| *name == field) { Err(fault()) } else { Ok(()) }
     }
 
     fn needed(&mut self, field: &'static str) -> Result<String, Fault> {
@@ -132,101 +217,23 @@ impl Line {
         let message = if code == "empty" { format!("{field:?} is empty") } else { format!("the line lacks {field:?}") };
         self.text(field).ok_or_else(|| Fault::field(code, field, message))
     }
-}
 
-fn not_fields(text: &str, error: &serde_json::Error) -> Fault {
-    match serde_json::from_str::<Value>(text) {
-        Ok(other) => Fault::line("not_object", &format!("a line must be a JSON object, not {}", kind(&other))),
-        Err(_) if text == "{" => {
-            Fault::line("invalid_json", "the object does not end on its line: JSONL wants each object on one line")
+    /// A line's own set is checked and then forgotten: what a student may answer is the task's to say.
+    fn check_label_set(&self, example: &Example) -> Result<(), Fault> {
+        let Some(allowed) = &self.label_set else { return Ok(()) };
+        let given = [("label", &example.label), ("teacher_label", &example.teacher_label)];
+        let strangers = given.into_iter().filter_map(|(field, label)| label.as_ref().map(|label| (field, label)));
+        match strangers.into_iter().find(|(_, label)| !allowed.contains(label)) {
+            Some((field, label)) => Err(Fault::field(
+                "label_not_in_set",
+                field,
+                labels::not_in_set(label, &allowed[..allowed.len().min(20)]),
+            )),
+            None => Ok(()),
         }
-        Err(_) => {
-            let what = error.to_string();
-            let what = what.split(" at line ").next().unwrap_or_default();
-            Fault::line("invalid_json", &format!("not JSON: {what} at column {}", error.column()))
-        }
-    }
-}
-
-fn unknown(name: &str) -> Fault {
-    let shown: String = name.chars().take(40).collect();
-    let near = FIELDS.into_iter().map(|field| (strsim::damerau_levenshtein(&shown, field), field)).min();
-    let advice = match near {
-        Some((distance, field)) if distance <= 1 + field.len() / 4 => format!("did you mean {field:?}?"),
-        _ => format!("a line may have {}", FIELDS[..7].join(", ")),
-    };
-    Fault::field("unknown_field", &shown, format!("unknown field {shown:?}; {advice}"))
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn refused(text: &str, code: &str, field: Option<&str>, part: &str) {
-        let fault = read(text, 1).unwrap_err();
-        assert_eq!((fault.code, fault.field.as_deref()), (code, field), "{}", fault.message);
-        assert!(fault.message.contains(part), "{}", fault.message);
-    }
-
-    #[test]
-    fn premise_and_hypothesis_make_an_input() {
-        let example = read(r#"{"premise":"It rains.","hypothesis":"It is wet.","label":"neutral"}"#, 3).unwrap();
-        assert_eq!((example.id.as_str(), example.input.as_str()), ("line-3", "It rains.</s>It is wet."));
-    }
-
-    #[test]
-    fn an_empty_label_or_rationale_is_absent() {
-        let example = read(r#"{"input":"a","label":" ","rationale":"","teacher_label":null}"#, 1).unwrap();
-        assert_eq!((example.label, example.rationale, example.teacher_label), (None, None, None));
-    }
-
-    #[test]
-    fn an_annotations_output_line_is_a_training_line() {
-        let line = |status: &str| {
-            format!(
-                r#"{{"id":"a","input":"x","label":null,"teacher_label":"l","rationale":"r","agreement":1,"status":"{status}"}}"#
-            )
-        };
-        assert_eq!(read(&line("valid"), 1).unwrap().teacher_label.as_deref(), Some("l"));
-        assert_eq!(read(&line("invalid"), 1).unwrap().teacher_label, None);
-        refused(&line("fine"), "wrong_type", Some("status"), "unknown annotation status");
-    }
-
-    #[test]
-    fn bad_lines_say_what_is_wrong_and_what_would_be_right() {
-        refused("{", "invalid_json", None, "each object on one line");
-        refused(r#"{"input":"a",}"#, "invalid_json", None, "column");
-        refused(r#"{"input":"\ud800"}"#, "invalid_json", None, "hex escape");
-        refused(r#"{"input":NaN}"#, "invalid_json", None, "not JSON");
-        refused("\"a\"", "not_object", None, "not a string");
-        refused("[1]", "not_object", None, "not an array");
-        refused("{}", "missing_field", Some("input"), "lacks \"input\"");
-        refused(r#"{"input":" "}"#, "empty", Some("input"), "empty");
-        refused(r#"{"premise":"a"}"#, "missing_field", Some("hypothesis"), "hypothesis");
-        refused(r#"{"premise":"a","hypothesis":"b","input":"c"}"#, "conflicting_fields", Some("input"), "not both");
-        refused(r#"{"input":"a","label":1}"#, "wrong_type", Some("label"), "must be a string, not a number");
-        refused(r#"{"input":["a"]}"#, "wrong_type", Some("input"), "not an array");
-        refused(r#"{"input":"a","input":"b"}"#, "duplicate_field", Some("input"), "twice");
-        refused(r#"{"input":"a","lable":"b"}"#, "unknown_field", Some("lable"), "did you mean \"label\"?");
-        refused(r#"{"messages":[]}"#, "unknown_field", Some("messages"), "id, input, label");
-        refused(r#"{"input":"a\u0000b"}"#, "invalid_character", Some("input"), "U+0000");
-        refused(
-            &format!(r#"{{"input":{}1{}}}"#, "[".repeat(9999), "]".repeat(9999)),
-            "invalid_json",
-            None,
-            "recursion",
-        );
-    }
-}
+#[path = "fields_tests.rs"]
+mod tests;

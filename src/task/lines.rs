@@ -1,9 +1,7 @@
 //! JSONL read a chunk at a time: bytes in, checked examples or line errors out, in memory that no file can make grow.
-//! What an example's fields may hold is decided in `fields`; what a whole file must be, in `Validator`.
+//! What an example's fields may hold is decided in `fields`; what a whole file must be, in the room `survey`.
 
-use std::collections::VecDeque;
-use std::io::{self, Read};
-
+use super::faults::Fault;
 use super::fields;
 use crate::domain::{Example, LineError};
 
@@ -11,7 +9,18 @@ use crate::domain::{Example, LineError};
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 /// Characters of a bad line that its error shows.
 const SNIPPET_CHARS: usize = 80;
+/// Characters of an error's message.
+const MESSAGE_CHARS: usize = 500;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Where a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinePlace {
+    /// Its number, from 1; blank lines count.
+    pub number: u64,
+    /// Its first byte's place in the file, from 0.
+    pub offset: u64,
+}
 
 /// Takes a file's bytes as they come and hands out its lines. Blank lines, CRLF and a byte order mark are accepted.
 #[derive(Debug, Default)]
@@ -22,6 +31,10 @@ pub struct LineReader {
     too_long: bool,
     /// Lines finished.
     lines: u64,
+    /// Bytes of the lines finished.
+    offset: u64,
+    /// Bytes of the line so far, kept or not.
+    length: u64,
     /// Whether a line with text was seen.
     begun: bool,
     /// Whether the file opens with `[`: one error says all, and the rest is not looked at.
@@ -34,8 +47,8 @@ impl LineReader {
         Self::default()
     }
 
-    /// Takes the next bytes. `on_line` gets each finished line's number, from 1, with its example or its error.
-    pub fn push(&mut self, bytes: &[u8], on_line: &mut dyn FnMut(u64, Result<Example, LineError>)) {
+    /// Takes the next bytes. `on_line` gets each finished line's place with its example or its error.
+    pub fn push(&mut self, bytes: &[u8], on_line: &mut dyn FnMut(LinePlace, Result<Example, LineError>)) {
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             self.keep(&rest[..end]);
@@ -46,26 +59,29 @@ impl LineReader {
     }
 
     /// Ends the file: the last line needs no line feed.
-    pub fn finish(mut self, on_line: &mut dyn FnMut(u64, Result<Example, LineError>)) {
+    pub fn finish(mut self, on_line: &mut dyn FnMut(LinePlace, Result<Example, LineError>)) {
         self.end_line(on_line);
     }
 
     fn keep(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
         if self.too_long || self.is_array {
             return;
         }
         if self.pending.len() + bytes.len() > MAX_LINE_BYTES {
             self.too_long = true;
-            self.pending.extend_from_slice(&bytes[..bytes.len().min(4 * SNIPPET_CHARS)]);
-            self.pending.truncate(4 * SNIPPET_CHARS);
+            self.pending.extend_from_slice(&bytes[..bytes.len().min(SNIPPET_BYTES)]);
+            self.pending.truncate(SNIPPET_BYTES);
             self.pending.shrink_to_fit();
             return;
         }
         self.pending.extend_from_slice(bytes);
     }
 
-    fn end_line(&mut self, on_line: &mut dyn FnMut(u64, Result<Example, LineError>)) {
+    fn end_line(&mut self, on_line: &mut dyn FnMut(LinePlace, Result<Example, LineError>)) {
         self.lines += 1;
+        let place = LinePlace { number: self.lines, offset: self.offset };
+        self.offset += std::mem::take(&mut self.length) + 1;
         let mut line = std::mem::take(&mut self.pending);
         let too_long = std::mem::take(&mut self.too_long);
         let text = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| self.lines == 1).unwrap_or(&line).trim_ascii();
@@ -74,7 +90,7 @@ impl LineReader {
         }
         self.is_array = !self.begun && text[0] == b'[';
         self.begun = true;
-        on_line(self.lines, self.read(text, too_long).map_err(|fault| self.describe(fault, text)));
+        on_line(place, self.read(text, too_long).map_err(|fault| self.describe(fault, text)));
         line.clear();
         self.pending = line;
     }
@@ -94,93 +110,31 @@ impl LineReader {
     }
 
     fn describe(&self, fault: Fault, text: &[u8]) -> LineError {
-        let opening = String::from_utf8_lossy(&text[..text.len().min(4 * SNIPPET_CHARS)]);
-        let snippet = opening.chars().take(SNIPPET_CHARS).collect();
         let Fault { code, field, message } = fault;
-        LineError { line: self.lines, code: code.to_owned(), field, message, snippet }
+        // A message may quote the line, and a line may be a megabyte.
+        let message = message.chars().take(MESSAGE_CHARS).collect();
+        LineError { line: self.lines, code: code.to_owned(), field, message, snippet: snippet(text) }
     }
 }
 
-/// What is wrong with a line, before its number and text are known.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) code: &'static str,
-    pub(super) field: Option<String>,
-    pub(super) message: String,
-}
+/// Bytes of a line that hold whatever its snippet shows.
+pub const SNIPPET_BYTES: usize = 4 * SNIPPET_CHARS;
 
-impl Fault {
-    pub(super) fn line(code: &'static str, message: &str) -> Self {
-        Self { code, field: None, message: message.to_owned() }
-    }
-
-    pub(super) fn field(code: &'static str, field: &str, message: String) -> Self {
-        Self { code, field: Some(field.to_owned()), message }
-    }
-}
-
-/// The examples of an already validated file, in order; a bad line is an error of kind `InvalidData`.
-pub fn read_examples(reader: impl Read) -> impl Iterator<Item = io::Result<Example>> {
-    Examples { reader, lines: Some(LineReader::new()), ready: VecDeque::new(), buffer: vec![0; 1 << 16] }
-}
-
-/// The example as one JSON line, without its line feed.
-pub fn write_example(example: &Example) -> String {
-    serde_json::to_string(example).expect("strings are always JSON")
-}
-
-struct Examples<R> {
-    reader: R,
-    /// `None` after the end of the file or an error of reading.
-    lines: Option<LineReader>,
-    ready: VecDeque<io::Result<Example>>,
-    buffer: Vec<u8>,
-}
-
-impl<R: Read> Examples<R> {
-    /// Reads one more chunk.
-    fn fill(&mut self, mut lines: LineReader) -> io::Result<()> {
-        let ready = &mut self.ready;
-        let mut on_line = |_, read: Result<Example, LineError>| ready.push_back(read.map_err(invalid_data));
-        match self.reader.read(&mut self.buffer)? {
-            0 => lines.finish(&mut on_line),
-            count => {
-                lines.push(&self.buffer[..count], &mut on_line);
-                self.lines = Some(lines);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<R: Read> Iterator for Examples<R> {
-    type Item = io::Result<Example>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while self.ready.is_empty() {
-            let lines = self.lines.take()?;
-            if let Err(error) = self.fill(lines) {
-                return Some(Err(error));
-            }
-        }
-        self.ready.pop_front()
-    }
-}
-
-fn invalid_data(error: LineError) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("line {}: {}", error.line, error.message))
+/// What an error shows of a line: its first 80 characters.
+pub fn snippet(line: &[u8]) -> String {
+    String::from_utf8_lossy(&line[..line.len().min(SNIPPET_BYTES)]).chars().take(SNIPPET_CHARS).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read_in_chunks(bytes: &[u8], size: usize) -> Vec<(u64, Result<Example, LineError>)> {
+    fn read_in_chunks(bytes: &[u8], size: usize) -> Vec<(LinePlace, Result<Example, LineError>)> {
         let (mut reader, mut seen) = (LineReader::new(), Vec::new());
         for chunk in bytes.chunks(size) {
-            reader.push(chunk, &mut |number, line| seen.push((number, line)));
+            reader.push(chunk, &mut |place, line| seen.push((place, line)));
         }
-        reader.finish(&mut |number, line| seen.push((number, line)));
+        reader.finish(&mut |place, line| seen.push((place, line)));
         seen
     }
 
@@ -195,8 +149,9 @@ mod tests {
         let file = "\u{feff}{\"input\":\"ä\"}\r\n\r\n  \n{\"id\":\"x\",\"input\":\"b\"}".as_bytes();
         for size in 1..file.len() {
             let seen = read_in_chunks(file, size);
-            let ids: Vec<_> = seen.iter().map(|(number, line)| (*number, line.as_ref().unwrap().id.as_str())).collect();
-            assert_eq!(ids, [(1, "line-1"), (4, "x")]);
+            let found =
+                seen.iter().map(|(place, line)| (place.number, place.offset, line.as_ref().unwrap().id.as_str()));
+            assert_eq!(found.collect::<Vec<_>>(), [(1, 0, "line-1"), (4, 24, "x")]);
         }
     }
 
@@ -222,26 +177,10 @@ mod tests {
             reader.push(&[b'a'; 1 << 16], &mut |_, _| ());
             assert!(reader.pending.capacity() <= 2 * MAX_LINE_BYTES);
         }
-        reader.push(b"\"}\n{\"input\":\"b\"}\n", &mut |number, line| seen.push((number, line)));
+        reader.push(b"\"}\n{\"input\":\"b\"}\n", &mut |place, line| seen.push((place, line)));
         let error = seen[0].1.as_ref().unwrap_err();
+        assert_eq!(seen[1].0, LinePlace { number: 2, offset: 10 + (64 << 16) + 3 });
         assert_eq!((error.code.as_str(), error.snippet.chars().count()), ("too_long", 80));
         assert_eq!(seen[1].1.as_ref().unwrap().input, "b");
-    }
-
-    #[test]
-    fn examples_are_read_as_they_were_written() {
-        let example = Example {
-            id: "a".to_owned(),
-            input: "x\ny".to_owned(),
-            label: Some("l".to_owned()),
-            teacher_label: None,
-            rationale: Some("r".to_owned()),
-        };
-        let line = write_example(&example);
-        assert_eq!(line, r#"{"id":"a","input":"x\ny","label":"l","rationale":"r"}"#);
-        let read: Vec<_> = read_examples(line.as_bytes()).collect::<Result<_, _>>().unwrap();
-        assert_eq!(read, [example]);
-        let bad = read_examples(&b"{}"[..]).next().unwrap().unwrap_err();
-        assert_eq!(bad.kind(), io::ErrorKind::InvalidData);
     }
 }

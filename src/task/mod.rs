@@ -4,15 +4,17 @@
 pub mod answer;
 pub mod arithmetic;
 pub mod builtin;
+pub mod chat;
+pub mod examples;
+mod faults;
 mod fields;
 pub mod labels;
 pub mod lines;
 pub mod majority;
+mod members;
 pub mod prompt;
 pub mod proportions;
 pub mod scoreboard;
 pub mod scoring;
+pub mod statistics;
 pub mod tally;
-mod validator;
-
-pub use validator::Validator;

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::TrainError;
 use super::randomness::{self, Draw};
-use crate::domain::{AttemptSpec, AttemptValidation, Example, LabelSource, Method};
-use crate::task::{labels, lines};
+use crate::domain::{AttemptSpec, AttemptValidation, Example, LabelSource, Method, Split};
+use crate::task::{examples, labels};
 
 /// Counted under this reason: the row has no label from the label source.
 pub const NO_LABEL: &str = "no_label";
@@ -20,6 +20,8 @@ pub const NO_RATIONALE: &str = "no_rationale";
 pub const LABEL_NOT_IN_SET: &str = "label_not_in_set";
 /// Counted under this reason: the row has no rationale and is learned for its label alone. Not a dropped row.
 pub const LABEL_ONLY: &str = "label_only";
+/// Counted under this reason: the row's split keeps it for something else. Left out on purpose, so not a dropped row.
+pub const OTHER_SPLIT: &str = "other_split";
 
 /// A row to learn from.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,16 +62,19 @@ impl Data {
     /// row of a validation or test file by its ground truth, or else by that label.
     pub fn read(folder: &Path, spec: &AttemptSpec) -> Result<Self, TrainError> {
         let mut examples = Vec::new();
+        let mut kept_away = 0;
         for name in &spec.training {
-            examples.extend(read(folder, name)?);
+            examples.extend(read(folder, name, Split::Train, &mut kept_away)?);
         }
         refuse_hopeless(spec, &examples)?;
         let rows_read = examples.len();
-        let (rows, dropped) = usable(spec, examples);
+        let (rows, mut dropped) = usable(spec, examples);
         refuse_too_many_dropped(spec, rows_read, &dropped)?;
 
         let (training, validation) = match &spec.validation {
-            AttemptValidation::File(name) => (rows, questions(spec, read(folder, name)?)),
+            AttemptValidation::File(name) => {
+                (rows, questions(spec, read(folder, name, Split::Validation, &mut kept_away)?))
+            }
             AttemptValidation::Fraction { fraction, seed } => carve(rows, *fraction, *seed),
         };
         let training = share(training, spec);
@@ -77,9 +82,12 @@ impl Data {
             return Err(TrainError::refused("no_training_rows", "no row is left to learn from", "add training rows"));
         }
         let test = match &spec.test {
-            Some(name) => questions(spec, read(folder, name)?),
+            Some(name) => questions(spec, read(folder, name, Split::Test, &mut kept_away)?),
             None => Vec::new(),
         };
+        if kept_away > 0 {
+            dropped.insert(OTHER_SPLIT.to_owned(), kept_away);
+        }
         Ok(Self { training, validation, test, dropped })
     }
 
@@ -94,10 +102,16 @@ impl Data {
     }
 }
 
-fn read(folder: &Path, name: &str) -> Result<Vec<Example>, TrainError> {
+/// The file's rows of that split and those without one; the others are counted.
+fn read(folder: &Path, name: &str, split: Split, kept_away: &mut u64) -> Result<Vec<Example>, TrainError> {
     let path = folder.join(name);
     let file = File::open(&path).map_err(TrainError::file(&path))?;
-    lines::read_examples(BufReader::new(file)).collect::<Result<_, _>>().map_err(TrainError::file(&path))
+    let mut rows: Vec<Example> =
+        examples::read(BufReader::new(file)).collect::<Result<_, _>>().map_err(TrainError::file(&path))?;
+    let all = rows.len();
+    rows.retain(|example| example.split.is_none_or(|own| own == split));
+    *kept_away += (all - rows.len()) as u64;
+    Ok(rows)
 }
 
 /// What no row has cannot be learned: better said than counted.

@@ -193,6 +193,7 @@ fn blank(example_index: i64, example: Example) -> Annotation {
         example_id: example.id,
         input: example.input,
         label: example.label,
+        split: example.split,
         status: AnnotationStatus::Failed,
         reason: None,
         teacher_label: None,

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Attempt, AttemptError, Worker, output_file::OutputFile};
 use crate::{
-    domain::{Annotation, AnnotationSpec, AnnotationStatus, File, Validation},
+    domain::{Annotation, AnnotationSpec, AnnotationStatus, File},
     task::scoring,
     teacher::TeacherClient,
 };
@@ -20,8 +20,8 @@ pub async fn finish(
     source: &File,
     teacher: &TeacherClient,
 ) -> Result<(), AttemptError> {
-    let mut output = OutputFile::open(worker, attempt, "output").await?;
-    let mut rejections = OutputFile::open(worker, attempt, "rejections").await?;
+    let mut output = OutputFile::of_examples(worker, attempt, "output").await?;
+    let mut rejections = OutputFile::of_examples(worker, attempt, "rejections").await?;
     let mut tally = Tally::default();
     let mut after = None;
     loop {
@@ -31,15 +31,14 @@ pub async fn finish(
             let valid = annotation.status == AnnotationStatus::Valid;
             let written = if valid { &mut output } else { &mut rejections };
             written.push(&line(annotation)).await?;
-            count(&mut written.validation, annotation);
         }
         after = page.items.last().map(|annotation| annotation.example_index);
         if !page.has_more {
             break;
         }
     }
-    let output = output.close(attempt, source, "annotated").await?;
-    let rejections = rejections.close(attempt, source, "rejections").await?;
+    let output = output.close(worker, attempt, source, "annotated").await?;
+    let rejections = rejections.close(worker, attempt, source, "rejections").await?;
     let result = tally.result(teacher, &output, &rejections);
     let files = [&output, &rejections];
     attempt.persist(|| attempt.store().finish_with_files(attempt.lease, &result, &files)).await
@@ -56,20 +55,15 @@ fn line(annotation: &Annotation) -> Value {
         "agreement": 1.0,
         "status": annotation.status,
     });
+    if let (Some(row), Some(split)) = (row.as_object_mut(), annotation.split) {
+        row.insert("split".to_owned(), json!(split));
+    }
     if let (Some(row), true) = (row.as_object_mut(), annotation.status != AnnotationStatus::Valid) {
         row.remove("agreement");
         row.insert("reason".to_owned(), json!(annotation.reason));
         row.insert("raw_output".to_owned(), json!(annotation.raw_output));
     }
     row
-}
-
-/// What a validation of an output line would find.
-fn count(found: &mut Validation, annotation: &Annotation) {
-    found.valid_rows += 1;
-    found.labeled_rows += u64::from(annotation.label.is_some());
-    found.teacher_labeled_rows += u64::from(annotation.teacher_label.is_some());
-    found.rationale_rows += u64::from(annotation.rationale.is_some());
 }
 
 /// Counts over all annotations of a job.
@@ -119,4 +113,34 @@ impl Tally {
 #[expect(clippy::cast_precision_loss, reason = "row counts are far below 2^52")]
 fn ratio(part: u64, whole: u64) -> f64 {
     part as f64 / whole as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{domain::Split, task::examples};
+
+    #[test]
+    fn an_annotation_is_a_training_line_of_the_split_that_its_example_had() {
+        let annotation = Annotation {
+            example_index: 0,
+            example_id: "a".to_owned(),
+            input: "is it?".to_owned(),
+            label: None,
+            split: Some(Split::Test),
+            status: AnnotationStatus::Valid,
+            reason: None,
+            teacher_label: Some("yes".to_owned()),
+            rationale: Some("it is".to_owned()),
+            raw_output: None,
+            input_tokens: 1,
+            output_tokens: 1,
+            latency_ms: 1,
+        };
+        let rejected = Annotation { status: AnnotationStatus::Invalid, split: None, ..annotation.clone() };
+        let file = format!("{}\n{}\n", line(&annotation), line(&rejected));
+        let rows: Vec<_> = examples::read(file.as_bytes()).collect::<Result<_, _>>().unwrap();
+        assert_eq!((rows[0].split, rows[0].teacher_label.as_deref()), (Some(Split::Test), Some("yes")));
+        assert_eq!((rows[1].split, rows[1].teacher_label.as_deref()), (None, None));
+    }
 }

@@ -18,6 +18,7 @@ use crate::{
     registry::RegistryError,
     shutdown::Shutdown,
     store::{NewEvent, Request, Store, StoreError},
+    survey::SurveyError,
     telemetry::chain,
 };
 
@@ -87,6 +88,15 @@ impl From<ArtifactError> for AttemptError {
                 Self::fatal(JobError::new("artifact_unusable", error.to_string()))
             }
             error => Self::passing(JobError::new("artifact_store_failed", chain(&error))),
+        }
+    }
+}
+
+impl From<SurveyError> for AttemptError {
+    fn from(error: SurveyError) -> Self {
+        match error {
+            SurveyError::Artifact(error) => error.into(),
+            error => Self::passing(JobError::new("scratch_failed", chain(&error))),
         }
     }
 }

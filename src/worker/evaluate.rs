@@ -11,7 +11,7 @@ mod teacher;
 
 use serde_json::json;
 
-use self::{model::EvaluatedModel, rows::Survey, teacher::StoredAnswers};
+use self::{model::EvaluatedModel, rows::RowCounts, teacher::StoredAnswers};
 use super::{Attempt, AttemptError, Worker, inputs, output_file::OutputFile};
 use crate::{
     domain::{Evaluation, EvaluationSpec, Example, File, JobError, ModelEvaluation, Progress, TeacherEvaluation},
@@ -27,14 +27,14 @@ const CHUNK: usize = 8192;
 pub async fn evaluate(worker: &Worker, attempt: &Attempt, spec: &EvaluationSpec) -> Result<(), AttemptError> {
     let file = inputs::file(worker, attempt.job.project_id, spec.file).await?;
     let teacher = StoredAnswers::read(worker, attempt, spec.teacher).await?;
-    let survey = rows::survey(worker, attempt, spec, &file, teacher.as_ref()).await?;
+    let counts = rows::count(worker, attempt, spec, &file, teacher.as_ref()).await?;
     let models = model::open_all(worker, attempt, spec).await?;
     let mut evaluating = Evaluating {
         worker,
         attempt,
         spec,
         board: Scoreboard::new(spec.task.clone(), models.len(), teacher.is_some()),
-        progress: Progress { step: 0, total: survey.answers(models.len()) },
+        progress: Progress { step: 0, total: counts.answers(models.len()) },
         output: OutputFile::open(worker, attempt, "output").await?,
         models,
         teacher,
@@ -45,7 +45,7 @@ pub async fn evaluate(worker: &Worker, attempt: &Attempt, spec: &EvaluationSpec)
         stop = attempt.until_out_of_time() => Err(AttemptError::Stopped(stop)),
     };
     match answered {
-        Ok(()) => evaluating.finish(&file, &survey).await,
+        Ok(()) => evaluating.finish(&file, &counts).await,
         Err(error) => {
             evaluating.output.discard().await;
             Err(error)
@@ -131,7 +131,7 @@ impl Evaluating<'_> {
         })
     }
 
-    async fn finish(self, file: &File, survey: &Survey) -> Result<(), AttemptError> {
+    async fn finish(self, file: &File, counts: &RowCounts) -> Result<(), AttemptError> {
         let names: Vec<String> = self.models.iter().map(|model| model.name.clone()).collect();
         let models = self.models.iter().zip(self.board.models()).map(|(model, found)| ModelEvaluation {
             model: model.name.clone(),
@@ -144,8 +144,9 @@ impl Evaluating<'_> {
         });
         let evaluation = Evaluation {
             task: self.spec.task.name.clone(),
-            examples: survey.labeled,
-            unlabeled_rows: survey.unlabeled,
+            examples: counts.labeled,
+            unlabeled_rows: counts.unlabeled,
+            train_rows: counts.train,
             majority_class_accuracy: self.board.majority_accuracy(),
             models: models.collect(),
             teacher: self.board.teacher().map(|(scores, unanswered)| TeacherEvaluation { scores, unanswered }),
@@ -154,7 +155,7 @@ impl Evaluating<'_> {
         };
         let result = serde_json::to_value(&evaluation)
             .map_err(|error| AttemptError::fatal(JobError::new("internal", format!("result: {error}"))))?;
-        let output = self.output.close(self.attempt, file, "evaluated").await?;
+        let output = self.output.close(self.worker, self.attempt, file, "evaluated").await?;
         let (store, lease) = (self.attempt.store(), self.attempt.lease);
         self.attempt.persist(|| async { store.finish_with_files(lease, &result, &[&output]).await }).await
     }

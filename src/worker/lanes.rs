@@ -8,8 +8,10 @@ use futures::future::join_all;
 use super::{Attempt, AttemptError, Stop, Worker, annotate, distill, evaluate, snapshots, sweep};
 use crate::{
     domain::{Job, JobKind, JobSpec, Lease},
+    leakage::Leakage,
     shutdown::Shutdown,
     store::{JobListener, StoreError},
+    telemetry::chain,
 };
 
 /// Annotations that one process runs side by side; each has its teacher's concurrency besides.
@@ -81,11 +83,7 @@ async fn attempt(worker: &Arc<Worker>, job: Job, lease: Lease, shutdown: &Shutdo
     let (id, kind, number) = (job.id, job.kind(), job.attempt);
     tracing::info!(job = %id, %kind, attempt = number, "attempt begins");
     let attempt = Attempt::begin(worker, job, lease, shutdown);
-    let outcome = match &attempt.job.spec {
-        JobSpec::Annotation(spec) => annotate::annotate(worker, &attempt, spec).await,
-        JobSpec::Distillation(spec) => distill::distill(worker, &attempt, spec).await,
-        JobSpec::Evaluation(spec) => evaluate::evaluate(worker, &attempt, spec).await,
-    };
+    let outcome = work(worker, &attempt).await;
     match &outcome {
         Ok(()) => tracing::info!(job = %id, "attempt succeeded"),
         Err(AttemptError::Stopped(stop)) => tracing::info!(job = %id, ?stop, "attempt stopped"),
@@ -98,6 +96,34 @@ async fn attempt(worker: &Arc<Worker>, job: Job, lease: Lease, shutdown: &Shutdo
         tracing::warn!(job = %id, ?error, "the attempt's end could not be written");
     }
     attempt.end();
+}
+
+async fn work(worker: &Worker, attempt: &Attempt) -> Result<(), AttemptError> {
+    warn_of_leakage(worker, attempt).await?;
+    match &attempt.job.spec {
+        JobSpec::Annotation(spec) => annotate::annotate(worker, attempt, spec).await,
+        JobSpec::Distillation(spec) => distill::distill(worker, attempt, spec).await,
+        JobSpec::Evaluation(spec) => evaluate::evaluate(worker, attempt, spec).await,
+    }
+}
+
+/// Compares the job's rows again where some were not there yet when it was submitted.
+async fn warn_of_leakage(worker: &Worker, attempt: &Attempt) -> Result<(), AttemptError> {
+    let job = &attempt.job;
+    if job.depends_on.is_empty() {
+        return Ok(());
+    }
+    let (store, artifacts, registry) = (&worker.store, &worker.artifacts, &worker.registry);
+    let leakage = Leakage { store, artifacts, registry, project: job.project_id };
+    match leakage.warnings(&job.spec).await {
+        Err(error) => tracing::warn!(job = %job.id, error = %chain(&error), "the job's rows could not be compared"),
+        Ok(warnings) => {
+            for warning in &warnings {
+                attempt.persist(|| attempt.store().warn(attempt.lease, warning)).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn settle(attempt: &Attempt, outcome: Result<(), AttemptError>) -> Result<(), AttemptError> {

@@ -6,7 +6,7 @@
 //!   ▲                        └─ annotate | distill | evaluate ──▶ finish, in one statement fenced by the lease epoch
 //!   └── a NOTIFY or the poll wakes it
 //! reaper ── jobs whose lease ran out go back to the queue
-//! sweep  ── files of deleted models go
+//! sweep  ── files of deleted models go, and files whose time is over
 //! ```
 //! A worker that is asked to end drains, and so does the attempt at a job that is paused: a training writes a snapshot, an
 //! annotation waits for the answers that are on their way, an evaluation begins anew later; then the job is let go. A

@@ -1,6 +1,7 @@
 //! A file that a job leaves: JSON lines streamed into the artifact store. Its row is for the store to write, together
 //! with the job's end.
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -8,14 +9,16 @@ use super::{Attempt, AttemptError, Worker};
 use crate::{
     artifacts::{ArtifactWriter, Stored},
     domain::{File, FileId, FileStatus, Purpose, Validation},
+    survey::Survey,
 };
 
 /// A file being written.
 pub struct OutputFile {
     /// Its id.
     pub id: FileId,
-    /// What a validation of it would find; `push` counts the rows, its owner the rest.
-    pub validation: Validation,
+    /// A look at its lines as at an upload's, where they are examples.
+    survey: Option<Survey>,
+    rows: u64,
     key: String,
     writer: ArtifactWriter,
     created_at: DateTime<Utc>,
@@ -23,24 +26,52 @@ pub struct OutputFile {
 
 impl OutputFile {
     /// A file `name.jsonl` in the attempt's own folder, so that two attempts never write the same one.
+    /// Its lines are of a kind of their own, which no job reads.
     pub async fn open(worker: &Worker, attempt: &Attempt, name: &str) -> Result<Self, AttemptError> {
         let key = format!("jobs/{}/e{}/{name}.jsonl", attempt.job.id, attempt.lease.epoch);
         let writer = worker.artifacts.writer(&key).await?;
         let id = FileId(worker.clock.new_id());
-        Ok(Self { id, validation: Validation::default(), key, writer, created_at: worker.clock.now() })
+        Ok(Self { id, survey: None, rows: 0, key, writer, created_at: worker.clock.now() })
+    }
+
+    /// The same, of lines that are examples.
+    pub async fn of_examples(worker: &Worker, attempt: &Attempt, name: &str) -> Result<Self, AttemptError> {
+        let file = Self::open(worker, attempt, name).await?;
+        Ok(Self { survey: Some(Survey::begin(worker.scratch.clone())), ..file })
     }
 
     /// Appends a line.
     pub async fn push(&mut self, line: &impl Serialize) -> Result<(), AttemptError> {
         let mut text = serde_json::to_vec(line).expect("a line is plain data with text keys");
         text.push(b'\n');
-        self.validation.rows += 1;
+        let text = Bytes::from(text);
+        self.rows += 1;
+        if let Some(survey) = &self.survey {
+            survey.push(text.clone()).await;
+        }
         Ok(self.writer.write(&text).await?)
     }
 
     /// Makes the file durable; it is named after the file whose rows it is about.
-    pub async fn close(self, attempt: &Attempt, source: &File, suffix: &str) -> Result<File, AttemptError> {
+    pub async fn close(
+        self,
+        worker: &Worker,
+        attempt: &Attempt,
+        source: &File,
+        suffix: &str,
+    ) -> Result<File, AttemptError> {
         let Stored { bytes, sha256 } = self.writer.finish().await?;
+        let mut validation = match self.survey {
+            Some(survey) => survey.finish().await?.store(&worker.artifacts, &self.key).await?,
+            // A report: no line of it is an example.
+            None => Validation { rows: self.rows, ..Validation::default() },
+        };
+        // A file without a line is right here: every answer was valid, or none was.
+        if self.rows == 0 {
+            validation.errors.clear();
+            validation.error_counts.clear();
+        }
+        let good = validation.errors.is_empty();
         let stem = source.filename.strip_suffix(".jsonl").unwrap_or(&source.filename);
         Ok(File {
             id: self.id,
@@ -49,10 +80,11 @@ impl OutputFile {
             purpose: Purpose::BatchOutput,
             bytes,
             sha256,
-            status: FileStatus::Processed,
-            validation: self.validation,
+            status: if good { FileStatus::Processed } else { FileStatus::Error },
+            validation,
             artifact_key: self.key,
             created_at: self.created_at,
+            expires_at: None,
         })
     }
 

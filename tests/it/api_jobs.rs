@@ -168,6 +168,7 @@ fn annotation(index: i64, status: AnnotationStatus) -> Annotation {
         example_index: index,
         example_id: format!("line-{}", index + 1),
         input: "a".to_owned(),
+        split: None,
         label: None,
         status,
         reason: (status != AnnotationStatus::Valid).then(|| "declined".to_owned()),

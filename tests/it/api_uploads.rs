@@ -87,7 +87,7 @@ async fn the_fields_may_come_in_any_order_but_must_be_the_two() {
     let other = app.send_form(&[("purpose", None, b"finetune"), file]).await;
     assert!(other.refused(400, "invalid_value", "#/purpose").contains("fine-tune"));
     app.send_form(&[("purpose", None, b"batch_output"), file]).await.refused(400, "invalid_value", "#/purpose");
-    assert_eq!(app.artifact_files().len(), 1);
+    assert_eq!(app.artifact_files().len(), 2, "the file and its fingerprint");
 }
 
 #[tokio::test]

@@ -137,6 +137,7 @@ async fn annotated(app: &TestApp, inputs: &[String], label: impl Fn(usize) -> Op
             example_index: at as i64,
             example_id: format!("line-{}", at + 1),
             input: input.clone(),
+            split: None,
             label: None,
             status: if label.is_some() { AnnotationStatus::Valid } else { AnnotationStatus::Invalid },
             reason: None,

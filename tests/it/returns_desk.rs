@@ -7,7 +7,8 @@ use std::process::Command;
 
 use serde_json::Value;
 use stepwise::domain::{AnnotationStatus, TaskDefinition};
-use stepwise::task::{Validator, answer, majority::Majority};
+use stepwise::survey::Surveyor;
+use stepwise::task::{answer, majority::Majority};
 
 /// What names each of the seven rules at the end of a rationale.
 const RULES: [&str; 7] = [
@@ -140,9 +141,9 @@ fn no_input_comes_twice_and_each_file_is_a_valid_upload() {
         task(folder.path()).worked_examples.into_iter().map(|example| example.input).collect();
     for split in SPLITS {
         let path = folder.path().join(split);
-        let mut validator = Validator::new();
-        validator.push(&std::fs::read(&path).unwrap());
-        assert_eq!(validator.finish().errors, []);
+        let mut surveyor = Surveyor::new(folder.path());
+        surveyor.push(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(surveyor.finish().unwrap().validation.errors, []);
         for row in rows(path) {
             assert!(seen.insert(text(&row, "input").to_owned()), "{row}");
         }

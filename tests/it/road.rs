@@ -75,7 +75,14 @@ async fn unlabeled_rows_become_a_model_that_answers() {
     let road = Road::begin().await;
     let (unlabeled, test) = (road.upload("unlabeled.jsonl", 60).await, road.upload("test.jsonl", 20).await);
     let annotation = road.submit("annotation", json!({"file": unlabeled, "teacher": "desk", "task": road.task})).await;
-    let training = json!({"training": {"annotation_job": annotation}, "model_name": "desk", "method": "step_by_step"});
+    // Rows that are still to be annotated, in other words not yet there when the distillation is submitted.
+    let text = fs::read_to_string(road.folder.path().join("desk/unlabeled.jsonl")).unwrap();
+    let seen: Vec<Value> = text.lines().take(10).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seen = seen.iter().map(|row| format!("{}\n", json!({"input": row["input"], "label": "refund"})));
+    fs::write(road.folder.path().join("desk/seen.jsonl"), seen.collect::<String>()).unwrap();
+    let seen = road.upload("seen.jsonl", 10).await;
+    let training = json!({"training": {"annotation_job": annotation}, "test": {"file": seen}, "model_name": "desk",
+        "method": "step_by_step"});
     let distillation = road.submit("distillation", with(road.student(20), training)).await;
     // The teacher answers the test rows too, so that the student can be compared with it.
     let taught = road.submit("annotation", json!({"file": test, "teacher": "desk", "task": road.task})).await;
@@ -91,6 +98,11 @@ async fn unlabeled_rows_become_a_model_that_answers() {
     assert_eq!(found["teacher"]["accuracy"], taught["result"]["teacher_accuracy"], "{evaluation:#}");
     let pairs = found["pairs"].as_array().unwrap();
     assert!(pairs.iter().all(|pair| pair["second"] == "teacher") && pairs.len() == 2, "{evaluation:#}");
+
+    let distilled = road.client.get(&format!("/v1/jobs/{distillation}")).await;
+    let warning = &distilled["warnings"][0];
+    assert_eq!((&warning["code"], &warning["data"]["between"]), (&json!("rows_shared"), &json!(["training", "test"])));
+    assert!(warning["data"]["shared_inputs"].as_i64() > Some(0), "{warning:#}");
 
     let annotation = road.client.get(&format!("/v1/jobs/{annotation}")).await;
     let counts = &annotation["result"]["counts"];

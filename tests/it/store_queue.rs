@@ -288,6 +288,7 @@ fn annotation(index: i64) -> Annotation {
         example_index: index,
         example_id: format!("line-{index}"),
         input: "a question".to_owned(),
+        split: None,
         label: None,
         status: AnnotationStatus::Failed,
         reason: None,

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use stepwise::{
-    domain::{Annotation, AnnotationStatus, JobId, JobKind, JobState, Purpose, TrainingSource},
+    domain::{
+        Annotation, AnnotationStatus, EvaluationSpec, JobId, JobKind, JobSpec, JobState, JobWarning, Purpose, Split,
+        TaskDefinition, TrainingSource, Validating,
+    },
     store::{DeletedFile, DeletedModel, EventLevel, FileFilter, JobFilter, MetricCursor, NewEvent, Store, StoreError},
 };
 
@@ -57,6 +60,84 @@ async fn a_file_that_an_unfinished_job_reads_is_not_deleted() {
     let refused = db.store.create_job(&new_job(annotation_of(file.id))).await.unwrap_err();
     assert!(matches!(refused, StoreError::Missing { what: "file", .. }), "{refused:?}");
     assert_eq!(db.read(job.id).await.state, JobState::Cancelled, "the job that named it is still there");
+}
+
+#[tokio::test]
+async fn every_kind_of_job_holds_on_to_every_file_it_reads_until_it_is_over() {
+    let db = TestDatabase::new().await;
+    let project = Store::default_project();
+    for state in [JobState::Queued, JobState::Running, JobState::Paused] {
+        let [one, two, three, four, five] =
+            [db.file().await, db.file().await, db.file().await, db.file().await, db.file().await];
+        let JobSpec::Distillation(mut distillation) = distillation_of(TrainingSource::File(two.id)) else { panic!() };
+        distillation.validation = Validating::File(three.id);
+        distillation.test = Some(four.id);
+        let evaluation = EvaluationSpec {
+            file: five.id,
+            models: vec!["tiny".to_owned()],
+            teacher: None,
+            task: TaskDefinition::default(),
+            max_examples: None,
+        };
+        let jobs = [
+            (annotation_of(one.id), vec![one.id]),
+            (JobSpec::Distillation(distillation), vec![two.id, three.id, four.id]),
+            (JobSpec::Evaluation(evaluation), vec![five.id]),
+        ];
+        for (spec, files) in jobs {
+            let job = db.store.create_job(&new_job(spec)).await.unwrap().id;
+            match state {
+                JobState::Running => assert_eq!(db.claim().await.unwrap().0.id, job),
+                JobState::Paused => db.set(job, "state = 'paused', pause_reason = 'user'").await,
+                _ => {}
+            }
+            for file in &files {
+                assert_eq!(db.store.delete_file(project, *file).await.unwrap(), DeletedFile::InUse(job), "{state}");
+            }
+            let over = "state = 'cancelled', cancel_requested_at = now(), finished_at = now(), pause_reason = null,
+                lease_owner = null, lease_expires_at = null";
+            db.set(job, over).await;
+            for file in files {
+                let deleted = db.store.delete_file(project, file).await.unwrap();
+                assert!(matches!(deleted, DeletedFile::Deleted(_)), "{state}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_worker_warns_once_and_only_while_it_holds_the_job() {
+    let db = TestDatabase::new().await;
+    let (job, lease) = db.running_job().await;
+    let warning = |shared: u64| JobWarning {
+        code: "rows_shared".to_owned(),
+        message: format!("{shared} inputs"),
+        data: serde_json::Map::from_iter([("shared_inputs".to_owned(), json!(shared))]),
+    };
+    for shared in [3, 3, 4] {
+        db.store.warn(lease, &warning(shared)).await.unwrap();
+    }
+    assert_eq!(db.read(job.id).await.warnings, [warning(3), warning(4)]);
+    let warned = db.event_codes(job.id).await.into_iter().filter(|code| code == "rows_shared").count();
+    assert_eq!(warned, 2);
+    let lost = stepwise::domain::Lease { epoch: lease.epoch + 1, ..lease };
+    assert!(matches!(db.store.warn(lost, &warning(5)).await, Err(StoreError::LeaseLost(_))));
+}
+
+#[tokio::test]
+async fn a_validation_from_before_statistics_is_still_read() {
+    let db = TestDatabase::new().await;
+    let file = db.file().await;
+    let older = json!({"rows": 1, "valid_rows": 1, "labeled_rows": 0, "teacher_labeled_rows": 0, "rationale_rows": 0,
+        "errors": [], "errors_truncated": false});
+    sqlx::query("update files set validation = $2 where id = $1")
+        .bind(file.id.0)
+        .bind(older)
+        .execute(&db.pool)
+        .await
+        .unwrap();
+    let read = db.store.file(Store::default_project(), file.id).await.unwrap().unwrap();
+    assert_eq!((read.validation.rows, read.validation.statistics), (1, None));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -173,6 +254,7 @@ async fn a_settled_answer_stays_and_is_counted() {
         example_index: 0,
         example_id: "line-1".into(),
         input: "is it?".into(),
+        split: Some(Split::Test),
         label: Some("yes".into()),
         status: AnnotationStatus::Valid,
         reason: None,
@@ -214,6 +296,7 @@ async fn a_nul_in_an_answer_is_no_reason_to_lose_it() {
         example_index: 0,
         example_id: "line-1".into(),
         input: "is it?".into(),
+        split: None,
         label: None,
         status: AnnotationStatus::Invalid,
         reason: Some("no label".into()),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use stepwise::domain::{Frame, Method, Precision};
+use stepwise::domain::{AttemptValidation, Frame, Method, Precision};
 
 use crate::support::attempt::{Attempt, row};
 
@@ -99,6 +99,39 @@ fn rows_that_cannot_be_used_are_counted_by_reason() {
     let error = attempt.train().0.unwrap_err();
     assert_eq!(error.code, "too_many_dropped_rows");
     assert!(error.message.contains("7 of 64") && error.message.contains("no_label: 4"), "{}", error.message);
+}
+
+#[test]
+fn one_file_may_hold_the_rows_of_every_split() {
+    let mut attempt = Attempt::new();
+    let placed = |number: usize| {
+        let mut row = row(number);
+        row["split"] = match number {
+            0..8 => json!("validation"),
+            8..20 => json!("test"),
+            20..50 => json!("train"),
+            _ => Value::Null,
+        };
+        row
+    };
+    attempt.write("training.jsonl", (0..64).map(placed));
+    attempt.spec.validation = AttemptValidation::File("training.jsonl".to_owned());
+    attempt.spec.test = Some("training.jsonl".to_owned());
+    // A process of its own: libtorch's generator is one for all threads, and another test compares bytes.
+    fs::write(attempt.folder.path().join("spec.json"), json!(attempt.spec).to_string()).unwrap();
+    let output = train_command(attempt.folder.path()).stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let frames: Vec<Frame> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let Some(Frame::Finished { outcome }) = frames.last() else { panic!("{frames:?}") };
+    assert_eq!(outcome.training_examples, 44, "30 train rows and the 14 without a split");
+    // Each reading of the file leaves out what is not its own: 20, 42 and 38 rows.
+    assert_eq!(outcome.dropped, [("other_split".to_owned(), 100)].into());
+    let counts = frames.iter().find_map(|frame| match frame {
+        Frame::Event { data, .. } if data["rows"].is_object() => Some(&data["rows"]),
+        _ => None,
+    });
+    let counts = counts.unwrap();
+    assert_eq!((&counts["validation"], &counts["test"]), (&json!(22), &json!(26)), "{counts}");
 }
 
 #[test]

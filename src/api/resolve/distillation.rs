@@ -3,7 +3,7 @@
 mod data;
 mod request;
 
-use super::{Refusals, Submission, hyperparameters, model::Pins, student, task};
+use super::{Refusals, Submission, hyperparameters, model::Pins, student, task, warn_of_leakage};
 use crate::{
     api::{AppState, error::ApiError, shapes::NameOr},
     domain::{DistillationSpec, JobSpec, LabelSource, Method, StudentSpec},
@@ -54,7 +54,8 @@ pub async fn resolve(state: &AppState, request: DistillationJobRequest) -> Resul
         model_name: request.model_name,
         hyperparameters,
     };
-    Ok(pins.onto(submission.into_job(state, JobSpec::Distillation(spec), training.waits_for)))
+    let job = pins.onto(submission.into_job(state, JobSpec::Distillation(spec), training.waits_for));
+    Ok(warn_of_leakage(state, job).await)
 }
 
 fn student_spec(student: NameOr<Student>) -> StudentSpec {

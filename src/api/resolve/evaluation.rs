@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 pub use teacher::TeacherSource;
 
-use super::{Metadata, Refusals, Submission, file, file::Strangers, task};
+use super::{Metadata, Refusals, Submission, file, file::Strangers, task, warn_of_leakage};
 use crate::{
     api::{AppState, error::ApiError, shapes::NameOr},
     domain::{EvaluationSpec, File, FileId, JobId, JobSpec, LabelSource, TaskDefinition},
@@ -71,7 +71,8 @@ pub async fn resolve(state: &AppState, request: EvaluationJobRequest) -> Result<
         max_examples: request.max_examples,
     };
     let implied = models.waits_for.into_iter().chain(teacher.waits_for).collect();
-    Ok(models.pins.onto(submission.into_job(state, JobSpec::Evaluation(spec), implied)))
+    let job = models.pins.onto(submission.into_job(state, JobSpec::Evaluation(spec), implied));
+    Ok(warn_of_leakage(state, job).await)
 }
 
 async fn check_file(state: &AppState, refusals: &mut Refusals, id: FileId) -> Result<Option<File>, ApiError> {

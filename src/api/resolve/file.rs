@@ -60,9 +60,9 @@ pub async fn check_labels(
         if rows >= MAX_CHECKED_ROWS || found.len() >= MAX_NAMED_LINES {
             break;
         }
-        lines.push(&chunk?, &mut |line, row| look_for.take(line, row, &mut rows, &mut found));
+        lines.push(&chunk?, &mut |place, row| look_for.take(place.number, row, &mut rows, &mut found));
     }
-    lines.finish(&mut |line, row| look_for.take(line, row, &mut rows, &mut found));
+    lines.finish(&mut |place, row| look_for.take(place.number, row, &mut rows, &mut found));
     for (line, reason) in found.into_iter().take(MAX_NAMED_LINES) {
         refusals.add_line(pointer, line, "label_not_in_set", format!("line {line} of {}: {reason}", file.id));
     }

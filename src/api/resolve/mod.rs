@@ -11,7 +11,7 @@ mod student;
 mod submission;
 mod task;
 
-pub use submission::{Metadata, Submission};
+pub use submission::{Metadata, Submission, warn_of_leakage};
 pub use task::check_labels;
 
 use super::error::{ApiError, FieldError};

@@ -6,7 +6,9 @@ use super::Refusals;
 use crate::{
     api::{AppState, error::ApiError},
     domain::{JobId, JobSpec, JobState},
+    leakage::Leakage,
     store::{NewJob, Store},
+    telemetry::chain,
 };
 
 /// The user's own labels of a job.
@@ -66,8 +68,20 @@ impl Submission {
             metadata: self.metadata.unwrap_or_default(),
             estimate: None,
             holder: None,
+            warnings: Vec::new(),
         }
     }
+}
+
+/// Adds a warning for rows that the job's files share. Rows that cannot be compared are no reason to refuse a job.
+pub async fn warn_of_leakage(state: &AppState, mut job: NewJob) -> NewJob {
+    let (store, artifacts, registry) = (&state.store, &state.artifacts, &state.registry);
+    let leakage = Leakage { store, artifacts, registry, project: job.project_id };
+    match leakage.warnings(&job.spec).await {
+        Ok(warnings) => job.warnings.extend(warnings),
+        Err(error) => tracing::warn!(job = %job.id, error = %chain(&error), "the job's rows could not be compared"),
+    }
+    job
 }
 
 /// A job that another one will wait for: it must exist, and must not have ended without success.

@@ -6,23 +6,25 @@ use futures::{Stream, StreamExt, TryStreamExt, future};
 
 use super::StoredAnswers;
 use crate::{
-    domain::{EvaluationSpec, Example, File, JobError, LabelSet},
+    domain::{EvaluationSpec, Example, File, JobError, LabelSet, Split},
     task::labels::refusal,
     worker::{Attempt, AttemptError, Worker, inputs},
 };
 
 /// What a first look at the rows found.
 #[derive(Debug, Default)]
-pub struct Survey {
+pub struct RowCounts {
     /// Rows with ground truth.
     pub labeled: u64,
     /// Rows without.
     pub unlabeled: u64,
+    /// Rows whose split keeps them for training.
+    pub train: u64,
     /// Rows with ground truth that the teacher answered.
     answered: u64,
 }
 
-impl Survey {
+impl RowCounts {
     /// Answers that so many models will give.
     pub fn answers(&self, models: usize) -> i64 {
         i64::try_from(self.labeled).unwrap_or(i64::MAX).saturating_mul(i64::try_from(models).unwrap_or(i64::MAX))
@@ -30,14 +32,14 @@ impl Survey {
 }
 
 /// Looks at all rows before a model is asked about the first one, which costs hours; this costs a second.
-pub async fn survey(
+pub async fn count(
     worker: &Worker,
     attempt: &Attempt,
     spec: &EvaluationSpec,
     file: &File,
     teacher: Option<&StoredAnswers>,
-) -> Result<Survey, AttemptError> {
-    let mut found = Survey::default();
+) -> Result<RowCounts, AttemptError> {
+    let mut found = RowCounts::default();
     let mut rows = std::pin::pin!(all(worker, spec, file));
     while let Some(row) = rows.next().await {
         found.take(spec, &row?, teacher)?;
@@ -58,13 +60,17 @@ pub async fn survey(
     Err(AttemptError::fatal(fault))
 }
 
-impl Survey {
+impl RowCounts {
     fn take(
         &mut self,
         spec: &EvaluationSpec,
         row: &Example,
         teacher: Option<&StoredAnswers>,
     ) -> Result<(), AttemptError> {
+        if row.split == Some(Split::Train) {
+            self.train += 1;
+            return Ok(());
+        }
         let Some(label) = &row.label else {
             self.unlabeled += 1;
             return Ok(());
@@ -88,7 +94,7 @@ pub fn labeled<'a>(
     spec: &'a EvaluationSpec,
     file: &'a File,
 ) -> impl Stream<Item = Result<Example, AttemptError>> + 'a {
-    all(worker, spec, file).try_filter(|row| future::ready(row.label.is_some()))
+    all(worker, spec, file).try_filter(|row| future::ready(row.label.is_some() && row.split != Some(Split::Train)))
 }
 
 fn all<'a>(

@@ -97,6 +97,7 @@ mod tests {
             example_index: 0,
             example_id: id.to_owned(),
             input: input.to_owned(),
+            split: None,
             label: None,
             status: AnnotationStatus::Valid,
             reason: None,

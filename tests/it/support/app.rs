@@ -40,7 +40,7 @@ pub struct TestApp {
     client: Client,
     pub contract: Contract,
     _folder: TempDir,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 /// A response that the document allows.
@@ -82,6 +82,7 @@ impl TestApp {
             engine: engine(),
             teachers: teachers(),
             tasks: vec![returns_desk()],
+            scratch: folder.path().join("scratch"),
             max_upload_bytes: MAX_UPLOAD_BYTES,
             clock: Clock::system(),
             shutdown: shutdown.clone(),
@@ -103,7 +104,7 @@ impl TestApp {
             client,
             contract,
             _folder: folder,
-            _database: database,
+            database,
         }
     }
 
@@ -152,6 +153,11 @@ impl TestApp {
             request.header("content-type", content_type.as_str()).body(body.clone())
         })
         .await
+    }
+
+    /// The database, for what the store does not offer.
+    pub fn pool(&self) -> &sqlx::PgPool {
+        &self.database.pool
     }
 
     /// Every file of the artifact store.

@@ -91,6 +91,7 @@ pub fn new_file() -> File {
         validation: Validation { rows: 1, valid_rows: 1, ..Validation::default() },
         artifact_key: format!("files/{id}"),
         created_at: clock.now(),
+        expires_at: None,
     }
 }
 
@@ -107,6 +108,7 @@ pub fn new_job(spec: JobSpec) -> NewJob {
         estimate: None,
         holder: None,
         metadata: Map::from_iter([("team".to_owned(), json!("returns"))]),
+        warnings: Vec::new(),
     }
 }
 

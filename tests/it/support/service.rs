@@ -27,6 +27,11 @@ impl Process {
         Self(command.spawn().unwrap())
     }
 
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: i32) {
         let id = i32::try_from(self.0.id()).unwrap();

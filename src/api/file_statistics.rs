@@ -1,0 +1,191 @@
+//! `GET /v1/files/{id}/statistics`: how long a file's texts are in the tokens of a model. What needs no model is in the
+//! file itself, under `validation.statistics`.
+
+use axum::extract::State;
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::{Receiver, channel};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    AppState,
+    asked_model::AskedModel,
+    error::ApiError,
+    extract::{Id, Query, from_text},
+    files::find,
+    openapi::OfOne,
+};
+use crate::{
+    domain::{Example, File, FileId, Hyperparameters, Percentiles},
+    inference::TokenCounter,
+    task::{lines::LineReader, statistics::Lengths},
+};
+
+/// Rows looked at when the request does not say.
+const DEFAULT_ROWS: u64 = 10_000;
+/// Rows looked at, at most: some ten seconds of one core.
+const MAX_ROWS: u64 = 100_000;
+/// Chunks of rows that may wait for the counting thread.
+const CHUNKS_WAITING: usize = 2;
+
+/// Whose tokens are counted, and on how many rows.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct StatisticsQuery {
+    /// The model whose tokenizer counts: a name, or the id of a distillation job.
+    #[param(example = "t5-small")]
+    model: String,
+    /// Look at the first so many rows, 1 to 100000; default 10000.
+    #[serde(default, deserialize_with = "from_text")]
+    #[param(example = 10000)]
+    rows: Option<u64>,
+}
+
+/// A file's lengths in tokens.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileTokenStatistics {
+    /// Always `file.statistics`.
+    #[schema(example = "file.statistics")]
+    object: StatisticsObject,
+    /// The file.
+    file: FileId,
+    /// The model whose tokenizer counted.
+    #[schema(example = "t5-small")]
+    model: String,
+    /// Rows of the file that have no error.
+    #[schema(example = 50000)]
+    rows: u64,
+    /// Rows that were looked at, from the first on.
+    #[schema(example = 10000)]
+    rows_looked_at: u64,
+    /// The inputs, without the student's prefix.
+    input: TokenLengths,
+    /// The labels, of ground truth where a row has both.
+    label: TokenLengths,
+    /// The rationales.
+    rationale: TokenLengths,
+}
+
+/// The one value of the statistics' `object`.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub enum StatisticsObject {
+    /// They are a file's statistics.
+    #[serde(rename = "file.statistics")]
+    FileStatistics,
+}
+
+/// How many tokens the texts of one field have, the one that ends a text among them.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenLengths {
+    /// Rows that have the field.
+    #[schema(example = 10000)]
+    rows: u64,
+    /// Their lengths; null where no row has the field.
+    #[schema(required = true)]
+    tokens: Option<Percentiles>,
+    /// What a training reads or learns of such a text when its hyperparameters do not say.
+    #[schema(example = 1024)]
+    default_limit: u32,
+    /// Rows whose text is longer and would be cut.
+    #[schema(example = 12)]
+    rows_over_limit: u64,
+}
+
+/// Count a file's tokens.
+///
+/// Percentiles of the tokens of inputs, labels and rationales by the tokenizer of a model, and how many rows are longer than
+/// a training reads by default. Looks at the first rows only, and says at how many.
+#[utoipa::path(get, path = "/v1/files/{id}/statistics", tag = "files",
+    params(("id" = FileId, Path, description = "The file"), StatisticsQuery),
+    responses((status = 200, description = "Its lengths in tokens", body = FileTokenStatistics), OfOne))]
+pub async fn get_file_statistics(
+    State(state): State<AppState>,
+    id: Id<FileId>,
+    Query(query): Query<StatisticsQuery>,
+) -> Result<axum::Json<FileTokenStatistics>, ApiError> {
+    let file = find(&state, id).await?;
+    let most = query.rows.unwrap_or(DEFAULT_ROWS);
+    if !(1..=MAX_ROWS).contains(&most) {
+        let detail = format!("rows is {most}; send 1 to {MAX_ROWS}");
+        return Err(ApiError::field("#/rows", "invalid_value", detail));
+    }
+    let model = AskedModel::find(&state, &query.model).await?;
+    let directory = model.files.directory.clone();
+    let counter = tokio::task::spawn_blocking(move || TokenCounter::open(&directory)).await;
+    let counter =
+        counter.map_err(|error| ApiError::Internal(Box::new(error)))?.map_err(|error| model.refused(error))?;
+    let counts = count(&state, &file, counter, most).await?;
+    let defaults = Hyperparameters::default();
+    Ok(axum::Json(FileTokenStatistics {
+        object: StatisticsObject::FileStatistics,
+        file: file.id,
+        model: model.name,
+        rows: file.validation.valid_rows,
+        rows_looked_at: counts.input.count(),
+        input: TokenLengths::of(&counts.input, defaults.max_input_length),
+        label: TokenLengths::of(&counts.label, defaults.max_label_length),
+        rationale: TokenLengths::of(&counts.rationale, defaults.max_rationale_length),
+    }))
+}
+
+impl TokenLengths {
+    fn of(lengths: &Lengths, default_limit: u32) -> Self {
+        Self {
+            rows: lengths.count(),
+            tokens: lengths.percentiles(),
+            default_limit,
+            rows_over_limit: lengths.above(u64::from(default_limit)),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    input: Lengths,
+    label: Lengths,
+    rationale: Lengths,
+}
+
+/// Rows are read here and counted on a thread of its own, which ends when this future is dropped.
+async fn count(state: &AppState, file: &File, counter: TokenCounter, most: u64) -> Result<Counts, ApiError> {
+    let (rows, arriving) = channel(CHUNKS_WAITING);
+    let thread = tokio::task::spawn_blocking(move || count_all(&counter, arriving));
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let mut left = most;
+    let mut lines = LineReader::new();
+    let mut ready: Vec<Example> = Vec::new();
+    let mut bytes = state.artifacts.read(&file.artifact_key).await?;
+    while let Some(chunk) = bytes.next().await {
+        lines.push(&chunk?, &mut |_, row| ready.extend(row));
+        ready.truncate(left);
+        left -= ready.len();
+        // A thread that has ended has panicked, and says so below.
+        if rows.send(std::mem::take(&mut ready)).await.is_err() || left == 0 {
+            break;
+        }
+    }
+    lines.finish(&mut |_, row| ready.extend(row));
+    ready.truncate(left);
+    let _ = rows.send(ready).await;
+    drop(rows);
+    thread.await.map_err(|error| ApiError::Internal(Box::new(error)))
+}
+
+fn count_all(counter: &TokenCounter, mut arriving: Receiver<Vec<Example>>) -> Counts {
+    let mut counts = Counts::default();
+    while let Some(rows) = arriving.blocking_recv() {
+        for row in rows {
+            counts.input.take(counter.count(&row.input));
+            if let Some(label) = row.label.or(row.teacher_label) {
+                counts.label.take(counter.count(&label));
+            }
+            if let Some(rationale) = &row.rationale {
+                counts.rationale.take(counter.count(rationale));
+            }
+        }
+    }
+    counts
+}

@@ -1,0 +1,26 @@
+//! How long texts are in a model's own tokens; needs its tokenizer and none of its weights.
+
+use std::path::Path;
+
+use super::InferenceError;
+use crate::student::StudentTokenizer;
+
+/// Counts tokens as one model sees them.
+#[derive(Clone)]
+pub struct TokenCounter(StudentTokenizer);
+
+impl TokenCounter {
+    /// Reads the tokenizer of a model's folder.
+    ///
+    /// # Errors
+    /// [`InferenceError::ModelBroken`] when it cannot be read.
+    pub fn open(directory: &Path) -> Result<Self, InferenceError> {
+        let tokenizer = StudentTokenizer::from_dir(directory);
+        tokenizer.map(Self).map_err(|error| InferenceError::ModelBroken { reason: error.to_string() })
+    }
+
+    /// The text's tokens, the one that ends it among them.
+    pub fn count(&self, text: &str) -> usize {
+        self.0.encode(text, usize::MAX).ids.len()
+    }
+}
