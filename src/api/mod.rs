@@ -9,6 +9,7 @@ mod error;
 mod estimate;
 mod evaluation_jobs;
 mod export;
+mod examples;
 mod extract;
 mod field_error;
 mod file_content;

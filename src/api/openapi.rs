@@ -9,7 +9,7 @@ use utoipa::{
 };
 
 use super::{
-    AppState,
+    AppState, examples,
     problem::{PROBLEM_JSON, Problem},
 };
 use crate::domain::Evaluation;
@@ -41,7 +41,7 @@ pub fn head() -> utoipa::openapi::OpenApi {
 
 /// The whole document.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    super::routes().into_openapi()
+    examples::attach(&super::routes().into_openapi())
 }
 
 /// The whole document as it is committed. `stepwise openapi` prints it.

@@ -17,6 +17,7 @@ pub enum Purpose {
     /// Examples to test on.
     Evals,
     /// Anything; lines are checked as examples too.
+    #[serde(rename = "user_data")]
     UserData,
     /// Written by an annotation job.
     #[serde(rename = "batch_output")]

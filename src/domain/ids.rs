@@ -66,6 +66,7 @@ macro_rules! id {
                 utoipa::openapi::ObjectBuilder::new()
                     .schema_type(utoipa::openapi::schema::Type::String)
                     .pattern(Some(concat!("^", $prefix, "[0-9a-f]{32}$")))
+                    .description(Some(concat!("`", $prefix, "` and 32 hexadecimal digits; sorts by the time of its making.")))
                     .into()
             }
         }
