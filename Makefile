@@ -13,7 +13,7 @@ BENCHMARK_DATA := $(or $(STEPWISE_SHARED),../shared)/data
 BENCHMARK_STUDENT := $(or $(STEPWISE_SHARED),../shared)/mini-t5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo seeds up test check benchmarks export-check upload-benchmark fmt sqlx openapi doctor image compose-check clean
+.PHONY: help setup build demo seeds up test check benchmarks export-check upload-benchmark fmt sqlx openapi errors fuzz doctor image compose-check clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ $(DENY):
 	@echo "check: installing cargo-deny $(DENY_VERSION) into $(CACHE)/tools, some minutes, once"
 	cargo install --quiet --locked --root $(CACHE)/tools cargo-deny@$(DENY_VERSION)
 
+fuzz: build ## Send the API what nobody would: schemathesis over openapi.yaml (installs it, once)
+	scripts/fuzz $(BINARY)
+
 benchmarks: build ## Run the road on the paper's benchmarks (needs ../shared or STEPWISE_SHARED)
 	examples/benchmarks/run --binary $(BINARY) $(BENCHMARK_DATA) $(BENCHMARK_STUDENT) esnli svamp
 
@@ -67,6 +70,9 @@ sqlx: setup ## Rewrite .sqlx after a change of a query or the schema
 
 openapi: build ## Rewrite openapi.yaml after a change of a route
 	$(BINARY) openapi > openapi.yaml
+
+errors: build ## Rewrite ERRORS.md after a change of the catalogue
+	$(BINARY) errors > ERRORS.md
 
 doctor: build ## Say what works on this machine
 	$(BINARY) doctor

@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md is the map of these rooms; `domain` holds the glossary.
 
 pub mod artifacts;
+pub mod catalogue;
 pub mod clock;
 pub mod domain;
 pub mod export;

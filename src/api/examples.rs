@@ -65,6 +65,10 @@ fn give_members(schema: &mut Value, example: &Value) {
 
 fn give_one(schema: &mut Value, example: &Value) {
     let Some(schema) = schema.as_object_mut() else { return };
+    // A derive's example of null is lost on the way through utoipa; a list of examples is not.
+    if schema.get("example").is_some_and(Value::is_null) {
+        schema.remove("example");
+    }
     // Beside a reference nothing else may stand; what it refers to has its own.
     let has_one = ["$ref", "example", "examples"].iter().any(|key| schema.contains_key(*key));
     if !has_one {

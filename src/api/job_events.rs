@@ -14,7 +14,7 @@ use super::{
     error::ApiError,
     extract::{Id, Query, from_text},
     job_resource::find,
-    job_stream::{self, FollowHeaders, Followed, plain},
+    job_stream::{self, FollowHeaders, Followed, StreamFrame, plain},
     list::{List, MAX_LIMIT, page_size},
     openapi::OfOne,
 };
@@ -66,7 +66,7 @@ pub struct EventsQuery {
 #[utoipa::path(get, path = "/v1/jobs/{id}/events", tag = "jobs",
     params(("id" = JobId, Path, description = "The job"), EventsQuery, FollowHeaders),
     responses((status = 200, description = "A page of events, or their stream",
-            content((List<EventResource> = "application/json"), (String = "text/event-stream"))),
+            content((List<EventResource> = "application/json"), (StreamFrame = "text/event-stream"))),
         (status = 204, description = "`Last-Event-ID` is `done`, and the job is over: there is nothing to come back for"),
         OfOne))]
 pub async fn list_job_events(

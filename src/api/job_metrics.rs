@@ -14,7 +14,7 @@ use super::{
     error::ApiError,
     extract::{Id, Query, from_text},
     job_resource::find,
-    job_stream::{self, FollowHeaders, Followed, plain},
+    job_stream::{self, FollowHeaders, Followed, StreamFrame, plain},
     list::{List, MAX_LIMIT, page_size},
     openapi::OfOne,
 };
@@ -62,7 +62,7 @@ pub struct MetricsQuery {
 #[utoipa::path(get, path = "/v1/jobs/{id}/metrics", tag = "jobs",
     params(("id" = JobId, Path, description = "The job"), MetricsQuery, FollowHeaders),
     responses((status = 200, description = "A page of figures, or their stream",
-            content((List<MetricResource> = "application/json"), (String = "text/event-stream"))),
+            content((List<MetricResource> = "application/json"), (StreamFrame = "text/event-stream"))),
         (status = 204, description = "`Last-Event-ID` is `done`, and the job is over: there is nothing to come back for"),
         OfOne))]
 pub async fn list_job_metrics(

@@ -32,7 +32,7 @@ use axum::{
 use futures::Stream;
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{AppState, error::ApiError, job_resource::JobResource};
 use crate::{
@@ -48,6 +48,19 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_secs(3);
 /// What the last frame's id is.
 const DONE: &str = "done";
+
+/// One frame of a stream, as a client's parser gives it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StreamFrame {
+    /// What it is: `job.event`, `job.metrics`, `job.state` or `job.done`; none on the last one.
+    event: Option<String>,
+    /// Where a client that comes back goes on; `done` at the end.
+    id: Option<String>,
+    /// An event, a figure or the job, as JSON; `[DONE]` on the last one.
+    data: Option<String>,
+    /// Milliseconds until a client that lost the stream comes back, on the first one.
+    retry: Option<u64>,
+}
 
 /// A list of a job that can be followed.
 pub trait Followed: Send + 'static {

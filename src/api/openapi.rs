@@ -10,6 +10,7 @@ use utoipa::{
 
 use super::{
     AppState, examples,
+    files::Order,
     problem::{PROBLEM_JSON, Problem},
 };
 use crate::domain::Evaluation;
@@ -23,7 +24,7 @@ use crate::domain::Evaluation;
             `x-request-id`. Unknown fields and query parameters are refused.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    components(schemas(Problem, Evaluation)),
+    components(schemas(Problem, Evaluation, Order)),
     tags(
         (name = "files", description = "JSON lines: examples in, annotations out"),
         (name = "jobs", description = "Work that takes a while: annotate, distill, evaluate"),

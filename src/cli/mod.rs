@@ -3,7 +3,6 @@
 mod doctor;
 mod healthcheck;
 mod launch;
-mod openapi;
 mod preflight;
 mod scripted_teacher;
 mod serve;
@@ -13,7 +12,11 @@ mod up;
 mod watch;
 mod work;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{ErrorKind, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -59,6 +62,8 @@ enum Command {
     Watch(watch::Arguments),
     /// Print the API's OpenAPI document
     Openapi,
+    /// Print the catalogue of error codes
+    Errors,
 }
 
 /// What a process ends with that was called in a way that cannot work; clap's own code for that.
@@ -74,7 +79,8 @@ pub fn run() -> ExitCode {
         Command::Doctor(given) => return doctor::run(&given),
         Command::Settings(arguments) => return settings::run(&arguments),
         Command::Watch(arguments) => return watch::run(&arguments).unwrap_or_else(|error| failed(&*error)),
-        Command::Openapi => openapi::run(),
+        Command::Openapi => print(&crate::api::openapi_yaml()),
+        Command::Errors => print(&crate::catalogue::markdown()),
         Command::ScriptedTeacher(arguments) => {
             start_log();
             scripted_teacher::run(arguments)
@@ -101,6 +107,14 @@ fn failed(error: &(dyn std::error::Error + Send + Sync + 'static)) -> ExitCode {
 fn start_log() {
     let settings = GivenSettings::from_environment().read().settings;
     telemetry::start(&settings.log, settings.log_format);
+}
+
+/// Prints a document; a reader that has gone is no fault.
+fn print(document: &str) -> Result<(), CommandError> {
+    match std::io::stdout().write_all(document.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
 }
 
 /// What a command may fail with; printed with its causes, then the process ends.

@@ -80,7 +80,7 @@ async fn claim(app: &TestApp, id: &str) -> Lease {
 }
 
 async fn fail(app: &TestApp, lease: Lease) {
-    app.store.fail(lease, &JobError::new("broken", "it broke"), false).await.unwrap();
+    app.store.fail(lease, &JobError::new("training_process_died", "it broke"), false).await.unwrap();
 }
 
 /// A job that stands there.
@@ -166,7 +166,7 @@ async fn a_retry_begins_with_all_attempts_and_without_the_error() {
     let app = TestApp::start().await;
     let id = job_at(&app, Start::Failed).await;
     let failed = app.get(&format!("/v1/jobs/{id}")).await.body;
-    assert_eq!((&failed["attempt"], &failed["error"]["code"]), (&json!(1), &json!("broken")));
+    assert_eq!((&failed["attempt"], &failed["error"]["code"]), (&json!(1), &json!("training_process_died")));
     let job = ask(&app, &id, "retry").await.body;
     assert_eq!(
         (&job["attempt"], &job["error"], &job["finished_at"], &job["terminal"]),

@@ -96,6 +96,16 @@ fn hole(member: &Value) -> Option<&'static str> {
 }
 
 #[test]
+fn every_reference_leads_somewhere() {
+    let document = document();
+    let text = document.to_string();
+    for part in text.split("\"$ref\":\"#").skip(1) {
+        let pointer = part.split('"').next().unwrap();
+        assert!(document.pointer(pointer).is_some(), "nothing is at {pointer}");
+    }
+}
+
+#[test]
 fn every_example_fits_its_schema() {
     let document = document();
     let mut faults = BTreeMap::new();

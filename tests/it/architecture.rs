@@ -9,6 +9,7 @@ use std::{
 /// Room → rooms it may use. `cli` and `main` may use everything.
 const ROOMS: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("catalogue", &[]),
     ("clock", &[]),
     ("shutdown", &[]),
     ("telemetry", &[]),

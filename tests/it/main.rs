@@ -22,6 +22,7 @@ mod api_submissions;
 mod api_uploads;
 mod architecture;
 mod benchmark_parsing;
+mod catalogue;
 mod evaluations;
 mod inference;
 mod openai_sdk;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use stepwise::{
     api::{AppState, Rooms, serve},
     artifacts::Artifacts,
+    catalogue::{self, Place},
     clock::Clock,
     domain::{LabelSet, Precision, TaskDefinition, TeacherTerms},
     inference::{Engine, EngineSettings},
@@ -129,7 +130,9 @@ impl TestApp {
         assert!(headers.contains_key("x-request-id"), "{method} {path}: no x-request-id");
         let content_type = headers.get("content-type").map(|value| value.to_str().unwrap());
         self.contract.check(&Seen { method: method.as_str(), path, status, content_type, body: &bytes });
-        Answer { status, headers, body: serde_json::from_slice(&bytes).unwrap_or_default(), bytes }
+        let body = serde_json::from_slice(&bytes).unwrap_or_default();
+        catalogued(status, &body);
+        Answer { status, headers, body, bytes }
     }
 
     /// Uploads a file for training.
@@ -206,6 +209,27 @@ fn engine() -> Engine {
         max_models: 2,
     };
     Engine::start(settings).unwrap()
+}
+
+/// Every code of an answer stands in the catalogue of errors.
+fn catalogued(status: u16, body: &Value) {
+    let check = |place: Place, error: &Value| {
+        let Some(code) = error["code"].as_str() else { return };
+        assert!(catalogue::knows(place, code), "{place:?} {code} is not in src/catalogue/entries.rs: {body:#}");
+    };
+    let each = |list: &Value, place: Place| list.as_array().into_iter().flatten().for_each(|error| check(place, error));
+    match body["object"].as_str() {
+        Some("job") => check(Place::Job, &body["error"]),
+        Some("file") => each(&body["validation"]["errors"], Place::Line),
+        Some("list") => {
+            body["data"].as_array().into_iter().flatten().for_each(|item| check(Place::Item, &item["error"]))
+        }
+        _ if status >= 400 => {
+            check(Place::Request(status), &body["error"]);
+            each(&body["errors"], Place::Request(status));
+        }
+        _ => {}
+    }
 }
 
 /// One that costs nothing, and one that does.
