@@ -255,6 +255,9 @@ fn summary(fields: &[FieldError]) -> String {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::KeyLost) {
+            return Self::KeyBusy;
+        }
         if error.is_unavailable() {
             Self::Unavailable { what: "the database", cause: Box::new(error) }
         } else {

@@ -1,6 +1,6 @@
 //! A job's form on the wire: one shape for every kind.
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -9,7 +9,7 @@ use super::{AppState, error::ApiError};
 use crate::{
     domain::{
         Estimate, EstimateError, EstimateFigure, Job, JobError, JobId, JobKind, JobSpec, JobState, JobWarning,
-        PauseReason,
+        PauseReason, Progress,
     },
     store::{QueuePlace, Store},
 };
@@ -177,13 +177,14 @@ fn progress(job: &Job) -> Option<ProgressResource> {
         step: progress.step,
         total: progress.total,
         percent: (share * 1000.0).round().clamp(0.0, 1000.0) / 10.0,
-        seconds_remaining: job.progress_at.and_then(|at| seconds_remaining(job, share, at)),
+        seconds_remaining: seconds_remaining(job, progress),
     })
 }
 
-/// The pace from the first start to the last word, carried on. Both instants are Postgres's.
-fn seconds_remaining(job: &Job, share: f64, at: DateTime<Utc>) -> Option<i64> {
-    let so_far = (at - job.started_at?).as_seconds_f64();
-    let known = job.state == JobState::Running && share > 0.0 && so_far >= 0.0;
-    known.then(|| (so_far * (1.0 - share) / share).round().max(0.0) as i64)
+/// The newest attempt's pace, carried on. Both instants are Postgres's.
+fn seconds_remaining(job: &Job, progress: Progress) -> Option<i64> {
+    let (from, since) = job.pace_from.filter(|_| job.state == JobState::Running)?;
+    let (done, left) = (progress.step - from, (progress.total - progress.step).max(0));
+    let so_far = (job.progress_at? - since).as_seconds_f64();
+    (done > 0 && so_far >= 0.0).then(|| (so_far * left as f64 / done as f64).round() as i64)
 }

@@ -61,13 +61,10 @@ pub struct Plain;
 /// Problems of a route that names one thing.
 pub struct OfOne;
 
-/// Problems of a route that takes a body and makes something.
-pub struct Create;
-
 /// Problems of a route that moves one thing.
 pub struct Act;
 
-/// Problems of a route that submits a job.
+/// Problems of a route that takes a body and makes something, once per key.
 pub struct Submitted;
 
 /// Problems of a route that takes a body and changes one thing.
@@ -85,12 +82,6 @@ impl IntoResponses for Plain {
 impl IntoResponses for OfOne {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[400, 404, 500, 503])
-    }
-}
-
-impl IntoResponses for Create {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[400, 413, 415, 500, 503])
     }
 }
 

@@ -144,7 +144,6 @@ fn gone(error: StoreError) -> ApiError {
         StoreError::Missing { what, id } => {
             ApiError::field("#", "not_found", format!("{what} {id} is not there any more"))
         }
-        StoreError::KeyLost => ApiError::KeyBusy,
         other => other.into(),
     }
 }

@@ -16,7 +16,8 @@ use super::{
     error::ApiError,
     extract::{Nothing, Query, nearest},
     files::FileResource,
-    openapi::Create,
+    idempotency::{Key, KeyHeader, digest, is_replay, once},
+    openapi::Submitted,
     upload_form::{ANCHOR, SECONDS, UploadForm, broken, read_anchor, read_purpose, read_seconds},
 };
 use crate::{
@@ -31,21 +32,25 @@ const MAX_NAME_CHARS: usize = 255;
 
 /// Upload a file of JSON lines. Every line is checked; a file with bad lines is stored with status `error` and lists
 /// them under `validation.errors`, and no job takes it.
-#[utoipa::path(post, path = "/v1/files", tag = "files",
+#[utoipa::path(post, path = "/v1/files", tag = "files", params(KeyHeader),
     request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses((status = 201, description = "It is stored", body = FileResource,
-        headers(("location" = String, description = "Where the file is"))), Create))]
+        headers(("location" = String, description = "Where the file is"))), Submitted))]
 pub async fn upload_file(
     State(state): State<AppState>,
     _: Query<Nothing>,
+    key: Key,
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<Response, ApiError> {
     let form = form.map_err(|rejection| not_a_form(&rejection))?;
     // A task of its own: a client that goes away drops this handler, and half an upload must still be cleaned up.
-    let received = tokio::spawn(receive(state, form)).await;
-    let file = received.map_err(|error| ApiError::Internal(Box::new(error)))??;
+    let received = tokio::spawn(receive(state, form, key)).await;
+    received.map_err(|error| ApiError::Internal(Box::new(error)))?
+}
+
+fn created(file: File) -> Response {
     let location = HeaderValue::try_from(format!("/v1/files/{}", file.id)).expect("an id is plain ASCII");
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(FileResource::from(file))).into_response())
+    (StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(FileResource::from(file))).into_response()
 }
 
 /// What the form has held so far.
@@ -57,15 +62,16 @@ struct Received {
     file: Option<(String, Stored, Validation)>,
 }
 
-async fn receive(state: AppState, mut form: Multipart) -> Result<File, ApiError> {
+async fn receive(state: AppState, mut form: Multipart, repeat: Key) -> Result<Response, ApiError> {
     let id = FileId(state.clock.new_id());
     let key = format!("files/{id}");
     let mut received = Received::default();
     let outcome = match read_form(&state, &key, &mut form, &mut received).await {
-        Ok(()) => register(&state, id, &key, &mut received).await,
+        Ok(()) => register(&state, id, &key, &mut received, repeat).await,
         Err(error) => Err(error),
     };
-    if outcome.is_err() {
+    // A repetition sends its bytes again before anybody can know them.
+    if outcome.as_ref().map_or(true, is_replay) {
         discard(&state, &key).await;
     }
     outcome
@@ -137,7 +143,13 @@ async fn stream(
     if writer.bytes() == 0 { Err(ApiError::EmptyFile) } else { Ok(()) }
 }
 
-async fn register(state: &AppState, id: FileId, key: &str, received: &mut Received) -> Result<File, ApiError> {
+async fn register(
+    state: &AppState,
+    id: FileId,
+    key: &str,
+    received: &mut Received,
+    repeat: Key,
+) -> Result<Response, ApiError> {
     let missing = |name: &str, advice: &str| {
         ApiError::field(format!("#/{name}"), "missing_field", format!("the form field {name:?} is missing; {advice}"))
     };
@@ -166,7 +178,16 @@ async fn register(state: &AppState, id: FileId, key: &str, received: &mut Receiv
         created_at,
         expires_at: received.seconds.map(|seconds| created_at + TimeDelta::seconds(i64::from(seconds))),
     };
-    Ok(state.store.insert_file(&file).await?)
+    let expiry = received.seconds.unwrap_or_default().to_be_bytes();
+    let fingerprint = digest(&[purpose.as_str().as_bytes(), file.sha256.as_bytes(), &expiry]);
+    let act = async |holder| Ok(created(state.store.insert_file(&file, holder).await?));
+    once(state, repeat, "POST /v1/files", fingerprint, act, async |id| again(state, FileId(id)).await).await
+}
+
+/// The answer for a file that was stored by a request whose answer was never stored.
+async fn again(state: &AppState, id: FileId) -> Result<Response, ApiError> {
+    let file = state.store.file(Store::default_project(), id).await?;
+    file.map(created).ok_or_else(|| ApiError::NotFound { what: "file", id: id.to_string() })
 }
 
 /// A client's filename as a label: the last part of any path, without control characters.

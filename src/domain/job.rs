@@ -242,6 +242,8 @@ pub struct Job {
     pub run_at: DateTime<Utc>,
     /// When its first attempt began.
     pub started_at: Option<DateTime<Utc>>,
+    /// The step from which the newest attempt's pace counts, and when that attempt began.
+    pub pace_from: Option<(i64, DateTime<Utc>)>,
     /// When it became terminal.
     pub finished_at: Option<DateTime<Utc>>,
     /// What it was thought to take when it was submitted.

@@ -33,14 +33,25 @@ pub enum DeletedFile {
 }
 
 impl Store {
-    /// Registers a stored file. Its `created_at` becomes the database's, and `expires_at` moves with it.
-    pub async fn insert_file(&self, file: &File) -> Result<File, StoreError> {
+    /// Registers a stored file. Its `created_at` becomes the database's, and `expires_at` moves with it. With the hold on
+    /// an idempotency key, the key learns of it in the same statement.
+    ///
+    /// # Errors
+    /// [`StoreError::KeyLost`] when another request has taken the key over: nothing is registered.
+    pub async fn insert_file(&self, file: &File, holder: Option<Uuid>) -> Result<File, StoreError> {
         let row = sqlx::query_as!(
             FileRow,
             r#"-- insert_file
+            with keyed as (
+                update idempotency_keys set made_id = $1
+                where holder = $11 and status is null and made_id is null
+                returning holder
+            )
             insert into files (id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key,
                 created_at, expires_at)
-            select $1, $2, $3, $4, $5, $6, $7, $8, $9, now, now + $10::interval from clock_timestamp() as now
+            select $1, $2, $3, $4, $5, $6, $7, $8, $9, now, now + $10::interval
+            from clock_timestamp() as now
+            where $11::uuid is null or exists (select from keyed)
             returning id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key, created_at,
                 expires_at"#,
             file.id.0,
@@ -53,10 +64,11 @@ impl Store {
             storable::json(&file.validation),
             file.artifact_key,
             file.expires_at.map(|at| interval(at - file.created_at)),
+            holder,
         )
-        .fetch_one(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        File::try_from(row)
+        row.map(File::try_from).unwrap_or(Err(StoreError::KeyLost))
     }
 
     /// One file of a project.

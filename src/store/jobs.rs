@@ -200,7 +200,8 @@ impl Store {
                 j.result, j.error, j.attempt, j.max_attempts, j.lost_count, j.lease_epoch, j.lease_owner,
                 array(select d.depends_on_id from job_dependencies d where d.job_id = j.id order by 1) as "depends_on!",
                 j.pause_reason, j.cancel_requested_at, j.pause_requested_at, j.metadata, j.created_at, j.run_at,
-                j.started_at, j.finished_at, j.estimate, j.estimate_error, j.warnings
+                j.started_at, j.finished_at, j.estimate, j.estimate_error, j.warnings,
+                j.pace_step, j.pace_at
             from jobs j
             where j.id = $1 and j.project_id = $2"#,
             id.0,
@@ -220,7 +221,8 @@ impl Store {
                 j.result, j.error, j.attempt, j.max_attempts, j.lost_count, j.lease_epoch, j.lease_owner,
                 array(select d.depends_on_id from job_dependencies d where d.job_id = j.id order by 1) as "depends_on!",
                 j.pause_reason, j.cancel_requested_at, j.pause_requested_at, j.metadata, j.created_at, j.run_at,
-                j.started_at, j.finished_at, j.estimate, j.estimate_error, j.warnings
+                j.started_at, j.finished_at, j.estimate, j.estimate_error, j.warnings,
+                j.pace_step, j.pace_at
             from jobs j
             where j.project_id = $1
                 and ($2::text is null or j.kind = $2)

@@ -160,7 +160,7 @@ async fn a_name_that_two_want_at_once_is_given_once() {
     let app = TestApp::start().await;
     let target = app.model("desk").await;
     let project = Store::default_project();
-    let file = app.store.insert_file(&new_file()).await.unwrap();
+    let file = app.store.insert_file(&new_file(), None).await.unwrap();
     for number in 0..20 {
         let name = format!("wanted-{number}");
         let job = new_job(distillation_of(TrainingSource::File(file.id)));

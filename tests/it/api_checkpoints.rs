@@ -164,7 +164,7 @@ async fn retention_never_takes_what_an_alias_or_a_job_names_at_that_moment() {
     let project = Store::default_project();
     let job = app.distillation().await;
     let lease = app.claim(&job).await;
-    let file = app.store.insert_file(&new_file()).await.unwrap();
+    let file = app.store.insert_file(&new_file(), None).await.unwrap();
     for step in 1..=20 {
         let checkpoint = app.leave(lease, 2 * step, None).await;
         app.leave(lease, 2 * step + 1, None).await;

@@ -103,6 +103,33 @@ async fn an_action_is_answered_once_per_key() {
     assert_eq!(send(&app, &path(&two), "k", &json!({})).await.status, 422);
 }
 
+#[tokio::test]
+async fn a_repeated_upload_keeps_one_file_and_one_copy_of_its_bytes() {
+    let app = TestApp::start().await;
+    let upload = async |key: &str, purpose: &str, content: &str| {
+        let body = format!(
+            "--x\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\n{purpose}\r\n\
+             --x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.jsonl\"\r\n\r\n{content}\r\n--x--\r\n"
+        );
+        app.request(Method::POST, "/v1/files", |request| {
+            let request = request.header("idempotency-key", key);
+            request.header("content-type", "multipart/form-data; boundary=x").body(body.clone())
+        })
+        .await
+    };
+    let row = "{\"input\": \"a\"}\n";
+    let first = upload("k", "fine-tune", row).await;
+    assert_eq!((first.status, replayed(&first)), (201, false), "{:#}", first.body);
+    let stored = app.artifact_files().len();
+    let again = upload("k", "fine-tune", row).await;
+    assert_eq!((again.status, replayed(&again), &again.bytes), (201, true, &first.bytes));
+    assert_eq!(app.artifact_files().len(), stored);
+    assert_eq!(upload("k", "evals", row).await.status, 422);
+    assert_eq!(upload("k", "fine-tune", "{\"input\": \"b\"}\n").await.status, 422);
+    assert_eq!(app.artifact_files().len(), stored);
+    assert_eq!(app.get("/v1/files").await.body["data"].as_array().unwrap().len(), 1);
+}
+
 fn hold(key: &str) -> KeyHold {
     let project_id = Store::default_project();
     let holder = Uuid::from_u128(rand::random());

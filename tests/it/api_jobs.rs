@@ -135,6 +135,29 @@ async fn a_running_job_shows_its_progress_and_that_a_cancel_was_asked_for() {
 }
 
 #[tokio::test]
+async fn the_time_left_is_told_by_the_running_attempt_and_not_by_the_pauses_before_it() {
+    let app = TestApp::start().await;
+    let id = annotation_job(&app).await;
+    let path = format!("/v1/jobs/{id}");
+    let lease = claim(&app).await;
+    app.store.progress(lease, Progress { step: 50, total: 100 }).await.unwrap();
+    app.store.release(lease).await.unwrap();
+    // As if it had stood still for a day.
+    sqlx::query(
+        "update jobs set started_at = started_at - interval '1 day', created_at = created_at - interval '1 day'",
+    )
+    .execute(app.pool())
+    .await
+    .unwrap();
+    let lease = claim(&app).await;
+    let begun = app.get(&path).await.body;
+    assert!(begun["progress"]["seconds_remaining"].is_null(), "{begun:#}");
+    app.store.progress(lease, Progress { step: 75, total: 100 }).await.unwrap();
+    sqlx::query("update jobs set pace_at = progress_at - interval '10 seconds'").execute(app.pool()).await.unwrap();
+    assert_eq!(app.get(&path).await.body["progress"]["seconds_remaining"], json!(10));
+}
+
+#[tokio::test]
 async fn events_metrics_and_annotations_are_lists_in_ascending_order() {
     let app = TestApp::start().await;
     let id = annotation_job(&app).await;

@@ -205,7 +205,7 @@ async fn a_job_whose_model_was_deleted_is_not_retried() {
 #[tokio::test]
 async fn a_job_that_waits_for_a_distillation_keeps_the_model_that_it_makes() {
     let app = TestApp::start().await;
-    let file = app.store.insert_file(&new_file()).await.unwrap();
+    let file = app.store.insert_file(&new_file(), None).await.unwrap();
     let distillation = app.store.create_job(&new_job(distillation_of(TrainingSource::File(file.id)))).await.unwrap();
     let rows = app.file(&[json!({"input": "a", "label": "refund"})]).await;
     let evaluation = app.post("/v1/evaluation-jobs", json!({"file": rows, "models": [distillation.id]})).await;
@@ -222,7 +222,7 @@ async fn a_job_that_waits_for_a_distillation_keeps_the_model_that_it_makes() {
 async fn a_job_and_a_deletion_at_the_same_moment_never_both_succeed() {
     let app = TestApp::start().await;
     let project = Store::default_project();
-    let file = app.store.insert_file(&new_file()).await.unwrap();
+    let file = app.store.insert_file(&new_file(), None).await.unwrap();
     for number in 0..20 {
         let model = app.model(&format!("desk-{number}")).await;
         let spec = distillation_of(TrainingSource::File(file.id));
@@ -255,7 +255,7 @@ async fn a_folder_is_read_again_as_soon_as_it_is_mended() {
 #[tokio::test]
 async fn a_model_does_not_take_the_name_of_a_folder_that_came_meanwhile() {
     let app = TestApp::start().await;
-    let file = app.store.insert_file(&new_file()).await.unwrap();
+    let file = app.store.insert_file(&new_file(), None).await.unwrap();
     let job = app.store.create_job(&new_job(distillation_of(TrainingSource::File(file.id)))).await.unwrap();
     write_student(&app, "desk", LabelSet::Open);
     assert_eq!(app.finish(&job, "desk", None).await.name, "desk-2");

@@ -24,7 +24,7 @@ async fn files_are_listed_in_both_directions() {
     for purpose in [Purpose::FineTune, Purpose::Evals, Purpose::FineTune] {
         let mut file = new_file();
         file.purpose = purpose;
-        let stored = db.store.insert_file(&file).await.unwrap();
+        let stored = db.store.insert_file(&file, None).await.unwrap();
         assert_eq!(stored, stepwise::domain::File { created_at: stored.created_at, ..file });
         files.push(stored);
     }

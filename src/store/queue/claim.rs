@@ -61,14 +61,16 @@ impl Store {
             update jobs j
             set state = 'running', attempt = j.attempt + 1, lease_epoch = j.lease_epoch + 1, lease_owner = $1,
                 lease_expires_at = clock_timestamp() + $3::interval,
-                started_at = coalesce(j.started_at, clock_timestamp())
+                started_at = coalesce(j.started_at, clock_timestamp()),
+                pace_step = coalesce(j.progress_step, 0), pace_at = clock_timestamp()
             from next
             where j.id = next.id
             returning j.id, j.project_id, j.kind, j.state, j.spec, j.priority, j.progress_step, j.progress_total, j.progress_at,
                 j.result, j.error, j.attempt, j.max_attempts, j.lost_count, j.lease_epoch, j.lease_owner,
                 array(select d.depends_on_id from job_dependencies d where d.job_id = j.id order by 1) as "depends_on!",
                 j.pause_reason, j.cancel_requested_at, j.pause_requested_at, j.metadata, j.created_at, j.run_at,
-                j.started_at, j.finished_at, j.estimate, j.estimate_error, j.warnings"#,
+                j.started_at, j.finished_at, j.estimate, j.estimate_error, j.warnings,
+                j.pace_step, j.pace_at"#,
             worker.0,
             &kinds,
             interval(terms.duration),
@@ -117,7 +119,7 @@ impl Store {
         let done = sqlx::query!(
             r#"-- progress
             update jobs
-            set progress_step = $3, progress_total = $4, progress_at = clock_timestamp(),
+            set progress_step = $3, progress_total = $4, progress_at = clock_timestamp(), pace_step = least(pace_step, $3),
                 lost_count = case when $3 > step_at_loss then 0 else lost_count end
             where id = $1 and lease_epoch = $2 and state = 'running'"#,
             lease.job_id.0,

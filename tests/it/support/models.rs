@@ -27,7 +27,7 @@ impl TestApp {
 
     /// A queued distillation.
     pub async fn distillation(&self) -> Job {
-        let file = self.store.insert_file(&new_file()).await.unwrap();
+        let file = self.store.insert_file(&new_file(), None).await.unwrap();
         self.store.create_job(&new_job(distillation_of(TrainingSource::File(file.id)))).await.unwrap()
     }
 

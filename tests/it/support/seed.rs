@@ -18,7 +18,7 @@ use super::database::TestDatabase;
 impl TestDatabase {
     /// A stored file.
     pub async fn file(&self) -> File {
-        self.store.insert_file(&new_file()).await.unwrap()
+        self.store.insert_file(&new_file(), None).await.unwrap()
     }
 
     /// A queued annotation job.
