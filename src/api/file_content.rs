@@ -29,9 +29,9 @@ use crate::{
     params(("id" = FileId, Path, description = "The file"),
         ("range" = Option<String>, Header, description = "One range of bytes", example = "bytes=0-1023"),
         ("if-range" = Option<String>, Header, description = "The entity tag that the range is of",
-            example = "\"9f86d0…\""),
+            example = "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\""),
         ("if-none-match" = Option<String>, Header, description = "Entity tags that the client has",
-            example = "\"9f86d0…\"")),
+            example = "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"")),
     responses(
         (status = 200, description = "Its bytes", content_type = "application/jsonl", body = Vec<u8>,
             headers(("etag" = String, description = "Its digest"), ("accept-ranges" = String, description = "`bytes`"))),
