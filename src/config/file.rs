@@ -14,8 +14,8 @@ use toml::{
 };
 
 use super::{
-    catalogue::{CONFIG, LISTS, SETTINGS},
     fault::{Fault, Origin},
+    settings::{CONFIG, LISTS, SETTINGS},
 };
 use crate::{
     domain::{TaskDefinition, nearest},

@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use super::{
-    catalogue::{CONFIG, Preset, SETTINGS, Setting},
     fault::Origin,
     file::File,
+    settings::{CONFIG, Preset, SETTINGS, Setting},
 };
 use crate::domain::{Secret, nearest};
 

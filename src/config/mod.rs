@@ -1,23 +1,23 @@
 //! Every setting, from four places: flags win over variables, those over the file that `--config` names, that over the
-//! defaults. `catalogue` is the one list of them. What is wrong is told all at once, each with where it came from; what
+//! defaults. `settings` is the one list of them. What is wrong is told all at once, each with where it came from; what
 //! the machine must have for them (a free port, a device, a key) is checked by `cli::preflight`.
 
-mod catalogue;
 mod database_url;
 mod fault;
 mod file;
 mod given;
 mod reader;
+mod settings;
 mod table;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-pub use catalogue::{Preset, SETTINGS, Setting, find};
 pub use database_url::DatabaseUrl;
 pub use fault::{Fault, Origin, Refusal};
 pub use given::GivenSettings;
 pub use reader::{Effective, Reading};
+pub use settings::{Preset, SETTINGS, Setting, find};
 pub use table::markdown;
 
 use crate::{

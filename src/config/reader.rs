@@ -8,9 +8,9 @@ use std::{
 
 use super::{
     DatabaseUrl, GivenSettings, Settings,
-    catalogue::{Preset, find},
     fault::{Fault, Origin, Refusal},
     file::File,
+    settings::{Preset, find},
     values,
 };
 use crate::telemetry::LogFormat;
@@ -109,7 +109,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// A setting that has a default value.
     fn value<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> T {
-        let setting = find(key).expect("the catalogue has every key that is read; a test reads them all");
+        let setting = find(key).expect("the list of settings has every key that is read; a test reads them all");
         let Preset::Is(default) = setting.default else { unreachable!("{key} is read as a setting with a default") };
         let given = self.parsed(key, &parse, |_, text| text.to_owned());
         given.unwrap_or_else(|| {
@@ -142,7 +142,7 @@ impl Reader<'_> {
         parse: impl Fn(&str) -> Result<T, String>,
         show: impl Fn(&T, &str) -> String,
     ) -> Option<T> {
-        let setting = find(key).expect("the catalogue has every key that is read; a test reads them all");
+        let setting = find(key).expect("the list of settings has every key that is read; a test reads them all");
         let (text, origin) = self.given.find(setting).or_else(|| self.file.values.get(key).cloned())?;
         match parse(text.trim()) {
             Ok(value) => {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_of_the_catalogue_is_read_and_every_default_is_good() {
+    fn every_setting_of_the_list_is_read_and_every_default_is_good() {
         let reading = GivenSettings::default().read();
         let mut read: Vec<_> = reading.effective.iter().map(|effective| effective.key).collect();
         let mut known: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();

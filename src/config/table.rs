@@ -1,6 +1,6 @@
 //! The README's tables of settings, made of the lists that the program itself reads.
 
-use super::catalogue::{CONFIG, LISTS, Preset, SETTINGS, Setting};
+use super::settings::{CONFIG, LISTS, Preset, SETTINGS, Setting};
 use crate::teacher::TEACHER_KEYS;
 
 /// Both tables, as the README has them.
