@@ -102,9 +102,13 @@ impl Taken {
         self.result.pointer(pointer)?.as_f64()
     }
 
-    /// The rows that were worked on, wherever the kind of job says so.
+    /// The rows that were worked on: answers of a teacher, rows learned from, rows answered by each model.
     pub fn rows(&self) -> Option<f64> {
-        self.number("/counts/total").or_else(|| self.number("/training_examples"))
+        let answered = || {
+            let models = self.result.get("models")?.as_array()?.len();
+            Some(self.number("/examples")? * models as f64)
+        };
+        self.number("/counts/total").or_else(|| self.number("/training_examples")).or_else(answered)
     }
 
     /// Seconds of work: a training says them itself, without the pauses between its attempts.
@@ -156,6 +160,12 @@ mod tests {
         assert_eq!(error.keys().collect::<Vec<_>>(), ["rows", "seconds", "usd"]);
         assert_eq!(error["rows"], EstimateFigure { estimated: 4.0, actual: 5.0, ratio: Some(1.25) });
         assert_eq!((error["seconds"].ratio, error["usd"].ratio), (Some(0.5), None));
+    }
+
+    #[test]
+    fn an_evaluation_works_on_its_rows_once_for_each_model() {
+        let result = json!({"examples": 300, "models": [{"model": "a"}, {"model": "b"}]});
+        assert_eq!(Taken { result, ..Taken::default() }.rows(), Some(600.0));
     }
 
     #[test]

@@ -91,11 +91,16 @@ async fn attempt(worker: &Arc<Worker>, job: Job, lease: Lease, shutdown: &Shutdo
             tracing::warn!(job = %id, %error, retryable, "attempt failed")
         }
     }
+    let succeeded = outcome.is_ok();
     if let Err(error) = settle(&attempt, outcome).await {
         // The lease runs out and the reaper takes the job: nothing is lost but time.
         tracing::warn!(job = %id, ?error, "the attempt's end could not be written");
     }
     attempt.end();
+    // So that whoever waited for the end sees it at once; what fails here, the next sweep does.
+    if succeeded && let Err(error) = worker.store.compare_estimates(REAP_LIMIT).await {
+        tracing::debug!(job = %id, %error, "the estimate is compared later");
+    }
 }
 
 async fn work(worker: &Worker, attempt: &Attempt) -> Result<(), AttemptError> {
