@@ -27,6 +27,7 @@ mod evaluations;
 mod inference;
 mod openai_sdk;
 mod postgres;
+mod readme_tour;
 mod returns_desk;
 mod road;
 mod secrets;
