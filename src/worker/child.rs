@@ -24,7 +24,10 @@ use tokio::{
 };
 
 use super::{AttemptError, inputs::scratch_failed};
-use crate::domain::{Frame, JobError, Order};
+use crate::{
+    domain::{Frame, JobError, Order},
+    telemetry,
+};
 
 /// Lines of the child's log that go into an error.
 const TAIL_LINES: usize = 12;
@@ -52,6 +55,7 @@ impl TrainingChild {
             .arg(folder)
             .env_clear()
             .envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_needed)))
+            .envs(telemetry::environment())
             .env("OMP_NUM_THREADS", threads.to_string())
             // Threads that wait by spinning starve each other as soon as anything else wants a core: on a busy machine of
             // two cores a step was ten times slower.
@@ -125,24 +129,9 @@ impl Orders {
 /// Whether the child needs a variable. It is given these alone, since any other may hold a password or a teacher's key.
 fn is_needed(name: &str) -> bool {
     const NAMES: [&str; 7] = ["HOME", "LANG", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "TMPDIR", "TZ"];
-    const FAMILIES: [&str; 17] = [
-        "ATEN_",
-        "CUBLAS_",
-        "CUDA_",
-        "CUDNN_",
-        "DNNL_",
-        "GLIBC_",
-        "GOMP_",
-        "KMP_",
-        "LC_",
-        "MALLOC_",
-        "MKL_",
-        "NCCL_",
-        "NVIDIA_",
-        "OMP_",
-        "ONEDNN_",
-        "RUST_",
-        "STEPWISE_LOG",
+    const FAMILIES: [&str; 16] = [
+        "ATEN_", "CUBLAS_", "CUDA_", "CUDNN_", "DNNL_", "GLIBC_", "GOMP_", "KMP_", "LC_", "MALLOC_", "MKL_", "NCCL_",
+        "NVIDIA_", "OMP_", "ONEDNN_", "RUST_",
     ];
     NAMES.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
 }

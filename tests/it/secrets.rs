@@ -127,6 +127,7 @@ async fn no_log_answer_row_or_child_holds_a_secret() {
     guarded.client.until_job(&training, "trains", |job| job["progress"]["step"].as_i64() > Some(0)).await;
     let child = until("the child is there", async || child_environment(&training)).await;
     assert!(child.contains("OMP_NUM_THREADS"), "{child}");
+    assert!(child.contains("STEPWISE_LOG_FORMAT=text"), "it logs as its worker does: {child}");
     clean("the child's environment", &child);
     clean("a command line", &processes_mentioning(guarded.folder.path().to_str().unwrap()).join("\n"));
 
