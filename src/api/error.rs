@@ -5,11 +5,7 @@ use axum::http::StatusCode;
 
 pub use super::field_error::FieldError;
 use super::job_conflict::JobConflict;
-
-use crate::{
-    artifacts::ArtifactError, domain::JobId, inference::InferenceError, registry::RegistryError, store::StoreError,
-    survey::SurveyError,
-};
+use crate::domain::JobId;
 
 /// Where a cause comes from; it goes to the log, never to the client.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -250,49 +246,5 @@ fn summary(fields: &[FieldError]) -> String {
         [] => "the request is not valid".to_owned(),
         [only] => only.detail.clone(),
         [first, rest @ ..] => format!("{} (and {} more)", first.detail, rest.len()),
-    }
-}
-
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        if matches!(error, StoreError::KeyLost) {
-            return Self::KeyBusy;
-        }
-        if error.is_unavailable() {
-            Self::Unavailable { what: "the database", cause: Box::new(error) }
-        } else {
-            Self::Internal(Box::new(error))
-        }
-    }
-}
-
-impl From<ArtifactError> for ApiError {
-    fn from(error: ArtifactError) -> Self {
-        Self::Internal(Box::new(error))
-    }
-}
-
-impl From<SurveyError> for ApiError {
-    fn from(error: SurveyError) -> Self {
-        Self::Internal(Box::new(error))
-    }
-}
-
-impl From<RegistryError> for ApiError {
-    fn from(error: RegistryError) -> Self {
-        match error {
-            RegistryError::Store(error) => error.into(),
-            other => Self::Internal(Box::new(other)),
-        }
-    }
-}
-
-impl From<InferenceError> for ApiError {
-    fn from(error: InferenceError) -> Self {
-        match error {
-            InferenceError::Overloaded => Self::Overloaded,
-            InferenceError::Stopped => Self::Unavailable { what: "the inference engine", cause: Box::new(error) },
-            other => Self::Internal(Box::new(other)),
-        }
     }
 }

@@ -6,6 +6,7 @@ mod annotation_jobs;
 mod asked_model;
 mod distillation_jobs;
 mod error;
+mod error_sources;
 mod estimate;
 mod evaluation_jobs;
 mod examples;

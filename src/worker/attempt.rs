@@ -11,15 +11,11 @@ use std::{
 
 use tokio::{sync::Notify, task::JoinHandle};
 
-use super::Worker;
+use super::{AttemptError, Worker};
 use crate::{
-    artifacts::ArtifactError,
-    domain::{Job, JobError, Lease, LeaseTerms},
-    registry::RegistryError,
+    domain::{Job, Lease, LeaseTerms},
     shutdown::Shutdown,
     store::{NewEvent, Request, Store, StoreError},
-    survey::SurveyError,
-    telemetry::chain,
 };
 
 /// Why an attempt stops before its work is done, the more urgent reason later.
@@ -43,71 +39,6 @@ impl Stop {
 
     fn of_number(number: u8) -> Option<Self> {
         [Self::Paused, Self::Draining, Self::Cancelled, Self::Lost].into_iter().find(|stop| *stop as u8 == number)
-    }
-}
-
-/// How an attempt ends without a result.
-#[derive(Debug)]
-pub enum AttemptError {
-    /// It was told to.
-    Stopped(Stop),
-    /// It could not.
-    Failed {
-        /// Why.
-        error: JobError,
-        /// Whether another attempt could do better.
-        retryable: bool,
-    },
-}
-
-impl AttemptError {
-    /// A failure that no further attempt can mend.
-    pub fn fatal(error: JobError) -> Self {
-        Self::Failed { error, retryable: false }
-    }
-
-    /// A failure that may pass.
-    pub fn passing(error: JobError) -> Self {
-        Self::Failed { error, retryable: true }
-    }
-}
-
-impl From<StoreError> for AttemptError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::LeaseLost(_) => Self::Stopped(Stop::Lost),
-            error => Self::passing(JobError::new("database_error", chain(&error))),
-        }
-    }
-}
-
-impl From<ArtifactError> for AttemptError {
-    fn from(error: ArtifactError) -> Self {
-        match error {
-            ArtifactError::Missing { .. } | ArtifactError::Corrupt { .. } | ArtifactError::BrokenManifest { .. } => {
-                Self::fatal(JobError::new("artifact_unusable", error.to_string()))
-            }
-            error => Self::passing(JobError::new("artifact_store_failed", chain(&error))),
-        }
-    }
-}
-
-impl From<SurveyError> for AttemptError {
-    fn from(error: SurveyError) -> Self {
-        match error {
-            SurveyError::Artifact(error) => error.into(),
-            error => Self::passing(JobError::new("scratch_failed", chain(&error))),
-        }
-    }
-}
-
-impl From<RegistryError> for AttemptError {
-    fn from(error: RegistryError) -> Self {
-        match error {
-            RegistryError::Artifact(error) => error.into(),
-            RegistryError::Store(error) => error.into(),
-            error => Self::fatal(JobError::new("model_unusable", chain(&error))),
-        }
     }
 }
 

@@ -16,6 +16,7 @@
 mod annotate;
 mod annotation_files;
 mod attempt;
+mod attempt_error;
 mod attempt_folder;
 mod checkpoints;
 mod child;
@@ -32,7 +33,8 @@ mod tally;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-pub use attempt::{Attempt, AttemptError, Stop};
+pub use attempt::{Attempt, Stop};
+pub use attempt_error::AttemptError;
 pub use lanes::{reap_once, run, work_once};
 pub use sweep::sweep_once;
 use tokio::sync::Notify;
