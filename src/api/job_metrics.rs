@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     domain::JobId,
-    store::{Metric, MetricCursor, Store, StoreError},
+    store::{Metric, Store, StoreError},
 };
 
 /// One figure at one step.
@@ -28,6 +28,9 @@ use crate::{
 #[schema(as = Metric)]
 #[serde(deny_unknown_fields)]
 pub struct MetricResource {
+    /// Its place in the order of writing: the cursor of the list and of the stream. A figure that is written again, by a later
+    /// attempt that repeats its step, gets a new one.
+    id: i64,
     /// Which figure.
     name: String,
     /// The optimizer step; of an annotation the number of settled examples.
@@ -45,10 +48,9 @@ pub struct MetricResource {
 pub struct MetricsQuery {
     /// Only the figure of this name.
     name: Option<String>,
-    /// Go on after this step (`120`), or after one figure of it (`120:loss`).
+    /// The last id of the page before.
     #[serde(default, deserialize_with = "from_text")]
-    #[param(value_type = Option<String>)]
-    after: Option<MetricCursor>,
+    after: Option<i64>,
     /// Figures of a page, 1 to 1000; default 20. A stream has no pages and does not read it.
     #[serde(default, deserialize_with = "from_text")]
     limit: Option<u32>,
@@ -57,8 +59,9 @@ pub struct MetricsQuery {
     stream: Option<bool>,
 }
 
-/// A job's figures by step, such as `loss` and `label_accuracy`: a page, or with `Accept: text/event-stream` (or
-/// `stream=true`) all of them as they come, one frame `job.metrics` each; otherwise as the stream of events.
+/// A job's figures by step, such as `loss` and `label_accuracy`, in the order in which they were written: by step, but where
+/// an attempt repeats steps of the one before. A page, or with `Accept: text/event-stream` (or `stream=true`) all of them as
+/// they come, one frame `job.metrics` each; otherwise as the stream of events.
 #[utoipa::path(get, path = "/v1/jobs/{id}/metrics", tag = "jobs",
     params(("id" = JobId, Path, description = "The job"), MetricsQuery, FollowHeaders),
     responses((status = 200, description = "A page of figures, or their stream",
@@ -75,10 +78,10 @@ pub async fn list_job_metrics(
     let job = find(&state, id).await?;
     if job_stream::wanted(&headers, query.stream) {
         let last_id = job_stream::last_event_id(&headers);
-        let after = job_stream::cursor(last_id.as_deref(), "120:loss")?.or(query.after);
+        let after = job_stream::cursor(last_id.as_deref(), "5713")?.or(query.after);
         return Ok(job_stream::follow(&state, job, last_id.as_deref(), FollowedMetrics { name: query.name, after }));
     }
-    let page = state.store.list_metrics(job.id, query.name.as_deref(), query.after.as_ref(), limit).await?;
+    let page = state.store.list_metrics(job.id, query.name.as_deref(), query.after, limit).await?;
     let figures = page.items.into_iter().map(MetricResource::from).collect();
     Ok(axum::Json(List::new(figures, page.has_more)).into_response())
 }
@@ -86,16 +89,16 @@ pub async fn list_job_metrics(
 /// Figures after the last one that was sent.
 struct FollowedMetrics {
     name: Option<String>,
-    after: Option<MetricCursor>,
+    after: Option<i64>,
 }
 
 impl Followed for FollowedMetrics {
     const NAME: &'static str = "job.metrics";
 
     async fn next(&mut self, store: &Store, job: JobId) -> Result<Vec<(String, Value)>, StoreError> {
-        let page = store.list_metrics(job, self.name.as_deref(), self.after.as_ref(), MAX_LIMIT).await?;
-        self.after = page.items.last().map(Metric::cursor).or_else(|| self.after.take());
-        let frame = |metric: Metric| (metric.cursor().to_string(), plain(&MetricResource::from(metric)));
+        let page = store.list_metrics(job, self.name.as_deref(), self.after, MAX_LIMIT).await?;
+        self.after = page.items.last().map(|metric| metric.id).or(self.after);
+        let frame = |metric: Metric| (metric.id.to_string(), plain(&MetricResource::from(metric)));
         Ok(page.items.into_iter().map(frame).collect())
     }
 }
@@ -103,6 +106,6 @@ impl Followed for FollowedMetrics {
 impl From<Metric> for MetricResource {
     fn from(metric: Metric) -> Self {
         let created_at = metric.created_at.timestamp();
-        Self { name: metric.name, step: metric.step, value: metric.value, created_at }
+        Self { id: metric.id, name: metric.name, step: metric.step, value: metric.value, created_at }
     }
 }

@@ -4,7 +4,7 @@
 //! ```text
 //! retry: 3000
 //!
-//! id: 41                    id: 120:loss
+//! id: 41                    id: 5713
 //! event: job.event          event: job.metrics
 //! data: {…}                 data: {…}
 //!

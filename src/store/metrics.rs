@@ -1,6 +1,6 @@
 //! Figures of a job by step.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
@@ -10,6 +10,8 @@ use crate::domain::{JobId, Lease};
 /// One figure at one step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metric {
+    /// The place in the order of writing; a figure that is written again gets a new one.
+    pub id: i64,
     /// Which figure.
     pub name: String,
     /// The optimizer step; of an annotation the number of settled examples.
@@ -18,45 +20,6 @@ pub struct Metric {
     pub value: f64,
     /// When it was last written.
     pub created_at: DateTime<Utc>,
-}
-
-impl Metric {
-    /// Where a list goes on after this figure.
-    pub fn cursor(&self) -> MetricCursor {
-        MetricCursor { step: self.step, name: Some(self.name.clone()) }
-    }
-}
-
-/// A place in a list of figures, which are ordered by step, then name. Written `120:loss`, or `120` for the place after
-/// all figures of step 120.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MetricCursor {
-    /// The optimizer step; of an annotation the number of settled examples.
-    pub step: i64,
-    /// The figure at that step; `None`: the last one.
-    pub name: Option<String>,
-}
-
-impl fmt::Display for MetricCursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "{}:{name}", self.step),
-            None => write!(f, "{}", self.step),
-        }
-    }
-}
-
-impl FromStr for MetricCursor {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (step, name) = match text.split_once(':') {
-            Some((step, name)) => (step, Some(name.to_owned())),
-            None => (text, None),
-        };
-        let step = step.parse().map_err(|_| format!("{text:?} is not a step such as 120 or 120:loss"))?;
-        Ok(Self { step, name })
-    }
 }
 
 impl Store {
@@ -79,7 +42,7 @@ impl Store {
                 select holder.id, holder.project_id, $3, figure.name, figure.value
                 from holder, unnest($4::text[], $5::double precision[]) as figure (name, value)
                 on conflict (job_id, step, name)
-                    do update set value = excluded.value, created_at = excluded.created_at
+                    do update set id = default, value = excluded.value, created_at = excluded.created_at
             )
             select id from holder"#,
             lease.job_id.0,
@@ -93,28 +56,28 @@ impl Store {
         held.map(drop).ok_or(StoreError::LeaseLost(lease))
     }
 
-    /// A job's figures by step, then name; only those of one name where it is given.
+    /// A job's figures in the order of their writing; only those of one name where it is given. Where no attempt has
+    /// repeated steps, that is by step.
     pub async fn list_metrics(
         &self,
         id: JobId,
         name: Option<&str>,
-        after: Option<&MetricCursor>,
+        after: Option<i64>,
         limit: u32,
     ) -> Result<Page<Metric>, StoreError> {
         let metrics = sqlx::query_as!(
             Metric,
             r#"-- list_metrics
-            select name, step, value, created_at
+            select id, name, step, value, created_at
             from job_metrics
             where job_id = $1
                 and ($2::text is null or name = $2)
-                and ($3::bigint is null or step > $3 or (step = $3 and name > $4::text))
-            order by step, name
-            limit $5"#,
+                and ($3::bigint is null or id > $3)
+            order by id
+            limit $4"#,
             id.0,
             name,
-            after.map(|cursor| cursor.step),
-            after.and_then(|cursor| cursor.name.as_deref()),
+            after,
             one_more(limit),
         )
         .fetch_all(&self.pool)

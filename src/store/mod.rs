@@ -47,7 +47,7 @@ pub use idempotency::{KeyClaim, KeyHold, StoredAnswer};
 pub use job_creation::NewJob;
 pub use jobs::{JobFilter, QueuePlace};
 pub use listen::{JobListener, Wake};
-pub use metrics::{Metric, MetricCursor};
+pub use metrics::Metric;
 pub use model_removal::{DeletedModel, Removed, RemovedKind};
 pub use models::Relative;
 pub use queue::{Beat, Request};

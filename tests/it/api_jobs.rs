@@ -178,7 +178,8 @@ async fn events_metrics_and_annotations_are_lists_in_ascending_order() {
         (field(&losses, "step"), field(&losses, "value")),
         (vec![&json!(10), &json!(20)], vec![&json!(1.5), &json!(1.5)])
     );
-    assert_eq!(field(&app.get(&format!("/v1/jobs/{id}/metrics?after=10")).await, "step"), [20, 20]);
+    let rest = app.get(&format!("/v1/jobs/{id}/metrics?after={}", losses.body["data"][0]["id"])).await;
+    assert_eq!(field(&rest, "step"), [20, 20]);
     assert_eq!(field(&app.get(&format!("/v1/jobs/{id}/annotations")).await, "example_index"), [0, 1]);
     let refused = app.get(&format!("/v1/jobs/{id}/annotations?status=refused")).await;
     assert_eq!(field(&refused, "example_index"), [1]);

@@ -145,11 +145,13 @@ async fn a_stream_of_figures_has_one_frame_each_and_can_be_narrowed() {
     let path = format!("/v1/jobs/{id}/metrics");
     let answer = app.get(&format!("{path}?stream=true&name=loss")).await;
     let frames_of_loss = frames(&answer);
-    let ids: Vec<_> = frames_of_loss.iter().filter_map(|frame| frame.id.as_deref()).collect();
-    assert_eq!(ids, ["10:loss", "20:loss", "done"]);
+    let figures = frames_of_loss.iter().filter(|frame| frame.event.as_deref() == Some("job.metrics"));
+    let steps: Vec<_> = figures.map(|frame| frame.json()["step"].as_i64().unwrap()).collect();
+    assert_eq!(steps, [10, 20]);
     assert_eq!(frames_of_loss[1].json()["value"], json!(1.5));
-    let rest = frames(&follow(&app, &path, Some("20:learning_rate")).await);
-    assert_eq!(names(&rest), ["job.state", "job.metrics", "job.done", "message"]);
+    let last = frames_of_loss.iter().filter_map(|frame| frame.id.as_deref()).nth(1);
+    let rest = frames(&follow(&app, &path, last).await);
+    assert_eq!(names(&rest), ["job.state", "job.done", "message"]);
     let page = app.get(&format!("{path}?stream=false")).await;
     assert_eq!(page.body["object"], "list");
     assert_eq!(follow(&app, "/v1/jobs/job-1/metrics", None).await.status, 404);
@@ -166,4 +168,25 @@ async fn streams_end_when_the_service_stops() {
     let open = client.get(format!("http://{}{path}?stream=true", app.address)).send().await.unwrap();
     let (text, ()) = tokio::join!(open.text(), stop);
     assert!(!text.unwrap().contains("job.done"));
+}
+
+#[tokio::test]
+async fn a_figure_that_is_written_late_for_its_step_reaches_a_follower() {
+    let app = TestApp::start().await;
+    let (id, lease) = running_job(&app).await;
+    let write = async |step, name: &str| {
+        app.store.append_metrics(lease, step, &BTreeMap::from([(name.to_owned(), 1.0)])).await.unwrap();
+    };
+    let path = format!("/v1/jobs/{id}/metrics");
+    write(250, "loss").await;
+    let seen = app.get(&path).await.body["data"][0]["id"].to_string();
+    // As after an examination, and as by the next attempt, which begins at an earlier snapshot.
+    write(250, "label_accuracy").await;
+    write(240, "loss").await;
+    app.store.finish(lease, &json!({})).await.unwrap();
+    let rest = frames(&follow(&app, &path, Some(&seen)).await);
+    let figures: Vec<_> = rest.iter().filter(|frame| frame.event.as_deref() == Some("job.metrics")).collect();
+    let shown: Vec<_> =
+        figures.iter().map(|frame| (frame.json()["step"].clone(), frame.json()["name"].clone())).collect();
+    assert_eq!(shown, [(json!(250), json!("label_accuracy")), (json!(240), json!("loss"))]);
 }

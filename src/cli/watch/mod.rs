@@ -55,7 +55,6 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
         figures: Figures::default(),
         last_event: None,
         last_figure: None,
-        attempt: 0,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (outcome, lines) = runtime.block_on(async {
@@ -75,8 +74,7 @@ struct Watch {
     patience: Duration,
     figures: Figures,
     last_event: Option<i64>,
-    last_figure: Option<String>,
-    attempt: i64,
+    last_figure: Option<i64>,
 }
 
 /// How watching ended, with what is to be said last.
@@ -121,16 +119,12 @@ impl Watch {
     async fn look(&mut self) -> Result<Job, Trouble> {
         let whole = self.service.job(&self.id).await?;
         let job: Job = service::read(whole.clone())?;
-        if job.attempt != self.attempt {
-            // A new attempt may write its figures from the first step on.
-            (self.attempt, self.last_figure) = (job.attempt, None);
-        }
         for event in self.service.events(&self.id, self.last_event).await? {
             self.last_event = event["id"].as_i64().or(self.last_event);
             self.screen.event(&event);
         }
-        for figure in self.service.metrics(&self.id, self.last_figure.clone()).await? {
-            self.last_figure = Some(format!("{}:{}", figure.step, figure.name));
+        for figure in self.service.metrics(&self.id, self.last_figure).await? {
+            self.last_figure = Some(figure.id);
             self.figures.take(figure);
         }
         self.screen.show(&whole, &job, &self.figures);

@@ -37,8 +37,6 @@ pub struct Job {
     pub progress: Option<Progress>,
     pub queue: Option<Place>,
     #[serde(default)]
-    pub attempt: i64,
-    #[serde(default)]
     pub depends_on: Vec<String>,
     pub result: Option<Value>,
     pub error: Option<JobError>,
@@ -73,10 +71,9 @@ pub struct Event {
 /// A figure.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Metric {
+    pub id: i64,
     pub name: String,
-    pub step: i64,
     pub value: f64,
-    pub created_at: i64,
 }
 
 #[derive(Deserialize)]
@@ -113,28 +110,21 @@ impl Service {
 
     /// Events after one.
     pub async fn events(&self, id: &str, after: Option<i64>) -> Result<Vec<Value>, Trouble> {
-        self.list(&format!("/v1/jobs/{id}/events"), after.map(|id| id.to_string()), |last| Some(last["id"].to_string()))
-            .await
+        self.list(&format!("/v1/jobs/{id}/events"), after).await
     }
 
-    /// Figures after one, by step and name.
-    pub async fn metrics(&self, id: &str, after: Option<String>) -> Result<Vec<Metric>, Trouble> {
-        let cursor = |last: &Value| Some(format!("{}:{}", last["step"], last["name"].as_str()?));
-        let found = self.list(&format!("/v1/jobs/{id}/metrics"), after, cursor).await?;
+    /// Figures written after one.
+    pub async fn metrics(&self, id: &str, after: Option<i64>) -> Result<Vec<Metric>, Trouble> {
+        let found = self.list(&format!("/v1/jobs/{id}/metrics"), after).await?;
         found.into_iter().map(read).collect()
     }
 
-    async fn list(
-        &self,
-        path: &str,
-        mut after: Option<String>,
-        cursor: impl Fn(&Value) -> Option<String>,
-    ) -> Result<Vec<Value>, Trouble> {
+    async fn list(&self, path: &str, mut after: Option<i64>) -> Result<Vec<Value>, Trouble> {
         let mut items = Vec::new();
         loop {
-            let after_this = after.as_deref().map(|after| format!("&after={after}")).unwrap_or_default();
+            let after_this = after.map(|after| format!("&after={after}")).unwrap_or_default();
             let page: List = read(self.get(&format!("{path}?limit={PAGE}{after_this}")).await?)?;
-            after = page.data.last().and_then(&cursor);
+            after = page.data.last().and_then(|last| last["id"].as_i64());
             items.extend(page.data);
             if !page.has_more || after.is_none() {
                 return Ok(items);

@@ -9,27 +9,22 @@ use crate::domain::{JobKind, JobState, metric};
 
 /// The newest value of each figure.
 #[derive(Debug, Default)]
-pub struct Figures(BTreeMap<String, Metric>);
+pub struct Figures(BTreeMap<String, f64>);
 
 impl Figures {
-    /// Takes a figure in, unless a newer one of its name is known. Newer by when it was written: an attempt that begins
-    /// again writes earlier steps later.
+    /// Takes a figure in, which was written after all that are here.
     pub fn take(&mut self, figure: Metric) {
-        let place = |metric: &Metric| (metric.created_at, metric.step);
-        match self.0.get(&figure.name) {
-            Some(known) if place(known) > place(&figure) => {}
-            _ => drop(self.0.insert(figure.name.clone(), figure)),
-        }
+        self.0.insert(figure.name.clone(), figure.value);
     }
 
     /// The newest value of a figure.
     pub fn get(&self, name: &str) -> Option<f64> {
-        self.0.get(name).map(|figure| figure.value)
+        self.0.get(name).copied()
     }
 
     /// Every figure's newest value.
     pub fn values(&self) -> BTreeMap<&str, f64> {
-        self.0.iter().map(|(name, figure)| (name.as_str(), figure.value)).collect()
+        self.0.iter().map(|(name, value)| (name.as_str(), *value)).collect()
     }
 }
 
@@ -122,8 +117,8 @@ mod tests {
 
     use super::*;
 
-    fn figure(name: &str, step: i64, value: f64, created_at: i64) -> Metric {
-        Metric { name: name.to_owned(), step, value, created_at }
+    fn figure(name: &str, value: f64) -> Metric {
+        Metric { id: 0, name: name.to_owned(), value }
     }
 
     fn job(more: Value) -> Job {
@@ -133,21 +128,12 @@ mod tests {
     }
 
     #[test]
-    fn a_later_attempts_figure_counts_although_its_step_is_earlier() {
-        let mut known = Figures::default();
-        for figure in [figure("loss", 90, 1.0, 10), figure("loss", 10, 3.0, 20), figure("loss", 80, 2.0, 10)] {
-            known.take(figure);
-        }
-        assert_eq!(known.get("loss"), Some(3.0));
-    }
-
-    #[test]
     fn a_training_tells_its_losses_accuracy_pace_and_time_left() {
         let mut known = Figures::default();
         for (name, value) in
             [("label_loss", 0.5), ("rationale_loss", 1.25), ("label_accuracy", 0.625), ("examples_per_second", 8.0)]
         {
-            known.take(figure(name, 1, value, 1));
+            known.take(figure(name, value));
         }
         let words = figures(&job(json!({})), &known);
         assert_eq!(words, "label loss 0.500, rationale loss 1.250, accuracy 62.5 %, 8.0 examples/s, 2 min 10 s left");
@@ -164,7 +150,7 @@ mod tests {
             ("output_tokens", 100.0),
             ("cost_usd", 0.0123),
         ] {
-            known.take(figure(name, 1, value, 1));
+            known.take(figure(name, value));
         }
         let words = figures(&job(json!({"kind": "annotation"})), &known);
         assert_eq!(words, "55 valid, 2 invalid, 1000 tokens, $0.0123, 2 min 10 s left");
