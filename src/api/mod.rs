@@ -42,6 +42,7 @@ mod shapes;
 mod state;
 mod submit;
 mod upload;
+mod upload_body;
 mod upload_form;
 
 use std::{convert::Infallible, time::Duration};

@@ -2,10 +2,7 @@
 //! memory does not grow with the file. The bytes come first and the row last: an upload that breaks off leaves nothing.
 
 use axum::{
-    extract::{
-        Multipart, State,
-        multipart::{Field, MultipartRejection},
-    },
+    extract::{State, multipart::MultipartRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -18,7 +15,8 @@ use super::{
     files::FileResource,
     idempotency::{Key, KeyHeader, digest, is_replay, once},
     openapi::Submitted,
-    upload_form::{ANCHOR, SECONDS, UploadForm, broken, read_anchor, read_purpose, read_seconds},
+    upload_body::{Form, Part},
+    upload_form::{ANCHOR, SECONDS, UploadForm, read_anchor, read_purpose, read_seconds},
 };
 use crate::{
     artifacts::{ArtifactWriter, Stored},
@@ -40,7 +38,7 @@ pub async fn upload_file(
     State(state): State<AppState>,
     _: Query<Nothing>,
     key: Key,
-    form: Result<Multipart, MultipartRejection>,
+    form: Result<Form, MultipartRejection>,
 ) -> Result<Response, ApiError> {
     let form = form.map_err(|rejection| not_a_form(&rejection))?;
     // A task of its own: a client that goes away drops this handler, and half an upload must still be cleaned up.
@@ -62,7 +60,7 @@ struct Received {
     file: Option<(String, Stored, Validation)>,
 }
 
-async fn receive(state: AppState, mut form: Multipart, repeat: Key) -> Result<Response, ApiError> {
+async fn receive(state: AppState, mut form: Form, repeat: Key) -> Result<Response, ApiError> {
     let id = FileId(state.clock.new_id());
     let key = format!("files/{id}");
     let mut received = Received::default();
@@ -86,14 +84,14 @@ pub async fn discard(state: &AppState, key: &str) {
     }
 }
 
-async fn read_form(state: &AppState, key: &str, form: &mut Multipart, received: &mut Received) -> Result<(), ApiError> {
-    while let Some(field) = form.next_field().await.map_err(|error| broken(&error))? {
-        let name = field.name().unwrap_or_default().to_owned();
+async fn read_form(state: &AppState, key: &str, form: &mut Form, received: &mut Received) -> Result<(), ApiError> {
+    while let Some(part) = form.next_part().await? {
+        let name = part.name().to_owned();
         match name.as_str() {
-            "purpose" if received.purpose.is_none() => received.purpose = Some(read_purpose(field).await?),
-            ANCHOR if received.anchor.is_none() => received.anchor = Some(read_anchor(field).await?),
-            SECONDS if received.seconds.is_none() => received.seconds = Some(read_seconds(field).await?),
-            "file" if received.file.is_none() => received.file = Some(read_file(state, key, field).await?),
+            "purpose" if received.purpose.is_none() => received.purpose = Some(read_purpose(part).await?),
+            ANCHOR if received.anchor.is_none() => received.anchor = Some(read_anchor(part).await?),
+            SECONDS if received.seconds.is_none() => received.seconds = Some(read_seconds(part).await?),
+            "file" if received.file.is_none() => received.file = Some(read_file(state, key, part).await?),
             "purpose" | "file" | ANCHOR | SECONDS => {
                 let detail = format!("the form field {name:?} is given twice");
                 return Err(ApiError::field(format!("#/{name}"), "invalid_value", detail));
@@ -108,11 +106,11 @@ async fn read_form(state: &AppState, key: &str, form: &mut Multipart, received: 
     Ok(())
 }
 
-async fn read_file(state: &AppState, key: &str, field: Field<'_>) -> Result<(String, Stored, Validation), ApiError> {
-    let name = label(field.file_name().unwrap_or_default());
+async fn read_file(state: &AppState, key: &str, part: Part<'_>) -> Result<(String, Stored, Validation), ApiError> {
+    let name = label(part.file_name());
     let mut writer = state.artifacts.writer(key).await?;
     let survey = Survey::begin(state.scratch.clone());
-    match stream(&mut writer, &survey, field, state.max_upload_bytes).await {
+    match stream(&mut writer, &survey, part, state.max_upload_bytes).await {
         Ok(()) => {
             let stored = writer.finish().await?;
             let validation = survey.finish().await?.store(&state.artifacts, key).await?;
@@ -130,10 +128,10 @@ async fn read_file(state: &AppState, key: &str, field: Field<'_>) -> Result<(Str
 async fn stream(
     writer: &mut ArtifactWriter,
     survey: &Survey,
-    mut field: Field<'_>,
+    mut part: Part<'_>,
     limit_bytes: u64,
 ) -> Result<(), ApiError> {
-    while let Some(chunk) = field.chunk().await.map_err(|error| broken(&error))? {
+    while let Some(chunk) = part.chunk().await? {
         if writer.bytes() + chunk.len() as u64 > limit_bytes {
             return Err(ApiError::TooLarge { limit_bytes });
         }

@@ -2,10 +2,9 @@
 
 use std::ops::RangeInclusive;
 
-use axum::extract::multipart::{Field, MultipartError};
 use utoipa::ToSchema;
 
-use super::error::ApiError;
+use super::{error::ApiError, upload_body::Part};
 use crate::domain::Purpose;
 
 /// A form field that is not the file is never longer.
@@ -38,9 +37,9 @@ pub struct UploadForm {
 }
 
 /// A form field that is a short text.
-async fn read_text(mut field: Field<'_>, name: &str) -> Result<String, ApiError> {
+async fn read_text(mut part: Part<'_>, name: &str) -> Result<String, ApiError> {
     let mut text = Vec::new();
-    while let Some(chunk) = field.chunk().await.map_err(|error| broken(&error))? {
+    while let Some(chunk) = part.chunk().await? {
         text.extend_from_slice(&chunk);
         if text.len() > MAX_FIELD_BYTES {
             return Err(ApiError::field(format!("#/{name}"), "invalid_value", format!("{name} is too long")));
@@ -50,15 +49,15 @@ async fn read_text(mut field: Field<'_>, name: &str) -> Result<String, ApiError>
 }
 
 /// What the time is counted from; there is one choice.
-pub async fn read_anchor(field: Field<'_>) -> Result<(), ApiError> {
-    let text = read_text(field, ANCHOR).await?;
+pub async fn read_anchor(part: Part<'_>) -> Result<(), ApiError> {
+    let text = read_text(part, ANCHOR).await?;
     let refused = || ApiError::field(format!("#/{ANCHOR}"), "invalid_value", format!("{ANCHOR} is created_at"));
     if text == "created_at" { Ok(()) } else { Err(refused()) }
 }
 
 /// How long the file stays.
-pub async fn read_seconds(field: Field<'_>) -> Result<u32, ApiError> {
-    let text = read_text(field, SECONDS).await?;
+pub async fn read_seconds(part: Part<'_>) -> Result<u32, ApiError> {
+    let text = read_text(part, SECONDS).await?;
     let (first, last) = (EXPIRY_SECONDS.start(), EXPIRY_SECONDS.end());
     let refused = || {
         let detail = format!("{SECONDS} is {text:?}; send {first} to {last}");
@@ -68,16 +67,11 @@ pub async fn read_seconds(field: Field<'_>) -> Result<u32, ApiError> {
 }
 
 /// What the file is for, of what an upload may be for.
-pub async fn read_purpose(field: Field<'_>) -> Result<Purpose, ApiError> {
-    let text = read_text(field, "purpose").await?;
+pub async fn read_purpose(part: Part<'_>) -> Result<Purpose, ApiError> {
+    let text = read_text(part, "purpose").await?;
     let refused = |detail: String| ApiError::field("#/purpose", "invalid_value", detail);
     match text.parse().map_err(refused)? {
         Purpose::BatchOutput => Err(refused("batch_output is for files that jobs write; use fine-tune".to_owned())),
         purpose => Ok(purpose),
     }
-}
-
-/// A form that breaks off or is none.
-pub fn broken(error: &MultipartError) -> ApiError {
-    ApiError::BrokenUpload(error.body_text())
 }

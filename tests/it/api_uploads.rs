@@ -1,7 +1,7 @@
 //! Uploads: what is taken, what is refused with which words, and that nothing stays of what was refused.
 
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::app::{MAX_UPLOAD_BYTES, TestApp};
 
@@ -114,6 +114,26 @@ async fn a_body_that_is_no_form_is_refused() {
     let answer = app.post("/v1/files", json!({})).await;
     assert_eq!((answer.status, answer.code()), (415, "unsupported_media_type"));
     assert!(answer.detail().contains("multipart/form-data"));
+}
+
+#[tokio::test]
+async fn a_form_whose_parts_never_come_is_refused_before_its_end() {
+    let app = TestApp::start().await;
+    let head = "POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n";
+    let endless = "a".repeat(1 << 20);
+    for begun in ["", "--b\r\ncontent-disposition: form-data; name=\""] {
+        let mut socket = tokio::net::TcpStream::connect(app.address).await.unwrap();
+        let request = format!("{head}content-length: 1000000000\r\n\r\n{begun}");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let (mut reading, mut writing) = socket.split();
+        // The service may hang up before it has all of it.
+        let send = async { drop(writing.write_all(endless.as_bytes()).await) };
+        let mut answer = vec![0; 4096];
+        let ((), read) = tokio::join!(send, reading.read(&mut answer));
+        let answer = String::from_utf8_lossy(&answer[..read.unwrap()]).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("within 65536 bytes"), "{answer}");
+    }
+    assert_eq!(app.artifact_files(), Vec::<std::path::PathBuf>::new());
 }
 
 #[tokio::test]
