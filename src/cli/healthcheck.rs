@@ -22,7 +22,7 @@ pub struct Arguments {
 
 /// Succeeds when the service says yes.
 pub fn run(arguments: &Arguments) -> Result<(), CommandError> {
-    let settings = arguments.given.read().accept()?;
+    let settings = arguments.given.read().accept("healthcheck")?;
     let url = format!("{}/{}", settings.url, if arguments.ready { "readyz" } else { "healthz" });
     launch::block_on(async {
         install_tls();

@@ -24,7 +24,7 @@ pub fn settings_for(command: &str, given: &GivenSettings) -> Result<Settings, Re
     }
     let faults: Vec<Fault> = faults_of_machine(command, &reading).collect();
     reading.faults.extend(faults);
-    reading.accept()
+    reading.accept(command)
 }
 
 /// A check of one setting: what was found, or what is wrong and what would be right.

@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     for warning in &reading.warnings {
         eprintln!("stepwise: {warning}");
     }
-    match reading.accept() {
+    match reading.accept("settings") {
         Ok(_) => ExitCode::SUCCESS,
         Err(refusal) => {
             eprintln!("stepwise: {refusal}");

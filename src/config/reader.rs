@@ -47,11 +47,14 @@ impl Reading {
         self.effective.iter().find(|effective| effective.key == key).map(|effective| effective.origin.clone())
     }
 
-    /// The settings, unless any is wrong.
+    /// The settings of a command, unless any is wrong. A variable that it does not read may say what it likes: another
+    /// program's `DATABASE_URL` is none of its business.
     ///
     /// # Errors
     /// Everything that is wrong.
-    pub fn accept(self) -> Result<Settings, Refusal> {
+    pub fn accept(mut self, command: &str) -> Result<Settings, Refusal> {
+        let is_read = |key: &str| find(key).is_none_or(|setting| setting.is_read_by(command));
+        self.faults.retain(|fault| !matches!(fault.origin, Some(Origin::Variable(_))) || is_read(&fault.setting));
         if self.faults.is_empty() { Ok(self.settings) } else { Err(Refusal(self.faults)) }
     }
 }
@@ -150,7 +153,8 @@ impl Reader<'_> {
                 Some(value)
             }
             Err(problem) => {
-                let value = (!setting.secret).then_some(text);
+                // An address may hold a password, wherever it stands.
+                let value = (!setting.secret && !text.contains('@')).then_some(text);
                 self.faults.push(Fault { setting: key.to_owned(), value, origin: Some(origin), problem });
                 None
             }

@@ -75,6 +75,16 @@ fn a_wrong_secret_is_not_repeated() {
     let reading = given(&[], &[("DATABASE_URL", "mysql://u:hidden@h")], "").read();
     assert!(faults(&reading).starts_with("database_url (variable DATABASE_URL)"), "{}", faults(&reading));
     assert!(!format!("{reading:?}").contains("hidden"));
+    let reading = given(&[("url", "http://u:hidden@h")], &[], "").read();
+    assert_eq!(faults(&reading), "url (--url): must hold no user or password\n");
+}
+
+#[test]
+fn a_variable_that_a_command_does_not_read_may_say_what_it_likes() {
+    let foreign = || given(&[], &[("DATABASE_URL", "mysql://h")], "").read();
+    assert!(foreign().accept("watch").is_ok());
+    assert!(foreign().accept("serve").is_err());
+    assert!(given(&[], &[], "database_url = 'mysql://h'").read().accept("watch").is_err(), "a file is ours");
 }
 
 #[test]

@@ -23,7 +23,11 @@ use self::{
     words::Figures,
 };
 use super::CommandError;
-use crate::{config::GivenSettings, domain::JobState};
+use crate::{
+    config::{Fault, GivenSettings, Refusal},
+    domain::JobState,
+    telemetry::chain,
+};
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -46,9 +50,9 @@ pub struct Arguments {
 
 /// Watches until the job is over, the service is gone for too long, or Ctrl-C, which leaves the job running.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
-    let settings = arguments.given.read().accept()?;
+    let settings = arguments.given.read().accept("watch")?;
     let mut watch = Watch {
-        service: Service::new(&settings.url)?,
+        service: Service::new(&settings.url).map_err(|error| no_client(&settings.url, &error))?,
         id: arguments.job.clone(),
         screen: Screen::choose(arguments.json),
         patience: Duration::from_secs(arguments.give_up_after),
@@ -65,6 +69,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     });
     watch.screen.end(outcome, &lines);
     Ok(outcome.into())
+}
+
+/// Why the service cannot be asked at all, before any question: no certificates for HTTPS, most likely.
+fn no_client(url: &str, error: &reqwest::Error) -> Refusal {
+    let problem = format!("cannot be asked from here ({}); HTTPS takes the system's CA certificates", chain(error));
+    Refusal(vec![Fault { setting: "url".to_owned(), value: Some(url.to_owned()), origin: None, problem }])
 }
 
 struct Watch {

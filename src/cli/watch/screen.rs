@@ -1,6 +1,6 @@
 //! Where watching is seen: a bar on a terminal, plain lines elsewhere, JSON lines for machines.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
@@ -119,10 +119,14 @@ fn with_figures(job: &Job, figures: &Figures) -> String {
     parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-/// Writes a line at once. A reader that went away (`| head`) ends the process as it does for other programs.
+/// Writes a line at once. A reader that went away (`| head`) ends the process as it does for other programs; so does a disk
+/// that is full, not without a word.
 fn line(text: &str) {
     let mut out = std::io::stdout().lock();
-    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+        if error.kind() != ErrorKind::BrokenPipe {
+            eprintln!("stepwise: standard output cannot be written: {error}");
+        }
         std::process::exit(i32::from(Outcome::Interrupted.code()));
     }
 }
