@@ -29,8 +29,10 @@
 //!   acknowledgment is committed first stands. A worker that does not answer within a minute loses the job.
 //! - *A pause meets another end.* It is a request as well, the weakest of all: a finish and a failure for good beat it,
 //!   a cancel withdraws it, and every other way of letting the job go ends in `paused` instead of `queued`.
-//! - *A statement's answer is lost on the way.* The worker repeats it; if it had been carried out, the second one says
-//!   that the lease is lost, which stops the worker as it should.
+//! - *A statement's answer is lost on the way.* The worker repeats it. If it had been carried out and had ended the hold,
+//!   the second one says that the lease is lost, which stops the worker as it should. Under a hold that goes on, what was
+//!   written stays as it is: answers, snapshots, checkpoints, figures and warnings are there once. Only an event that
+//!   stands alone may be there twice.
 //!
 //! Claims skip rows that others have locked, so workers do not wait for one another. Each change of state writes its
 //! event in the same statement, and a trigger signals `stepwise_jobs`; listening makes it fast, polling makes it right.

@@ -19,20 +19,25 @@ pub struct Snapshot {
 }
 
 impl Store {
-    /// Points to a snapshot whose files are in place.
+    /// Points to a snapshot whose files are in place. One that this hold has stored after the same step stays as it was:
+    /// the statement may be repeated.
     pub async fn record_snapshot(&self, lease: Lease, snapshot: &Snapshot) -> Result<(), StoreError> {
-        let done = sqlx::query!(
+        let held = sqlx::query_scalar!(
             r#"-- record_snapshot
             with holder as materialized (
                 select id, project_id from jobs where id = $1 and lease_epoch = $2 and state = 'running' for share
+            ), written as (
+                insert into snapshots (job_id, lease_epoch, step, project_id, artifact_prefix, manifest_sha256, bytes)
+                select id, $2, $3, project_id, $4, $5, $6 from holder
+                on conflict (job_id, lease_epoch, step) do nothing
+                returning job_id, project_id, step, bytes
             ), event as (
                 insert into job_events (job_id, project_id, level, code, message, data)
-                select id, project_id, 'info', 'snapshot', 'the state after step ' || $3::bigint || ' is stored',
-                    jsonb_build_object('step', $3::bigint, 'bytes', $6::bigint)
-                from holder
+                select job_id, project_id, 'info', 'snapshot', 'the state after step ' || step || ' is stored',
+                    jsonb_build_object('step', step, 'bytes', bytes)
+                from written
             )
-            insert into snapshots (job_id, lease_epoch, step, project_id, artifact_prefix, manifest_sha256, bytes)
-            select id, $2, $3, project_id, $4, $5, $6 from holder"#,
+            select id from holder"#,
             lease.job_id.0,
             lease.epoch,
             snapshot.step,
@@ -40,9 +45,9 @@ impl Store {
             snapshot.manifest_sha256,
             snapshot.bytes,
         )
-        .execute(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::LeaseLost(lease)) }
+        held.map(drop).ok_or(StoreError::LeaseLost(lease))
     }
 
     /// Forgets every snapshot of the job but the one that this hold stored after `step`.

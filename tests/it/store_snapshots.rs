@@ -44,6 +44,18 @@ async fn the_newest_comes_first_and_the_older_ones_are_forgotten() {
 }
 
 #[tokio::test]
+async fn a_snapshot_whose_recording_is_repeated_is_there_once_with_one_event() {
+    let db = TestDatabase::new().await;
+    let (job, lease) = db.running_job().await;
+    // As a worker does it that never heard how the first statement ended.
+    for _ in 0..2 {
+        db.store.record_snapshot(lease, &snapshot(lease, 500)).await.unwrap();
+    }
+    assert_eq!(db.store.snapshots(job.id).await.unwrap(), [snapshot(lease, 500)]);
+    assert_eq!(db.event_codes(job.id).await, ["queued", "started", "snapshot"]);
+}
+
+#[tokio::test]
 async fn a_worker_that_lost_its_lease_neither_records_nor_forgets() {
     let db = TestDatabase::new().await;
     let (job, old) = db.running_job().await;
