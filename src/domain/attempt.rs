@@ -107,7 +107,8 @@ pub enum Frame {
         /// Accuracy on the validation rows at that step, 0..1; null where it was not examined there.
         accuracy: Option<f64>,
     },
-    /// A snapshot lies complete in a folder of the attempt's folder. It stays there until two newer ones have come.
+    /// A snapshot lies complete in a folder of the attempt's folder. It stays there, whole, until two newer ones have come
+    /// or whoever reads this has renamed it; under its name it is never half removed.
     Snapshot {
         /// Optimizer steps done.
         step: i64,
@@ -166,7 +167,7 @@ pub struct AttemptOutcome {
     pub test_accuracy: Option<f64>,
     /// Optimizer steps taken.
     pub steps: i64,
-    /// Seconds from start to finish.
+    /// Seconds of training over all its attempts, without the time between them and without steps that were lost.
     pub seconds: f64,
     /// Rows that were learned from.
     pub training_examples: u64,

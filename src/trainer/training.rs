@@ -19,7 +19,7 @@ use crate::domain::{AttemptSpec, AttemptStudent};
 
 /// An attempt that cannot compute this many steps in a row is lost.
 const MOST_NON_FINITE_STEPS: u32 = 20;
-/// Snapshots left in the attempt's folder: the newest, and the one that its parent may be reading.
+/// Snapshots left in the attempt's folder: the newest, and the one that its parent may be about to claim.
 const SNAPSHOTS_LEFT: usize = 2;
 
 /// What a training is given.
@@ -242,11 +242,16 @@ impl<'a> Training<'a> {
         }
     }
 
+    /// A snapshot loses its name before it loses a file. The parent claims one by renaming it as well: of the two renames
+    /// one wins, so that nobody ever reads half a snapshot.
     fn remove_old_snapshots(&mut self) {
         while self.snapshots.len() > SNAPSHOTS_LEFT {
             let old = self.given.folder.join(self.snapshots.remove(0));
-            // The parent removes what it has stored; what stays behind costs disk alone.
-            drop(std::fs::remove_dir_all(old));
+            let removing = old.with_extension("removing");
+            if std::fs::rename(&old, &removing).is_ok() {
+                // What stays behind costs disk alone, until the attempt's folder goes.
+                drop(std::fs::remove_dir_all(removing));
+            }
         }
     }
 

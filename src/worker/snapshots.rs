@@ -26,8 +26,8 @@ const FETCHED: &str = "resume";
 /// Succeeded jobs whose snapshots are removed in one sweep.
 const SWEEP_LIMIT: u32 = 20;
 
-/// Stores a snapshot that the child has written, and lets go of older ones. The child may have removed it, when two
-/// newer ones came before there was time for it.
+/// Stores a snapshot that the child has written, and lets go of older ones. When two newer ones came before there was time
+/// for it, the child may have taken it away: both rename it first, so that it is whole or gone.
 pub async fn store(worker: &Worker, attempt: &Attempt, step: i64, folder: &Path) -> Result<(), AttemptError> {
     let claimed = folder.with_extension("storing");
     match tokio::fs::rename(folder, &claimed).await {

@@ -252,6 +252,40 @@ fn a_snapshot_of_another_spec_is_refused() {
 }
 
 #[test]
+fn a_snapshot_loses_its_name_before_it_loses_a_file() {
+    let mut attempt = attempt();
+    attempt.spec.hyperparameters.snapshot_every = 7;
+    let oldest = attempt.folder.path().join("snapshot-7");
+    // A file in its place cannot be removed as a folder is; it can be renamed.
+    let (ended, _) = attempt.train_until(|frame| {
+        if matches!(frame, Frame::Snapshot { step: 14, .. }) {
+            fs::remove_dir_all(&oldest).unwrap();
+            fs::write(&oldest, "").unwrap();
+        }
+        false
+    });
+    assert!(matches!(ended, Ok(Ended::Finished(_))), "{ended:?}");
+    assert!(!oldest.exists(), "half a snapshot would lie here under its name");
+    assert!(oldest.with_extension("removing").exists());
+}
+
+#[test]
+fn a_snapshot_that_its_reader_has_taken_away_is_not_missed() {
+    let mut attempt = attempt();
+    attempt.spec.hyperparameters.snapshot_every = 7;
+    let (oldest, taken) = (attempt.folder.path().join("snapshot-7"), attempt.folder.path().join("taken"));
+    let (ended, frames) = attempt.train_until(|frame| {
+        if matches!(frame, Frame::Snapshot { step: 14, .. }) {
+            fs::rename(&oldest, &taken).unwrap();
+        }
+        false
+    });
+    assert!(matches!(ended, Ok(Ended::Finished(_))), "{ended:?}");
+    assert_eq!(snapshots(&frames).len(), 4);
+    assert!(taken.join("snapshot.json").exists() && taken.join("parameters.safetensors").exists());
+}
+
+#[test]
 fn a_snapshot_that_cannot_be_written_costs_a_warning() {
     let mut attempt = attempt();
     attempt.spec.hyperparameters.snapshot_every = 7;
