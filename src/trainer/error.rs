@@ -29,7 +29,7 @@ pub enum TrainError {
     /// The tokenizer of a student from scratch.
     #[error(transparent)]
     Tokenizer(#[from] UnigramError),
-    /// The snapshot to continue from cannot be believed.
+    /// The snapshot to continue from cannot be believed, or not be read at the moment.
     #[error("the snapshot cannot be continued from: {0}")]
     Snapshot(#[from] SnapshotError),
     /// The device is not there, or libtorch gave up on it.
@@ -52,6 +52,8 @@ impl TrainError {
         match self {
             Self::Refused(refusal) => refusal.clone(),
             Self::File { .. } => error("attempt_file"),
+            // The worker forgets a snapshot that is unusable: a good one must not be called so.
+            Self::Snapshot(snapshot) if snapshot.is_passing() => error("attempt_file"),
             Self::Student(_) => error("student_unusable"),
             Self::Tokenizer(UnigramError::TooSmall { .. }) => {
                 error("vocabulary_too_small").with_hint("raise from_scratch.vocabulary_size")
@@ -77,5 +79,27 @@ impl TrainError {
     pub(super) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { path, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_given_up_for_what_is_wrong_with_it_and_not_for_trouble_of_the_machine() {
+        let code = |error: io::Error| {
+            let error = TrainError::from(SnapshotError::file("snapshot-7/parameters.safetensors")(error));
+            assert!(error.is_retryable());
+            error.job_error().code
+        };
+        for passing in [libc::EMFILE, libc::ENFILE, libc::EIO, libc::ENOMEM, libc::EACCES] {
+            assert_eq!(code(io::Error::from_raw_os_error(passing)), "attempt_file", "{passing}");
+        }
+        for lasting in [libc::ENOENT, libc::EISDIR, libc::ENOTDIR] {
+            assert_eq!(code(io::Error::from_raw_os_error(lasting)), JobError::SNAPSHOT_UNUSABLE, "{lasting}");
+        }
+        let damaged = TrainError::from(SnapshotError::damaged("snapshot-7/snapshot.json", "is cut off"));
+        assert_eq!(damaged.job_error().code, JobError::SNAPSHOT_UNUSABLE);
     }
 }

@@ -38,8 +38,23 @@ impl SnapshotError {
         move |source| Self::File { path, source }
     }
 
+    /// Whether the machine was at fault and not the snapshot: too many open files, a disk that does not answer. The same
+    /// snapshot may be read at the next try.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::File { source, .. } => !is_of_the_file(source.kind()),
+            Self::Damaged { .. } | Self::OtherSpec { .. } => false,
+        }
+    }
+
     /// A file with a wrong content.
     pub fn damaged(path: impl Into<PathBuf>, reason: impl ToString) -> Self {
         Self::Damaged { path: path.into(), reason: reason.to_string() }
     }
+}
+
+/// Whether an error says that the file itself is missing or wrong.
+fn is_of_the_file(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound, UnexpectedEof};
+    matches!(kind, NotFound | IsADirectory | NotADirectory | UnexpectedEof | InvalidData)
 }

@@ -4,9 +4,11 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::SnapshotError;
 use crate::student::Weights;
@@ -69,10 +71,21 @@ pub fn write_tensors(path: &Path, tensors: &Weights) -> Result<(), SnapshotError
     Tensor::write_safetensors(&named, path).map_err(|error| SnapshotError::damaged(path, error))
 }
 
-/// Reads tensors by name.
+/// Reads tensors by name. The file is read here and not by libtorch's bindings, whose error does not tell a disk that fails
+/// from bytes that are wrong.
 pub fn read_tensors(path: &Path) -> Result<Weights, SnapshotError> {
-    let named = Tensor::read_safetensors(path).map_err(|error| SnapshotError::damaged(path, error))?;
-    Ok(named.into_iter().collect())
+    let bytes = fs::read(path).map_err(SnapshotError::file(path))?;
+    let named = SafeTensors::deserialize(&bytes).map_err(|error| SnapshotError::damaged(path, error))?;
+    named.iter().map(|(name, view)| Ok((name.to_owned(), read_tensor(path, name, &view)?))).collect()
+}
+
+fn read_tensor(path: &Path, name: &str, view: &TensorView) -> Result<Tensor, SnapshotError> {
+    if view.dtype() != Dtype::F32 {
+        return Err(SnapshotError::damaged(path, format!("{name} is {:?}; a training keeps F32", view.dtype())));
+    }
+    let shape: Result<Vec<i64>, _> = view.shape().iter().map(|size| i64::try_from(*size)).collect();
+    let shape = shape.map_err(|_| SnapshotError::damaged(path, format!("{name} has an impossible shape")))?;
+    Tensor::f_from_data_size(view.data(), &shape, Kind::Float).map_err(|error| SnapshotError::damaged(path, error))
 }
 
 /// Bytes as text.

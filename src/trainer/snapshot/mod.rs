@@ -30,7 +30,7 @@ use super::best::Kept;
 use super::optimizer::OptimizerState;
 use super::report::Window;
 use crate::domain::{AttemptSpec, AttemptStudent, KeepCheckpoints};
-use crate::student::{StudentTokenizer, Weights};
+use crate::student::{StudentError, StudentTokenizer, Weights};
 
 /// The layout below; a snapshot of another one is refused.
 const FORMAT: u32 = 1;
@@ -167,11 +167,18 @@ impl Snapshot {
                 tensors: files::read_tensors(&folder.join(OPTIMIZER))?,
             },
             best: manifest.best.map(|best| read_best(folder, &best)).transpose()?,
-            tokenizer: tokenizer.map_err(|error| SnapshotError::damaged(folder.join(TOKENIZER), error))?,
+            tokenizer: tokenizer.map_err(|error| tokenizer_failed(folder, error))?,
             conditions: manifest.conditions,
             standing: manifest.standing,
             window: manifest.window,
         })
+    }
+}
+
+fn tokenizer_failed(folder: &Path, error: StudentError) -> SnapshotError {
+    match error {
+        StudentError::File { path, source } => SnapshotError::File { path, source },
+        error => SnapshotError::damaged(folder.join(TOKENIZER), error),
     }
 }
 
