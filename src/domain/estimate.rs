@@ -60,7 +60,7 @@ pub struct Estimate {
     /// Peak memory of the training process.
     #[schema(required = true, example = 1_500_000_000u64)]
     pub memory_bytes: Option<u64>,
-    /// Time from start to end, waiting in the queue left out.
+    /// Time of work over all attempts; pauses and waiting in the queue are left out.
     #[schema(required = true)]
     pub seconds: Option<Span>,
     /// Finished jobs of its like that time and tokens are drawn from; 0: rules of thumb, which may be far off.
@@ -90,7 +90,7 @@ pub type EstimateError = BTreeMap<String, EstimateFigure>;
 pub struct Taken {
     /// Its result.
     pub result: serde_json::Value,
-    /// Seconds from its first attempt's start to its end.
+    /// Seconds that workers held it, over all its attempts: pauses and waiting left out.
     pub seconds: Option<f64>,
     /// Peak memory of its training process.
     pub memory_bytes: Option<f64>,
@@ -110,11 +110,6 @@ impl Taken {
         };
         self.number("/counts/total").or_else(|| self.number("/training_examples")).or_else(answered)
     }
-
-    /// Seconds of work: a training says them itself, without the pauses between its attempts.
-    pub fn work_seconds(&self) -> Option<f64> {
-        self.number("/seconds").or(self.seconds)
-    }
 }
 
 impl Estimate {
@@ -130,7 +125,7 @@ impl Estimate {
             ("output_tokens", expected(self.output_tokens), taken.number("/output_tokens")),
             ("usd", expected(self.usd), taken.number("/cost_usd")),
             ("memory_bytes", count(self.memory_bytes), taken.memory_bytes),
-            ("seconds", expected(self.seconds), taken.work_seconds()),
+            ("seconds", expected(self.seconds), taken.seconds),
         ];
         let both = pairs.into_iter().filter_map(|(name, estimated, actual)| {
             let (estimated, actual) = (estimated?, actual?);
@@ -166,11 +161,5 @@ mod tests {
     fn an_evaluation_works_on_its_rows_once_for_each_model() {
         let result = json!({"examples": 300, "models": [{"model": "a"}, {"model": "b"}]});
         assert_eq!(Taken { result, ..Taken::default() }.rows(), Some(600.0));
-    }
-
-    #[test]
-    fn a_training_tells_its_own_seconds() {
-        let taken = Taken { result: json!({"seconds": 3.0}), seconds: Some(100.0), memory_bytes: None };
-        assert_eq!(taken.work_seconds(), Some(3.0));
     }
 }

@@ -20,13 +20,14 @@ pub struct PastJob {
 }
 
 impl Store {
-    /// The newest succeeded jobs of a kind that were estimated.
+    /// The newest succeeded jobs of a kind that were estimated. One whose row cannot be read, which a newer program or a
+    /// hand may have written, is left out: an estimate is drawn from what there is.
     pub async fn past_jobs(&self, project: ProjectId, kind: JobKind, limit: u32) -> Result<Vec<PastJob>, StoreError> {
         let rows = sqlx::query_as!(
             PastRow,
             r#"-- past_jobs
             select j.id, j.spec, j.estimate as "estimate!", j.result as "result!",
-                extract(epoch from j.finished_at - j.started_at)::double precision as seconds,
+                j.worked_seconds,
                 (select max(m.value) from job_metrics m where m.job_id = j.id and m.name = 'memory_bytes') as memory_bytes
             from jobs j
             where j.project_id = $1 and j.kind = $2 and j.state = 'succeeded' and j.estimate is not null
@@ -38,7 +39,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter().map(PastRow::read).collect()
+        Ok(rows.into_iter().map(PastRow::read).filter_map(readable).collect())
     }
 
     /// Compares the estimates of at most `limit` succeeded jobs with what these took, and stores the error. Returns the
@@ -48,7 +49,7 @@ impl Store {
             PastRow,
             r#"-- compare_estimates: read
             select j.id, j.spec, j.estimate as "estimate!", j.result as "result!",
-                extract(epoch from j.finished_at - j.started_at)::double precision as seconds,
+                j.worked_seconds,
                 (select max(m.value) from job_metrics m where m.job_id = j.id and m.name = 'memory_bytes') as memory_bytes
             from jobs j
             where j.state = 'succeeded' and j.estimate is not null and j.estimate_error is null
@@ -82,12 +83,16 @@ impl Store {
     }
 }
 
+fn readable(past: Result<PastJob, StoreError>) -> Option<PastJob> {
+    past.inspect_err(|error| tracing::debug!(%error, "no estimate is drawn from this job")).ok()
+}
+
 struct PastRow {
     id: Uuid,
     spec: Value,
     estimate: Value,
     result: Value,
-    seconds: Option<f64>,
+    worked_seconds: f64,
     memory_bytes: Option<f64>,
 }
 
@@ -95,7 +100,8 @@ impl PastRow {
     fn read(self) -> Result<PastJob, StoreError> {
         let id = JobId(self.id);
         let at = Place { table: "jobs", id: &id };
-        let taken = Taken { result: self.result, seconds: self.seconds, memory_bytes: self.memory_bytes };
+        let seconds = Some(self.worked_seconds).filter(|seconds| *seconds > 0.0);
+        let taken = Taken { result: self.result, seconds, memory_bytes: self.memory_bytes };
         Ok(PastJob { id, spec: at.json("spec", self.spec)?, estimate: at.json("estimate", self.estimate)?, taken })
     }
 }

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 use stepwise::{
     clock::Clock,
-    domain::{JobKind, LeaseTerms, WorkerId},
+    domain::{JobId, JobKind, LeaseTerms, WorkerId},
+    store::Store,
 };
 
-use crate::support::app::TestApp;
+use crate::support::{app::TestApp, seed::new_worker};
 
 async fn rows(app: &TestApp, count: usize) -> String {
     let row = |n| json!({"input": format!("The jacket number {n} came torn."), "label": "refund", "rationale": "It is broken."});
@@ -82,4 +83,61 @@ async fn the_error_of_an_estimate_is_stored_with_the_finished_job_and_the_next_e
     let next = app.post("/v1/annotation-jobs?dry_run=true", request).await.body;
     let estimate = &next["estimate"];
     assert_eq!((&estimate["drawn_from_jobs"], span(&estimate["output_tokens"])[1]), (&json!(1), 2400.0));
+}
+
+/// Submits an annotation of the file, and lets a worker do it in three holds: one that is released, one that is lost, and
+/// the last one. Each looks as if it had taken 100 seconds, and a day lies between the first and the last.
+async fn done_with_interruptions(app: &TestApp, request: Value) -> String {
+    let set = async |assignment: &str| {
+        let statement = format!("update jobs set {assignment} where state in ('queued', 'running')");
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(app.pool()).await.unwrap();
+    };
+    let claim = async || {
+        let claimed = app.store.claim(new_worker(), &JobKind::ALL, &LeaseTerms::default()).await.unwrap();
+        set("pace_at = pace_at - interval '100 seconds'").await;
+        claimed.unwrap().1
+    };
+    let id = app.post("/v1/annotation-jobs", request).await.id();
+    let first = claim().await;
+    set("started_at = started_at - interval '1 day'").await;
+    app.store.pause_job(Store::default_project(), first.job_id).await.unwrap();
+    app.store.release(first).await.unwrap();
+    app.store.resume_job(Store::default_project(), first.job_id).await.unwrap();
+    claim().await;
+    // Nobody noticed for an hour that its worker was gone.
+    set("pace_at = pace_at - interval '1 hour', lease_expires_at = clock_timestamp() - interval '1 hour'").await;
+    app.store.reap(10).await.unwrap();
+    set("run_at = clock_timestamp()").await;
+    let last = claim().await;
+    let result = json!({"counts": {"total": 20}, "input_tokens": 4000, "output_tokens": 2400, "cost_usd": 0.032});
+    app.store.finish(last, &result).await.unwrap();
+    app.store.compare_estimates(10).await.unwrap();
+    id
+}
+
+#[tokio::test]
+async fn an_estimate_counts_the_work_of_all_attempts_and_nothing_between_them() {
+    let app = TestApp::start().await;
+    let request = json!({"file": rows(&app, 20).await, "teacher": "scripted", "task": "returns"});
+    let id = done_with_interruptions(&app, request.clone()).await;
+    let error = app.get(&format!("/v1/jobs/{id}")).await.body["estimate_error"].clone();
+    let worked = error["seconds"]["actual"].as_f64().unwrap();
+    assert!((300.0..1000.0).contains(&worked), "{error:#}");
+    let next = app.post("/v1/annotation-jobs?dry_run=true", request).await.body;
+    let expected = span(&next["estimate"]["seconds"])[1];
+    assert!((expected - worked).abs() < 1e-6 * worked, "{next:#}");
+}
+
+#[tokio::test]
+async fn a_finished_job_that_cannot_be_read_holds_up_no_submission() {
+    let app = TestApp::start().await;
+    let request = json!({"file": rows(&app, 20).await, "teacher": "scripted", "task": "returns"});
+    let (older, newer) =
+        (done_with_interruptions(&app, request.clone()).await, done_with_interruptions(&app, request.clone()).await);
+    assert_ne!(older, newer);
+    let written_by_hand = "update jobs set spec = jsonb_set(spec, '{teacher}', '5') where id = $1";
+    let id: JobId = newer.parse().unwrap();
+    sqlx::query(written_by_hand).bind(id.0).execute(app.pool()).await.unwrap();
+    let next = app.post("/v1/annotation-jobs", request).await;
+    assert_eq!((next.status, &next.body["estimate"]["drawn_from_jobs"]), (201, &json!(1)), "{:#}", next.body);
 }

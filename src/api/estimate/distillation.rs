@@ -52,7 +52,7 @@ pub(super) async fn estimate(state: &AppState, spec: &DistillationSpec) -> Resul
 /// Seconds for each parameter and token, as a finished training had them.
 fn pace(past: &PastJob) -> Option<f64> {
     let work = past.estimate.parameters? as f64 * past.estimate.input_tokens? as f64;
-    Some(past.taken.work_seconds()? / work).filter(|pace| pace.is_finite() && *pace > 0.0)
+    Some(past.taken.seconds? / work).filter(|pace| pace.is_finite() && *pace > 0.0)
 }
 
 fn seconds(work: f64, paces: &[f64]) -> Span {

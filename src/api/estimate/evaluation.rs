@@ -16,7 +16,7 @@ pub(super) async fn estimate(state: &AppState, spec: &EvaluationSpec) -> Result<
     let paces: Vec<f64> = past
         .iter()
         .filter(|past| past.estimate.rows > 0)
-        .filter_map(|past| Some(past.taken.work_seconds()? / past.estimate.rows as f64))
+        .filter_map(|past| Some(past.taken.seconds? / past.estimate.rows as f64))
         .collect();
     let seconds = (!paces.is_empty()).then(|| Span {
         low: 0.5 * paces.iter().copied().fold(f64::INFINITY, f64::min),

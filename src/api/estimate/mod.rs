@@ -22,13 +22,16 @@ const CHARACTERS_PER_TOKEN: f64 = 4.0;
 enum Unknown {
     /// The database does not answer: the submission cannot go on either.
     Store(StoreError),
-    /// A file or configuration cannot be read; the worker will say so in its own words.
+    /// A file, a configuration or a row cannot be read; the worker will say so in its own words.
     Unreadable(String),
 }
 
 impl From<StoreError> for Unknown {
     fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        match error {
+            StoreError::Row { .. } => Self::Unreadable(error.to_string()),
+            error => Self::Store(error),
+        }
     }
 }
 
