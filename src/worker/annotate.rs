@@ -124,7 +124,8 @@ impl Asking<'_> {
                 _ = self.attempt.until_stopped() => return Ok(None),
                 () = self.teacher.turn() => {}
             }
-            let error = match self.until_out_of_time(self.teacher.ask(&request)).await? {
+            // A pause and a drain let the calls in flight end; a cancel or a lost lease does not wait for them.
+            let error = match self.attempt.in_time(async { Ok(self.teacher.ask(&request).await) }).await? {
                 Ok(completion) => return Ok(Some(Ok(completion))),
                 Err(error) => error,
             };
@@ -145,14 +146,6 @@ impl Asking<'_> {
                 () = tokio::time::sleep(retry::backoff(tries.max(1), error.retry_after(), rand::random())) => {}
                 _ = self.attempt.until_stopped() => return Ok(None),
             }
-        }
-    }
-
-    /// A pause and a drain let the calls in flight end; a cancel or a lost lease does not wait for them.
-    async fn until_out_of_time<T>(&self, work: impl Future<Output = T>) -> Result<T, AttemptError> {
-        tokio::select! {
-            done = work => Ok(done),
-            stop = self.attempt.until_out_of_time() => Err(AttemptError::Stopped(stop)),
         }
     }
 

@@ -12,7 +12,8 @@ use crate::{
 /// Rows read from the database at once.
 const PAGE: u32 = 1000;
 
-/// Writes both files, then the rows and the job's end in one transaction.
+/// Writes both files, then the rows and the job's end in one transaction. The files take as long as there are answers, and
+/// stop when there is no more time: an attempt that comes later writes its own.
 pub async fn finish(
     worker: &Worker,
     attempt: &Attempt,
@@ -20,6 +21,25 @@ pub async fn finish(
     source: &File,
     teacher: &TeacherClient,
 ) -> Result<(), AttemptError> {
+    let Written { output, rejections, tally } = attempt.in_time(write(worker, attempt, spec, source)).await?;
+    let result = tally.result(teacher, &output, &rejections);
+    let files = [&output, &rejections];
+    attempt.persist(|| attempt.store().finish_with_files(attempt.lease, &result, &files)).await
+}
+
+/// What was written of a job's annotations.
+struct Written {
+    output: File,
+    rejections: File,
+    tally: Tally,
+}
+
+async fn write(
+    worker: &Worker,
+    attempt: &Attempt,
+    spec: &AnnotationSpec,
+    source: &File,
+) -> Result<Written, AttemptError> {
     let mut output = OutputFile::of_examples(worker, attempt, "output").await?;
     let mut rejections = OutputFile::of_examples(worker, attempt, "rejections").await?;
     let mut tally = Tally::default();
@@ -39,9 +59,7 @@ pub async fn finish(
     }
     let output = output.close(worker, attempt, source, "annotated").await?;
     let rejections = rejections.close(worker, attempt, source, "rejections").await?;
-    let result = tally.result(teacher, &output, &rejections);
-    let files = [&output, &rejections];
-    attempt.persist(|| attempt.store().finish_with_files(attempt.lease, &result, &files)).await
+    Ok(Written { output, rejections, tally })
 }
 
 /// One annotation as a line: a training row with what became of it.

@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU8, Ordering},
     },
     time::{Duration, Instant},
@@ -42,7 +42,8 @@ impl Stop {
     }
 }
 
-/// A claimed job while it is worked on.
+/// A claimed job while it is worked on. Its lease is renewed as long as this value lives, and not a moment longer: work that
+/// panics or is dropped must not hold its job for ever.
 #[derive(Debug)]
 pub struct Attempt {
     /// The job as it was claimed.
@@ -59,11 +60,16 @@ pub struct Attempt {
 #[derive(Debug, Default)]
 struct Signal {
     stop: AtomicU8,
+    /// When the process was asked to end.
+    draining_since: OnceLock<Instant>,
     changed: Notify,
 }
 
 impl Signal {
     fn stop(&self, why: Stop) {
+        if why == Stop::Draining {
+            self.draining_since.get_or_init(Instant::now);
+        }
         self.stop.fetch_max(why as u8, Ordering::Relaxed);
         self.changed.notify_waiters();
     }
@@ -129,9 +135,32 @@ impl Attempt {
         if stop > Stop::Draining {
             return stop;
         }
+        // Counted from the signal, however many parts of the work have waited since.
+        let spent = self.signal.draining_since.get().map(Instant::elapsed).unwrap_or_default();
         tokio::select! {
             stop = self.until_stopped_beyond(Some(stop)) => stop,
-            () = tokio::time::sleep(self.drain_for) => Stop::Draining,
+            () = tokio::time::sleep(self.drain_for.saturating_sub(spent)) => Stop::Draining,
+        }
+    }
+
+    /// Does a part of the work that is worth its time even when the job is paused or the process ends, for as long as there
+    /// is time. It is dropped then: only what may stop anywhere belongs here, such as files that no row names yet.
+    pub async fn in_time<T>(&self, work: impl Future<Output = Result<T, AttemptError>>) -> Result<T, AttemptError> {
+        tokio::select! {
+            done = work => done,
+            stop = self.until_out_of_time() => Err(AttemptError::Stopped(stop)),
+        }
+    }
+
+    /// Does a part of the work of which nothing is kept when the attempt stops, such as bringing inputs: it is dropped as
+    /// soon as the attempt must stop.
+    pub async fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = Result<T, AttemptError>>,
+    ) -> Result<T, AttemptError> {
+        tokio::select! {
+            done = work => done,
+            stop = self.until_stopped() => Err(AttemptError::Stopped(stop)),
         }
     }
 
@@ -161,9 +190,10 @@ impl Attempt {
     pub async fn tell(&self, event: NewEvent) -> Result<(), AttemptError> {
         self.persist(|| self.store.append_event(self.lease, &event)).await
     }
+}
 
-    /// Stops the beats, after the attempt's end is written.
-    pub(super) fn end(self) {
+impl Drop for Attempt {
+    fn drop(&mut self) {
         self.beats.abort();
     }
 }

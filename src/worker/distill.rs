@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{
     Attempt, AttemptError, Worker, attempt_folder, checkpoints::Making, inputs::scratch_failed, snapshots, supervise,
 };
+use crate::artifacts::Published;
 use crate::domain::{AttemptOutcome, AttemptSpec, DistillationSpec, JobError, JobId, Lineage, Model, ModelId};
 
 /// Trains the student of `spec` and registers it.
@@ -28,7 +29,8 @@ async fn in_folder(
     spec: &DistillationSpec,
     folder: &Path,
 ) -> Result<(), AttemptError> {
-    let (mut prepared, lineage) = attempt_folder::prepare(worker, attempt, spec, folder).await?;
+    let (mut prepared, lineage) =
+        attempt.unless_stopped(attempt_folder::prepare(worker, attempt, spec, folder)).await?;
     let outcome = train(worker, attempt, &Making { spec, lineage: &lineage }, &mut prepared, folder).await?;
     publish(worker, attempt, spec, lineage, outcome, folder).await?;
     snapshots::remove_after_success(worker, attempt).await;
@@ -44,7 +46,7 @@ async fn train(
     folder: &Path,
 ) -> Result<AttemptOutcome, AttemptError> {
     loop {
-        let snapshot = snapshots::fetch_newest(worker, attempt, folder).await?;
+        let snapshot = attempt.unless_stopped(snapshots::fetch_newest(worker, attempt, folder)).await?;
         prepared.resume = snapshot.as_ref().map(|snapshot| snapshot.place.clone());
         attempt_folder::write_spec(folder, prepared).await?;
         attempt.check()?;
@@ -57,7 +59,8 @@ async fn train(
     }
 }
 
-/// Files first, row second: the model's row and the job's end are one transaction after every byte is stored.
+/// Files first, row second: the model's row and the job's end are one transaction after every byte is stored. Without time
+/// for the bytes the training is not lost: another attempt goes on from its last snapshot.
 async fn publish(
     worker: &Worker,
     attempt: &Attempt,
@@ -68,7 +71,7 @@ async fn publish(
 ) -> Result<(), AttemptError> {
     let job = &attempt.job;
     let artifact_prefix = format!("jobs/{}/e{}/checkpoint", job.id, attempt.lease.epoch);
-    let published = worker.artifacts.publish_directory(&artifact_prefix, &folder.join("checkpoint")).await?;
+    let published = attempt.in_time(store_checkpoint(worker, &artifact_prefix, folder)).await?;
     let metrics = json!({
         "validation_accuracy": outcome.validation_accuracy,
         "test_accuracy": outcome.test_accuracy,
@@ -97,6 +100,10 @@ async fn publish(
     let folders = worker.registry.directory_names()?;
     attempt.persist(|| attempt.store().finish_distillation(attempt.lease, &result, &model, &folders)).await?;
     Ok(())
+}
+
+async fn store_checkpoint(worker: &Worker, prefix: &str, folder: &Path) -> Result<Published, AttemptError> {
+    Ok(worker.artifacts.publish_directory(prefix, &folder.join("checkpoint")).await?)
 }
 
 /// `from-scratch-step-by-step-1a2b3c`. A folder may have any name; a model's has an alphabet.

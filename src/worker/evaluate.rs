@@ -28,7 +28,7 @@ pub async fn evaluate(worker: &Worker, attempt: &Attempt, spec: &EvaluationSpec)
     let file = inputs::file(worker, attempt.job.project_id, spec.file).await?;
     let teacher = StoredAnswers::read(worker, attempt, spec.teacher).await?;
     let counts = rows::count(worker, attempt, spec, &file, teacher.as_ref()).await?;
-    let models = model::open_all(worker, attempt, spec).await?;
+    let models = attempt.unless_stopped(model::open_all(worker, attempt, spec)).await?;
     let mut evaluating = Evaluating {
         worker,
         attempt,
@@ -40,11 +40,7 @@ pub async fn evaluate(worker: &Worker, attempt: &Attempt, spec: &EvaluationSpec)
         teacher,
     };
     // Nothing of it is kept, so a batch that takes long need not be waited for.
-    let answered = tokio::select! {
-        answered = evaluating.answer_all(&file) => answered,
-        stop = attempt.until_out_of_time() => Err(AttemptError::Stopped(stop)),
-    };
-    match answered {
+    match attempt.in_time(evaluating.answer_all(&file)).await {
         Ok(()) => evaluating.finish(&file, &counts).await,
         Err(error) => {
             evaluating.output.discard().await;
@@ -155,7 +151,7 @@ impl Evaluating<'_> {
         };
         let result = serde_json::to_value(&evaluation)
             .map_err(|error| AttemptError::fatal(JobError::new("internal", format!("result: {error}"))))?;
-        let output = self.output.close(self.worker, self.attempt, file, "evaluated").await?;
+        let output = self.attempt.in_time(self.output.close(self.worker, self.attempt, file, "evaluated")).await?;
         let (store, lease) = (self.attempt.store(), self.attempt.lease);
         self.attempt.persist(|| async { store.finish_with_files(lease, &result, &[&output]).await }).await
     }

@@ -1,13 +1,13 @@
 //! The worker's loops. Annotations wait for a teacher, trainings and evaluations for the device: they have lanes of
 //! their own, so that neither holds up the other.
 
-use std::{sync::Arc, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures::future::join_all;
+use futures::{FutureExt, future::join_all};
 
 use super::{Attempt, AttemptError, Stop, Worker, annotate, distill, evaluate, snapshots, sweep};
 use crate::{
-    domain::{Job, JobKind, JobSpec, Lease},
+    domain::{Job, JobError, JobKind, JobSpec, Lease},
     leakage::Leakage,
     shutdown::Shutdown,
     store::{JobListener, StoreError},
@@ -83,7 +83,8 @@ async fn attempt(worker: &Arc<Worker>, job: Job, lease: Lease, shutdown: &Shutdo
     let (id, kind, number) = (job.id, job.kind(), job.attempt);
     tracing::info!(job = %id, %kind, attempt = number, "attempt begins");
     let attempt = Attempt::begin(worker, job, lease, shutdown);
-    let outcome = work(worker, &attempt).await;
+    // What the work has in hand is dropped with it: nothing half-changed is looked at afterwards.
+    let outcome = AssertUnwindSafe(work(worker, &attempt)).catch_unwind().await.unwrap_or_else(panicked);
     match &outcome {
         Ok(()) => tracing::info!(job = %id, "attempt succeeded"),
         Err(AttemptError::Stopped(stop)) => tracing::info!(job = %id, ?stop, "attempt stopped"),
@@ -96,15 +97,22 @@ async fn attempt(worker: &Arc<Worker>, job: Job, lease: Lease, shutdown: &Shutdo
         // The lease runs out and the reaper takes the job: nothing is lost but time.
         tracing::warn!(job = %id, ?error, "the attempt's end could not be written");
     }
-    attempt.end();
+    drop(attempt);
     // So that whoever waited for the end sees it at once; what fails here, the next sweep does.
     if succeeded && let Err(error) = worker.store.compare_estimates(REAP_LIMIT).await {
         tracing::debug!(job = %id, %error, "the estimate is compared later");
     }
 }
 
+/// A fault of this program costs the attempt. Were the lane to end with it, no job of its kinds would ever run again.
+fn panicked(panic: Box<dyn Any + Send>) -> Result<(), AttemptError> {
+    let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let message = format!("the worker panicked: {}", words.unwrap_or("without words"));
+    Err(AttemptError::passing(JobError::new("internal", message)))
+}
+
 async fn work(worker: &Worker, attempt: &Attempt) -> Result<(), AttemptError> {
-    warn_of_leakage(worker, attempt).await?;
+    attempt.unless_stopped(warn_of_leakage(worker, attempt)).await?;
     match &attempt.job.spec {
         JobSpec::Annotation(spec) => annotate::annotate(worker, attempt, spec).await,
         JobSpec::Distillation(spec) => distill::distill(worker, attempt, spec).await,

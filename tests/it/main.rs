@@ -21,6 +21,7 @@ mod api_streams;
 mod api_submissions;
 mod api_uploads;
 mod architecture;
+mod attempts;
 mod benchmark_parsing;
 mod catalogue;
 mod evaluations;
