@@ -75,13 +75,13 @@ pub async fn list_job_events(
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let limit = page_size(query.limit, MAX_LIMIT)?;
     let job = find(&state, id).await?;
     if job_stream::wanted(&headers, query.stream) {
         let last_id = job_stream::last_event_id(&headers);
         let after = job_stream::cursor(last_id.as_deref(), "41")?.or(query.after);
         return Ok(job_stream::follow(&state, job, last_id.as_deref(), FollowedEvents { after }));
     }
+    let limit = page_size(query.limit, MAX_LIMIT)?;
     let page = state.store.list_events(job.id, query.after, limit).await?;
     let events = page.items.into_iter().map(EventResource::from).collect();
     Ok(axum::Json(List::new(events, page.has_more)).into_response())

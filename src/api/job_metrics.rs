@@ -74,13 +74,13 @@ pub async fn list_job_metrics(
     Query(query): Query<MetricsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let limit = page_size(query.limit, MAX_LIMIT)?;
     let job = find(&state, id).await?;
     if job_stream::wanted(&headers, query.stream) {
         let last_id = job_stream::last_event_id(&headers);
         let after = job_stream::cursor(last_id.as_deref(), "5713")?.or(query.after);
         return Ok(job_stream::follow(&state, job, last_id.as_deref(), FollowedMetrics { name: query.name, after }));
     }
+    let limit = page_size(query.limit, MAX_LIMIT)?;
     let page = state.store.list_metrics(job.id, query.name.as_deref(), query.after, limit).await?;
     let figures = page.items.into_iter().map(MetricResource::from).collect();
     Ok(axum::Json(List::new(figures, page.has_more)).into_response())

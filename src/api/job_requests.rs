@@ -109,8 +109,9 @@ pub async fn resume_job(
 /// | paused | 409 `job_is_paused`: resume it |
 /// | succeeded | 409 `job_is_over`: submit a new job |
 ///
-/// Refused with 409 `file_deleted` when a file that it reads was deleted, and with 409 `dependency_failed` while a job that
-/// it depends on has failed or was cancelled.
+/// Refused with 409 `file_deleted` when a file that it reads was deleted, with 409 `model_deleted` when a model or checkpoint
+/// that it trains from or scores was deleted, and with 409 `dependency_failed` while a job that it depends on has failed or
+/// was cancelled.
 #[utoipa::path(post, path = "/v1/jobs/{id}/retry", tag = "jobs",
     params(("id" = JobId, Path, description = "The job", example = "job-0198f1e2b7c67d2ea1b3c4d5e6f70819"), KeyHeader),
     responses((status = 200, description = "The job as it stands now", body = JobResource), Act))]
