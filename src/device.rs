@@ -62,6 +62,15 @@ pub fn kind_for(precision: Precision, device: Device) -> Kind {
     }
 }
 
+/// How a kind of number and a device are called in settings and messages: `bf16 on cpu`.
+pub fn words(kind: Kind, device: Device) -> String {
+    let kind = if kind == Kind::BFloat16 { "bf16" } else { "fp32" };
+    match device {
+        Device::Cuda(index) => format!("{kind} on cuda:{index}"),
+        _ => format!("{kind} on cpu"),
+    }
+}
+
 /// Whether the processor has instructions for bf16 products. Read from Linux, because Rust cannot ask for AMX yet.
 pub fn processor_multiplies_bf16() -> bool {
     let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

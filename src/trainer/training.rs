@@ -15,7 +15,10 @@ use super::report::Reporter;
 use super::schedule::Course;
 use super::snapshot::{Conditions, Snapshot, SnapshotError, Standing};
 use super::{StopRequest, TrainError};
-use crate::domain::{AttemptSpec, AttemptStudent};
+use crate::{
+    device,
+    domain::{AttemptSpec, AttemptStudent},
+};
 
 /// An attempt that cannot compute this many steps in a row is lost.
 const MOST_NON_FINITE_STEPS: u32 = 20;
@@ -82,8 +85,8 @@ impl<'a> Training<'a> {
     pub fn announce(&mut self, rows: Value, truncated: u64) {
         let learner = &self.learner;
         let (parameters, steps) = (learner.parameters.count(), self.course.steps);
-        let (kind, device) = (learner.kind, learner.device);
-        let message = format!("{steps} steps of a student with {parameters} parameters, in {kind:?} on {device:?}");
+        let arithmetic = device::words(learner.kind, learner.device);
+        let message = format!("{steps} steps of a student with {parameters} parameters, in {arithmetic}");
         let data = json!({
             "rows": rows,
             "truncated": truncated,
