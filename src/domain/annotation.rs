@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Split;
+use super::{Split, UnknownName, unknown_name::by_name};
 
 /// What became of the teacher's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -40,11 +40,10 @@ impl AnnotationStatus {
 }
 
 impl FromStr for AnnotationStatus {
-    type Err = String;
+    type Err = UnknownName;
 
-    fn from_str(name: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|status| status.as_str() == name);
-        found.ok_or_else(|| format!("unknown annotation status {name:?}"))
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        by_name("annotation status", &Self::ALL, Self::as_str, name)
     }
 }
 

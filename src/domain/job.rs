@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Estimate, EstimateError, JobId, JobSpec, JobWarning, ProjectId, WorkerId};
+use super::{
+    Estimate, EstimateError, JobId, JobSpec, JobWarning, ProjectId, UnknownName, WorkerId, unknown_name::by_name,
+};
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -109,20 +111,11 @@ impl PauseReason {
     }
 }
 
-/// A name in the database or a request that no variant has.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown {what} {name:?}")]
-pub struct UnknownName {
-    what: &'static str,
-    name: String,
-}
-
 impl FromStr for JobKind {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == name);
-        found.ok_or_else(|| UnknownName { what: "job kind", name: name.to_owned() })
+        by_name("job kind", &Self::ALL, Self::as_str, name)
     }
 }
 
@@ -130,8 +123,7 @@ impl FromStr for JobState {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let found = Self::ALL.into_iter().find(|state| state.as_str() == name);
-        found.ok_or_else(|| UnknownName { what: "job state", name: name.to_owned() })
+        by_name("job state", &Self::ALL, Self::as_str, name)
     }
 }
 
@@ -139,8 +131,7 @@ impl FromStr for PauseReason {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let found = Self::ALL.into_iter().find(|reason| reason.as_str() == name);
-        found.ok_or_else(|| UnknownName { what: "pause reason", name: name.to_owned() })
+        by_name("pause reason", &Self::ALL, Self::as_str, name)
     }
 }
 

@@ -45,6 +45,7 @@ mod specs;
 mod statistics;
 mod task;
 mod teacher;
+mod unknown_name;
 mod warning;
 
 pub use alias::{Alias, AliasMove, AliasTarget};
@@ -72,4 +73,5 @@ pub use specs::{
 pub use statistics::{FileStatistics, LabelCount, LabelHistogram, Percentiles, SplitCounts, TextLengths};
 pub use task::{LabelSet, Scorer, SurfaceForm, TaskDefinition, WorkedExample};
 pub use teacher::TeacherTerms;
+pub use unknown_name::UnknownName;
 pub use warning::JobWarning;

@@ -9,7 +9,7 @@ use super::{
     labels,
     members::Members,
 };
-use crate::domain::{AnnotationStatus, Example, Split};
+use crate::domain::{AnnotationStatus, Example, Split, UnknownName};
 
 /// Every field that a line may have. The last four are those of an annotation's files, which are files of examples
 /// themselves.
@@ -92,7 +92,7 @@ impl Line {
 
     fn take_status(&mut self, status: &str) -> Result<(), Fault> {
         let status: AnnotationStatus =
-            status.parse().map_err(|message| Fault::field("wrong_type", "status", message))?;
+            status.parse().map_err(|error: UnknownName| Fault::field("wrong_type", "status", error.to_string()))?;
         self.not_valid = status != AnnotationStatus::Valid;
         Ok(())
     }

@@ -63,7 +63,15 @@ async fn lists_filter_by_kind_and_state_and_page() {
     let page = app.get("/v1/jobs?limit=1").await;
     assert_eq!((field(&page, "id"), &page.body["has_more"]), (vec![&json!(second)], &json!(true)));
     assert_eq!(field(&app.get(&format!("/v1/jobs?after={second}")).await, "id"), [first.as_str()]);
-    app.get("/v1/jobs?state=done").await.refused(400, "invalid_value", "#/state");
+    for (query, pointer, remedy) in [
+        ("state=done", "#/state", "queued, running, paused, succeeded"),
+        ("limit=-1", "#/limit", "send a whole number"),
+        ("limit=99999999999", "#/limit", "too large"),
+    ] {
+        let answer = app.get(&format!("/v1/jobs?{query}")).await;
+        let detail = answer.refused(400, "invalid_value", pointer);
+        assert!(detail.contains(remedy), "{query}: {detail}");
+    }
     app.get("/v1/jobs?kind=training").await.refused(400, "invalid_value", "#/kind");
 }
 

@@ -1,6 +1,11 @@
 //! Values of a query, which are texts whatever they mean.
 
-use std::{fmt::Display, str::FromStr};
+use std::{
+    any::Any,
+    fmt::Display,
+    num::{IntErrorKind, ParseIntError},
+    str::{FromStr, ParseBoolError},
+};
 
 use serde::{Deserialize, Deserializer, de};
 
@@ -8,9 +13,21 @@ use serde::{Deserialize, Deserializer, de};
 pub fn from_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
-    T: FromStr<Err: Display>,
+    T: FromStr<Err: Display + 'static>,
 {
     let text = String::deserialize(deserializer)?;
-    let parsed = text.parse().map_err(|error| de::Error::custom(format!("{text:?} cannot be read: {error}")));
+    let parsed =
+        text.parse().map_err(|error| de::Error::custom(format!("{text:?} cannot be read: {}", advice(&error))));
     parsed.map(Some)
+}
+
+/// What to send instead. The standard library's errors say only what was wrong.
+fn advice<E: Display + 'static>(error: &E) -> String {
+    let any: &dyn Any = error;
+    match any.downcast_ref::<ParseIntError>().map(ParseIntError::kind) {
+        Some(IntErrorKind::PosOverflow) => "the number is too large".to_owned(),
+        Some(_) => "send a whole number, not negative".to_owned(),
+        None if any.is::<ParseBoolError>() => "send true or false".to_owned(),
+        None => error.to_string(),
+    }
 }
