@@ -71,7 +71,7 @@ pub const ENTRIES: &[Entry] = &[
     entry(Line, "not_object", "The line is JSON and no object.", "Write `{\"input\": …}`."),
     entry(Line, "missing_field", "A field that every row needs is missing.", "`field` names it."),
     entry(Line, "unknown_field", "The field is not known.", "`message` has the nearest known name."),
-    entry(Line, "duplicate_field", "A field comes twice in the line.", "Remove one."),
+    entry(Line, "duplicate_field", "A field comes twice in the line, or in an object of it.", "Remove one; `field` says where."),
     entry(Line, "conflicting_fields", "The line says the same thing in two ways.", "Keep one of them."),
     entry(Line, "unsupported_format", "The line is of a form that this service does not learn from, such as a preference or a tool call.", "`message` names the forms that it reads."),
     entry(Line, "split_leak", "The same input stands under two splits of the file.", "Keep it in one of them."),

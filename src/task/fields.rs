@@ -7,7 +7,7 @@ use super::{
     chat,
     faults::{Fault, not_members, storable, unknown, wrong_type},
     labels,
-    members::Members,
+    members::{Member, Members},
 };
 use crate::domain::{AnnotationStatus, Example, Split, UnknownName};
 
@@ -42,13 +42,13 @@ pub(super) fn read(text: &str, number: u64) -> Result<Example, Fault> {
         Ok(members) => members,
         Err(error) => return Err(not_members(text, &error)),
     };
-    if let Some((name, _)) = members.iter().find(|(name, _)| PREFERENCES.contains(&name.as_str())) {
+    if let Some(Member { name, .. }) = members.iter().find(|member| PREFERENCES.contains(&member.name.as_str())) {
         let message = "a line that ranks two answers is not supported; send the better one as its label".to_owned();
         return Err(Fault::field("unsupported_format", name, message));
     }
     let mut line = Line::default();
-    for (name, value) in members {
-        line.take(&name, value)?;
+    for member in members {
+        line.take(member)?;
     }
     line.into_example(number)
 }
@@ -56,7 +56,10 @@ pub(super) fn read(text: &str, number: u64) -> Result<Example, Fault> {
 #[derive(Default)]
 struct Line {
     texts: Vec<(&'static str, String)>,
+    /// Every field.
     seen: Vec<&'static str>,
+    /// Those that are not null: a table of mixed forms has the columns of every form in every line.
+    given: Vec<&'static str>,
     chat: Option<chat::Exchange>,
     split: Option<Split>,
     label_set: Option<Vec<String>>,
@@ -67,12 +70,19 @@ struct Line {
 }
 
 impl Line {
-    fn take(&mut self, name: &str, value: Value) -> Result<(), Fault> {
-        let Some(field) = FIELDS.into_iter().find(|field| *field == name) else { return Err(unknown(name, &FIELDS)) };
+    fn take(&mut self, Member { name, value, repeated }: Member) -> Result<(), Fault> {
+        let Some(field) = FIELDS.into_iter().find(|field| *field == name) else { return Err(unknown(&name, &FIELDS)) };
         if self.seen.contains(&field) {
             return Err(Fault::field("duplicate_field", field, format!("{field:?} comes twice in the line")));
         }
+        if let Some(path) = repeated {
+            let field = format!("{field}{path}");
+            return Err(Fault::field("duplicate_field", &field, format!("{field:?} comes twice in its object")));
+        }
         self.seen.push(field);
+        if !value.is_null() {
+            self.given.push(field);
+        }
         match (field, value) {
             (_, Value::Null) => Ok(()),
             (field, _) if UNREAD.contains(&field) => Ok(()),
@@ -153,7 +163,7 @@ impl Line {
     /// The input, label and rationale, from whichever form the line has.
     fn answered_input(&mut self) -> Result<Example, Fault> {
         let forms = ["input", "premise", "hypothesis", "prompt", "messages"];
-        let mut given = forms.into_iter().filter(|field| self.seen.contains(field));
+        let mut given = forms.into_iter().filter(|field| self.given.contains(field));
         match (given.next(), given.next()) {
             (Some("premise"), Some("hypothesis")) if given.next().is_none() => self.pair(),
             (Some("premise" | "hypothesis"), None) => self.pair(),
@@ -203,7 +213,7 @@ impl Line {
     /// Refuses a field whose other half is not there.
     fn alone(&self, field: &'static str, other: &str) -> Result<(), Fault> {
         let fault = || Fault::field("conflicting_fields", field, format!("{field:?} goes with {other:?} only"));
-        if self.seen.contains(&field) { Err(fault()) } else { Ok(()) }
+        if self.given.contains(&field) { Err(fault()) } else { Ok(()) }
     }
 
     /// Refuses a field beside a form that brings the same.

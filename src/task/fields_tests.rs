@@ -81,6 +81,36 @@ fn one_line_has_one_form() {
 }
 
 #[test]
+fn a_null_is_not_there_when_the_form_is_chosen() {
+    let native =
+        read(r#"{"input":"a","premise":null,"hypothesis":null,"completion":null,"messages":null}"#, 1).unwrap();
+    assert_eq!(native.input, "a");
+    let pair = read(r#"{"input":null,"prompt":null,"completion":null,"premise":"a","hypothesis":"b"}"#, 1).unwrap();
+    assert_eq!(pair.input, "a</s>b");
+    let prompt = r#"{"input":null,"label":null,"prompt":"a","completion":"b","messages":null,"premise":null}"#;
+    assert_eq!(read(prompt, 1).unwrap().label.as_deref(), Some("b"));
+    let chat = r#"{"messages":[{"role":"user","content":"a"}],"input":null,"completion":null,"label":null}"#;
+    assert_eq!(read(chat, 1).unwrap().input, "a");
+    refused(r#"{"input":null}"#, "empty", Some("input"), "empty");
+    refused(r#"{"premise":null,"hypothesis":null}"#, "missing_field", Some("input"), "lacks");
+    refused(r#"{"premise":"a","hypothesis":null}"#, "empty", Some("hypothesis"), "empty");
+    refused(r#"{"prompt":null,"completion":"b"}"#, "conflicting_fields", Some("completion"), "goes with \"prompt\"");
+    refused(r#"{"input":"a","input":null}"#, "duplicate_field", Some("input"), "twice");
+}
+
+#[test]
+fn a_name_that_comes_twice_in_a_message_is_refused_by_its_place() {
+    let twice = r#"{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","content":"c"}]}"#;
+    refused(twice, "duplicate_field", Some("messages[1].content"), "twice in its object");
+    let null = r#"{"messages":[{"role":"user","role":null,"content":"a"}]}"#;
+    refused(null, "duplicate_field", Some("messages[0].role"), "twice");
+    let deep = r#"{"input":"a","agreement":{"by":[1,{"x":1,"y":2,"x":3}]}}"#;
+    refused(deep, "duplicate_field", Some("agreement.by[1].x"), "twice");
+    let long = format!(r#"{{"input":"a","agreement":{{"{0}":1,"{0}":2}}}}"#, "n".repeat(900));
+    assert_eq!(read(&long, 1).unwrap_err().field, Some(format!("agreement.{}", "n".repeat(40))));
+}
+
+#[test]
 fn lines_that_rank_answers_or_call_tools_are_refused_as_a_format() {
     let ranked = r#"{"input":{"messages":[]},"preferred_output":[],"non_preferred_output":[]}"#;
     refused(ranked, "unsupported_format", Some("preferred_output"), "the better one");
