@@ -27,6 +27,11 @@ pub struct Example {
 }
 
 impl Example {
+    /// Whether it may be used for one of these splits.
+    pub fn is_for(&self, splits: &[Split]) -> bool {
+        self.split.is_none_or(|own| splits.contains(&own))
+    }
+
     /// The label that a source gives this example.
     pub fn label_from(&self, source: LabelSource) -> Option<&str> {
         match source {
@@ -52,6 +57,8 @@ pub enum Split {
 impl Split {
     /// Every split.
     pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
+    /// What an evaluation takes.
+    pub const EVALUATED: [Self; 2] = [Self::Validation, Self::Test];
 
     /// The split's name in files, SQL and JSON.
     pub fn as_str(self) -> &'static str {

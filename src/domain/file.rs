@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{FileId, FileStatistics, ProjectId};
+use super::{FileId, FileStatistics, LabelSource, ProjectId, Split, SplitCounts};
 
 /// What a file is for (OpenAI's Files API).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -90,11 +90,12 @@ pub struct Validation {
     pub rows: u64,
     /// Lines without an error.
     pub valid_rows: u64,
-    /// Rows with ground truth.
+    /// Lines with ground truth, of all that can be read: one that is at odds with an earlier line (`duplicate_id`, `split_leak`)
+    /// is among them.
     pub labeled_rows: u64,
-    /// Rows with a teacher's label.
+    /// Lines with a teacher's label, of all that can be read.
     pub teacher_labeled_rows: u64,
-    /// Rows with a rationale.
+    /// Lines with a rationale, of all that can be read.
     pub rationale_rows: u64,
     /// The first 100 errors.
     pub errors: Vec<LineError>,
@@ -104,10 +105,50 @@ pub struct Validation {
     #[serde(default)]
     #[schema(example = json!({"missing_field": 3}))]
     pub error_counts: BTreeMap<String, u64>,
-    /// What the lines without an error hold; null for a file that was stored before this was looked at.
+    /// What the lines that can be read hold; null for a file that was stored before this was looked at.
     #[serde(default)]
     #[schema(required = true)]
     pub statistics: Option<FileStatistics>,
+}
+
+/// Rows that a job reads of a file, by what they hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowCounts {
+    /// All of them.
+    pub rows: u64,
+    /// Those with ground truth.
+    pub labeled: u64,
+    /// Those with a teacher's label.
+    pub teacher_labeled: u64,
+    /// Those with a rationale.
+    pub with_rationale: u64,
+}
+
+impl RowCounts {
+    /// Rows with a label of this source.
+    pub fn labeled_by(&self, source: LabelSource) -> u64 {
+        match source {
+            LabelSource::Teacher => self.teacher_labeled,
+            LabelSource::GroundTruth => self.labeled,
+        }
+    }
+}
+
+impl Validation {
+    /// What the rows of these splits and those without a split hold. A file that was stored before this was counted gives
+    /// the most that it can be: better a job that fails later than one that is refused wrongly.
+    pub fn rows_of(&self, splits: &[Split]) -> RowCounts {
+        let found = self.statistics.as_ref();
+        let rows = found.map_or(self.valid_rows, |found| found.splits.of(splits));
+        let count =
+            |by_split: Option<SplitCounts>, all: u64| by_split.map_or(all.min(rows), |counts| counts.of(splits));
+        RowCounts {
+            rows,
+            labeled: count(found.and_then(|found| found.labeled_splits), self.labeled_rows),
+            teacher_labeled: count(found.and_then(|found| found.teacher_labeled_splits), self.teacher_labeled_rows),
+            with_rationale: count(found.and_then(|found| found.rationale_splits), self.rationale_rows),
+        }
+    }
 }
 
 /// A stored file.
@@ -135,4 +176,28 @@ pub struct File {
     pub created_at: DateTime<Utc>,
     /// When it goes away by itself; a job that is not over holds on to it.
     pub expires_at: Option<DateTime<Utc>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_from_before_rows_were_counted_by_split_gives_the_most_that_it_can_be() {
+        let splits = SplitCounts { none: 10, train: 690, validation: 0, test: 300 };
+        let newer = FileStatistics {
+            splits,
+            labeled_splits: Some(SplitCounts { none: 4, train: 0, validation: 0, test: 300 }),
+            ..FileStatistics::default()
+        };
+        let older = FileStatistics { splits, ..FileStatistics::default() };
+        let counted = |statistics: Option<FileStatistics>| {
+            let found = Validation { valid_rows: 1000, labeled_rows: 304, statistics, ..Validation::default() };
+            let train = found.rows_of(&[Split::Train]);
+            (train.rows, train.labeled, found.rows_of(&[Split::Validation, Split::Test]).labeled)
+        };
+        assert_eq!(counted(Some(newer)), (700, 4, 304));
+        assert_eq!(counted(Some(older)), (700, 304, 304));
+        assert_eq!(counted(None), (1000, 304, 304));
+    }
 }

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The rows of a file that have no error, described.
+use super::Split;
+
+/// The rows of a file that can be read, described. A row that is at odds with an earlier one (`duplicate_id`, `split_leak`) is
+/// among them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FileStatistics {
     /// Ground truth.
@@ -18,6 +21,18 @@ pub struct FileStatistics {
     pub rationale: TextLengths,
     /// Rows of each split.
     pub splits: SplitCounts,
+    /// Rows of each split with ground truth; null for a file that was stored before this was counted.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub labeled_splits: Option<SplitCounts>,
+    /// Rows of each split with a teacher's label; null for a file that was stored before this was counted.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub teacher_labeled_splits: Option<SplitCounts>,
+    /// Rows of each split with a rationale; null for a file that was stored before this was counted.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub rationale_splits: Option<SplitCounts>,
     /// Rows whose input an earlier row has.
     #[schema(example = 2)]
     pub duplicate_rows: u64,
@@ -34,10 +49,11 @@ pub struct LabelHistogram {
     /// Rows with any other label.
     #[schema(example = 0)]
     pub other_rows: u64,
-    /// Different labels seen; past 10,000 no new one is told apart, and `exact` is false.
+    /// Different labels seen. Past 10,000 no new one is told apart, nor are labels that begin with the same 200 characters;
+    /// then `exact` is false.
     #[schema(example = 3)]
     pub distinct: u64,
-    /// Whether every label was counted by itself.
+    /// Whether every label was counted by itself: there were no more than 10,000, and none was longer than 200 characters.
     #[schema(example = true)]
     pub exact: bool,
 }
@@ -108,4 +124,26 @@ pub struct SplitCounts {
     /// Rows for the end.
     #[schema(example = 0)]
     pub test: u64,
+}
+
+impl SplitCounts {
+    /// Counts a row of this split.
+    pub fn take(&mut self, split: Option<Split>) {
+        *match split {
+            None => &mut self.none,
+            Some(Split::Train) => &mut self.train,
+            Some(Split::Validation) => &mut self.validation,
+            Some(Split::Test) => &mut self.test,
+        } += 1;
+    }
+
+    /// Rows of these splits, and rows without one, which are everybody's.
+    pub fn of(&self, splits: &[Split]) -> u64 {
+        let count = |split: &Split| match split {
+            Split::Train => self.train,
+            Split::Validation => self.validation,
+            Split::Test => self.test,
+        };
+        self.none + splits.iter().map(count).sum::<u64>()
+    }
 }

@@ -9,8 +9,9 @@
 //! at the end: each kind of run merged once ─▶ duplicate ids, duplicate and conflicting inputs, inputs in two splits,
 //!                                             and the fingerprint: the sorted hashes of the inputs, stored beside the file
 //! ```
-//! Memory: two runs of 4 MiB, some megabytes of counters, and while merging 16 KiB for each run on disk. Disk: 64 bytes a
-//! row, in unnamed files that the kernel removes however the process ends.
+//! Memory: three runs of 4 MiB (the third of lines at odds with others), some megabytes of counters, and while merging 16 KiB
+//! for each run on disk. Disk: 64 bytes a row, and 32 for each error that only all rows together show, in unnamed files that
+//! the kernel removes however the process ends.
 
 mod errors;
 mod fingerprint;

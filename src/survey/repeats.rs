@@ -27,7 +27,7 @@ pub(super) fn ids(mut sorted: Sorted, errors: &mut Errors) -> io::Result<()> {
         match first {
             Some(first) if first.key == record.key => {
                 let message = format!("line {} has the same id; ids must be unique in a file", first.line);
-                errors.add_late(late(record, "duplicate_id", "id", message));
+                errors.add_late(late(record, "duplicate_id", "id", message))?;
             }
             _ => first = Some(record),
         }
@@ -53,7 +53,7 @@ pub(super) fn inputs(mut sorted: Sorted, errors: &mut Errors, fingerprint: &mut 
             Some(group) if group.key == record.key => {
                 repeats.duplicate_rows += 1;
                 repeats.conflicting_inputs += u64::from(group.conflicts(record));
-                group.check_split(record, errors);
+                group.check_split(record, errors)?;
             }
             _ => {
                 if let Some(done) = group.replace(Group::of(record)) {
@@ -98,20 +98,21 @@ impl Group {
         first
     }
 
-    fn check_split(&mut self, record: Record, errors: &mut Errors) {
+    fn check_split(&mut self, record: Record, errors: &mut Errors) -> io::Result<()> {
         let split = split_of(record.tag);
         self.splits |= bit(split);
-        let Some(split) = split else { return };
+        let Some(split) = split else { return Ok(()) };
         match self.placed {
             None => self.placed = Some((record.line, split)),
             Some((line, other)) if other != split => {
                 let (own, other) = (split.as_str(), other.as_str());
                 let message =
                     format!("line {line} has the same input under the split {other:?}, this one under {own:?}");
-                errors.add_late(late(record, "split_leak", "split", message));
+                errors.add_late(late(record, "split_leak", "split", message))?;
             }
             Some(_) => {}
         }
+        Ok(())
     }
 }
 

@@ -45,7 +45,7 @@ impl Surveyor {
     pub fn new(folder: &Path) -> Self {
         let findings = Findings {
             validation: Validation::default(),
-            errors: Errors::default(),
+            errors: Errors::new(folder),
             describer: Describer::default(),
             inputs: Runs::new(folder),
             ids: Runs::new(folder),
@@ -127,7 +127,7 @@ impl Findings {
         let mut statistics = self.describer.finish();
         statistics.duplicate_rows = repeats.duplicate_rows;
         statistics.conflicting_inputs = repeats.conflicting_inputs;
-        let found = self.errors.finish();
+        let found = self.errors.finish()?;
         let mut validation = self.validation;
         validation.valid_rows -= found.late_lines;
         validation.errors = found.errors;

@@ -1,7 +1,7 @@
 //! Whole files, good and odd, and what is found in them.
 
 use super::*;
-use crate::domain::FileStatistics;
+use crate::domain::{FileStatistics, Split};
 
 fn survey(file: impl AsRef<[u8]>) -> Validation {
     survey_in_pieces(file.as_ref(), usize::MAX)
@@ -99,6 +99,15 @@ fn an_input_under_two_splits_is_a_leak() {
     assert!(found.errors[0].message.contains("line 1 has the same input under the split \"train\""));
     let splits = found.statistics.unwrap().splits;
     assert_eq!((splits.none, splits.train, splits.validation, splits.test), (1, 2, 0, 2));
+}
+
+#[test]
+fn a_row_at_odds_with_an_earlier_one_can_be_read_and_is_described() {
+    let row = |split: &str| format!("{{\"id\":\"1\",\"input\":\"a\",\"label\":\"x\",\"split\":\"{split}\"}}\n");
+    let found = survey(row("train") + &row("test") + "{\"inputs\":\"unreadable\",\"label\":\"x\"}\n");
+    assert_eq!((found.rows, found.valid_rows, found.labeled_rows), (3, 1, 2));
+    let statistics = found.statistics.unwrap();
+    assert_eq!((statistics.input.rows, statistics.labels.top[0].rows, statistics.splits.of(&[Split::Test])), (2, 2, 1));
 }
 
 #[test]

@@ -3,9 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::domain::{
-    Example, FileStatistics, LabelCount, LabelHistogram, Percentiles, Split, SplitCounts, TextLengths,
-};
+use crate::domain::{Example, FileStatistics, LabelCount, LabelHistogram, Percentiles, SplitCounts, TextLengths};
 
 /// Labels listed.
 const TOP_LABELS: usize = 100;
@@ -23,6 +21,9 @@ pub struct Describer {
     label: Texts,
     rationale: Texts,
     splits: SplitCounts,
+    labeled: SplitCounts,
+    teacher_labeled: SplitCounts,
+    with_rationale: SplitCounts,
 }
 
 impl Describer {
@@ -34,12 +35,14 @@ impl Describer {
         }
         example.label.iter().chain(&example.teacher_label).take(1).for_each(|label| self.label.take(label));
         example.rationale.iter().for_each(|rationale| self.rationale.take(rationale));
-        *match example.split {
-            None => &mut self.splits.none,
-            Some(Split::Train) => &mut self.splits.train,
-            Some(Split::Validation) => &mut self.splits.validation,
-            Some(Split::Test) => &mut self.splits.test,
-        } += 1;
+        self.splits.take(example.split);
+        for (text, counts) in [
+            (&example.label, &mut self.labeled),
+            (&example.teacher_label, &mut self.teacher_labeled),
+            (&example.rationale, &mut self.with_rationale),
+        ] {
+            text.iter().for_each(|_| counts.take(example.split));
+        }
     }
 
     /// The description, without what only a look at all rows together tells.
@@ -51,6 +54,9 @@ impl Describer {
             label: self.label.finish(),
             rationale: self.rationale.finish(),
             splits: self.splits,
+            labeled_splits: Some(self.labeled),
+            teacher_labeled_splits: Some(self.teacher_labeled),
+            rationale_splits: Some(self.with_rationale),
             duplicate_rows: 0,
             conflicting_inputs: 0,
         }
@@ -62,11 +68,14 @@ struct Labels {
     rows: HashMap<String, u64>,
     /// Rows whose label came when no more could be told apart.
     untold: u64,
+    /// Whether a label was longer than what tells it apart.
+    was_cut: bool,
 }
 
 impl Labels {
     fn take(&mut self, label: &str) {
         let end = label.char_indices().nth(LABEL_CHARS).map_or(label.len(), |(place, _)| place);
+        self.was_cut |= end < label.len();
         let is_full = self.rows.len() >= MAX_DISTINCT;
         match self.rows.get_mut(&label[..end]) {
             Some(rows) => *rows += 1,
@@ -81,7 +90,7 @@ impl Labels {
         top.sort_unstable_by(|one, other| (other.rows, &one.label).cmp(&(one.rows, &other.label)));
         let others = top.split_off(top.len().min(TOP_LABELS));
         let other_rows = others.iter().map(|label| label.rows).sum::<u64>() + self.untold;
-        LabelHistogram { top, other_rows, distinct, exact: self.untold == 0 }
+        LabelHistogram { top, other_rows, distinct, exact: self.untold == 0 && !self.was_cut }
     }
 }
 
@@ -148,6 +157,7 @@ impl Lengths {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Split;
 
     fn lengths(lengths: impl IntoIterator<Item = usize>) -> Lengths {
         let mut found = Lengths::default();
@@ -183,6 +193,37 @@ mod tests {
         let top: Vec<_> = found.labels.top.iter().map(|label| (label.label.as_str(), label.rows)).collect();
         assert_eq!((top, found.labels.exact), (vec![("no", 1), ("yes", 1)], true));
         assert_eq!(found.teacher_labels.top[0], LabelCount { label: "yes".to_owned(), rows: 2 });
+    }
+
+    #[test]
+    fn what_rows_hold_is_counted_by_split() {
+        let mut describer = Describer::default();
+        for (split, label, teacher_label) in
+            [(Some(Split::Train), None, Some("l")), (Some(Split::Test), Some("l"), None), (None, Some("l"), Some("l"))]
+        {
+            let owned = |text: Option<&str>| text.map(str::to_owned);
+            let (label, teacher_label) = (owned(label), owned(teacher_label));
+            let rationale = teacher_label.clone();
+            describer.take(&Example { label, teacher_label, rationale, split, ..Example::default() });
+        }
+        let found = describer.finish();
+        let [labeled, taught] = [found.labeled_splits.unwrap(), found.teacher_labeled_splits.unwrap()];
+        assert_eq!((labeled.of(&[Split::Train]), labeled.of(&Split::EVALUATED)), (1, 2));
+        assert_eq!((taught.of(&[Split::Train]), taught.of(&Split::EVALUATED)), (2, 1));
+        assert_eq!((found.splits.of(&[]), found.splits.of(&Split::ALL)), (1, 3));
+        assert_eq!(found.rationale_splits, found.teacher_labeled_splits);
+    }
+
+    #[test]
+    fn labels_that_begin_alike_for_long_are_one_and_the_count_is_not_exact() {
+        let mut labels = Labels::default();
+        let same = "s".repeat(LABEL_CHARS);
+        labels.take(&same);
+        assert!(!labels.was_cut);
+        labels.take(&format!("{same}a"));
+        labels.take(&format!("{same}b"));
+        let found = labels.finish();
+        assert_eq!((found.distinct, found.exact, found.top[0].rows), (1, false, 3));
     }
 
     #[test]

@@ -76,6 +76,9 @@ async fn duplicates_and_lengths_are_told() {
     let found = &answer.body["validation"]["statistics"];
     assert_eq!((&found["duplicate_rows"], &found["conflicting_inputs"]), (&json!(1), &json!(1)), "{found:#}");
     assert_eq!(found["splits"], json!({"none": 1, "train": 2, "validation": 0, "test": 0}));
+    assert_eq!(found["labeled_splits"], json!({"none": 0, "train": 2, "validation": 0, "test": 0}));
+    assert_eq!(found["teacher_labeled_splits"], json!({"none": 1, "train": 0, "validation": 0, "test": 0}));
+    assert_eq!(found["rationale_splits"], found["teacher_labeled_splits"]);
     let characters = json!({"min": 5, "p50": 5, "p90": 10, "p95": 10, "p99": 10, "max": 10, "mean": 6.67});
     assert_eq!(found["input"]["characters"], characters);
     assert_eq!((&found["label"]["rows"], &found["rationale"]["rows"]), (&json!(3), &json!(1)));
