@@ -48,3 +48,10 @@ impl AskedModel {
         format!("fp_{hex}")
     }
 }
+
+/// The refusal of a label that is too long to be weighed, at the pointer of its place in the set; none where the engine
+/// gave no answer for another reason.
+pub fn label_refused(error: &InferenceError, pointer: impl FnOnce(usize) -> String) -> Option<ApiError> {
+    let InferenceError::LabelTooLong { index, .. } = error else { return None };
+    Some(ApiError::field(pointer(*index), "label_too_long", format!("{error}; shorten it")))
+}

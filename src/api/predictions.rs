@@ -1,6 +1,6 @@
 //! `POST /v1/predictions`: a student answers. One bad input costs its own answer, not the others'.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     AppState,
-    asked_model::AskedModel,
+    asked_model::{AskedModel, label_refused},
     error::ApiError,
     extract::{Json, nearest},
     list::ListObject,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     inference::{InferenceError, Prediction, PredictionRequest},
-    task::labels::allowed_labels,
+    task::labels::listed_choices,
 };
 
 /// Most inputs in one request: more belong into several, so that others get their turn.
@@ -36,7 +36,7 @@ pub struct PredictionsRequest {
     inputs: Vec<String>,
     /// `rationale`, `confidence`, `label_probs`; what is not asked for is null.
     include: Option<Vec<String>>,
-    /// Labels to choose from; default: the model's own task's.
+    /// Labels to choose from, 2 to 1000 of 500 characters at most; default: the model's own task's.
     label_set: Option<Vec<String>>,
     /// Abstain (label null) where the confidence is below this, 0 to 1.
     abstain_below: Option<f64>,
@@ -115,14 +115,21 @@ pub async fn create_prediction(
     check(&request)?;
     let model = AskedModel::find(&state, &request.model).await?;
     let wanted = Wanted::of(&request);
+    // A fixed set of the model's own task is the engine's to find.
+    let own_labels: Option<Arc<[String]>> = request.label_set.map(Arc::from);
     let asked = request.inputs.into_iter().map(|input| PredictionRequest {
-        label_set: request.label_set.clone().or_else(|| allowed_labels(&model.card.task, &input)),
+        label_set: own_labels.clone().or_else(|| listed_choices(&model.card.task, &input).map(Arc::from)),
         input,
         rationale: wanted.rationale,
         ..PredictionRequest::default()
     });
     let asked = asked.collect();
     let answers = state.engine.predict(&model.files, asked).await.map_err(|error| model.refused(error))?;
+    if let (Some(_), Some(Err(error))) = (&own_labels, answers.first())
+        && let Some(refused) = label_refused(error, |index| format!("#/label_set/{index}"))
+    {
+        return Err(refused);
+    }
     let failed = answers.iter().filter(|answer| answer.is_err()).count() as u64;
     state.metrics.predicted(answers.len() as u64 - failed, failed);
     let mut usage = Usage::default();
@@ -183,7 +190,9 @@ impl Wanted {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                let error = PredictionError { code: "prediction_failed".to_owned(), message: error.to_string() };
+                let long = matches!(error, InferenceError::LabelTooLong { .. });
+                let code = if long { "label_too_long" } else { "prediction_failed" };
+                let error = PredictionError { code: code.to_owned(), message: error.to_string() };
                 return PredictionResource { index, error: Some(error), ..Default::default() };
             }
         };

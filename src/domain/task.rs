@@ -10,7 +10,7 @@ pub enum LabelSet {
     /// Any text.
     #[default]
     Open,
-    /// One of these.
+    /// One of these, 2 to 1000 of 500 characters at most.
     Fixed(Vec<String>),
     /// One of the choices listed in the input (CommonsenseQA's `(a) … (e)`).
     Choices,

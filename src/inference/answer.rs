@@ -1,10 +1,12 @@
 //! A batch of questions to one student: the input is read once, labels of a set are scored, the rest is generated.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use tch::Tensor;
 
 use super::asked::Asked;
+use super::labels::Labels;
 use super::{InferenceError, Prediction};
 use crate::domain::{Method, single_target};
 use crate::student::batch::pad;
@@ -94,19 +96,12 @@ fn take_apart(student: &Student, generated: &Generated, single_target: bool) -> 
 /// The log-likelihood of each label of a question's set. A student of the single target is asked how it would go on
 /// after its own rationale, which all its labels share.
 fn score(student: &Student, asked: &[Asked], read: &Read, written: &[Option<Written>]) -> Vec<Option<Vec<f64>>> {
-    let target = |row: usize, label: &String| {
-        let rationale = written[row].as_ref().filter(|_| student.card.method == Method::RationaleThenLabel);
-        let text = rationale.map(|written| single_target::join(written.rationale.as_deref().unwrap_or(""), label));
-        student.tokenizer.encode(text.as_ref().unwrap_or(label), usize::MAX).ids
-    };
     let mut scores = vec![None; asked.len()];
     // Sets of one size at a time: a shorter set would be filled up to the largest.
     for rows in by_label_count(asked).into_values() {
-        let labels = rows.iter().map(|row| {
-            let labels = asked[*row].labels.iter().flatten();
-            labels.map(|label| target(*row, label)).collect::<Vec<_>>()
-        });
-        let labels: Vec<Vec<Vec<i64>>> = labels.collect();
+        let targets =
+            rows.iter().filter_map(|row| Some(targets(student, asked[*row].labels.as_ref()?, &written[*row])));
+        let labels: Vec<Rc<[Vec<i64>]>> = targets.collect();
         let read = read.select(&rows);
         let found = scoring::label_log_likelihoods(&student.model, &read.encoded, &read.mask, &labels);
         rows.into_iter().zip(found).for_each(|(row, found)| scores[row] = Some(found));
@@ -114,10 +109,20 @@ fn score(student: &Student, asked: &[Asked], read: &Read, written: &[Option<Writ
     scores
 }
 
+/// What the student is asked the likelihood of, label by label.
+fn targets(student: &Student, labels: &Labels, written: &Option<Written>) -> Rc<[Vec<i64>]> {
+    let Some(written) = written.as_ref().filter(|_| student.card.method == Method::RationaleThenLabel) else {
+        return Rc::clone(&labels.ids);
+    };
+    let rationale = written.rationale.as_deref().unwrap_or("");
+    let encode = |label| student.tokenizer.encode(&single_target::join(rationale, label), usize::MAX).ids;
+    labels.texts.iter().map(|label| encode(label)).collect()
+}
+
 fn by_label_count(asked: &[Asked]) -> BTreeMap<usize, Vec<usize>> {
     let mut rows: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (row, labels) in asked.iter().enumerate().filter_map(|(row, asked)| Some((row, asked.labels.as_ref()?))) {
-        rows.entry(labels.len()).or_default().push(row);
+        rows.entry(labels.ids.len()).or_default().push(row);
     }
     rows
 }
@@ -153,13 +158,14 @@ fn assemble(
     scores: Option<Vec<f64>>,
     rationale: Option<Explained>,
 ) -> Result<Prediction, InferenceError> {
-    let chosen = asked.labels.as_ref().zip(scores).map(|(labels, scores)| choose(labels, &scores)).transpose()?;
+    let chosen =
+        asked.labels.as_ref().zip(scores).map(|(labels, scores)| choose(&labels.texts, &scores)).transpose()?;
     let (label_tokens, label_complete) = match (&chosen, &written) {
         (_, Some(written)) if chosen.is_none() || student.card.method == Method::RationaleThenLabel => {
             (written.tokens, written.complete)
         }
         (chosen, _) => {
-            let length = |label: &String| student.tokenizer.encode(label, usize::MAX).ids.len();
+            let length = |label: &str| asked.labels.as_ref().map_or(0, |labels| labels.length(label));
             (chosen.as_ref().map_or(0, |(label, ..)| length(label)), true)
         }
     };

@@ -1,7 +1,8 @@
 //! A request turned into what one student reads: its prefixes, its lengths, its label set.
 
+use super::labels::{LabelSets, Labels};
 use super::{InferenceError, PredictionRequest};
-use crate::domain::{LabelSet, Method, StudentCard};
+use crate::domain::{Method, StudentCard};
 use crate::student::{Encoded, Student};
 
 /// A question as one student reads it.
@@ -10,7 +11,7 @@ pub(super) struct Asked {
     /// The input under the rationale's prefix, where a rationale is wanted and was learned apart.
     pub rationale_input: Option<Vec<i64>>,
     /// The labels to choose from.
-    pub labels: Option<Vec<String>>,
+    pub labels: Option<Labels>,
     /// Whether the student's own words are needed.
     pub generates: bool,
     pub wants_rationale: bool,
@@ -21,8 +22,12 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Refuses an input that is too long where it is wanted whole.
-    pub fn new(student: &Student, request: &PredictionRequest) -> Result<Self, InferenceError> {
+    /// Refuses an input that is too long where it is wanted whole, and a label that is too long to be weighed.
+    pub fn new(
+        student: &Student,
+        request: &PredictionRequest,
+        label_sets: &mut LabelSets<'_>,
+    ) -> Result<Self, InferenceError> {
         let card = &student.card;
         let length = card.max_input_length as usize;
         let encode = |prefix: &str| student.tokenizer.encode(&format!("{prefix}{}", request.input), length);
@@ -35,7 +40,7 @@ impl Asked {
         let limit = |learned: u32| request.max_tokens.unwrap_or(usize::MAX).min(learned as usize).max(1);
         let before_label = if card.method == Method::RationaleThenLabel { card.max_rationale_length } else { 0 };
         let prefix = card.rationale_prefix.as_deref().filter(|_| request.rationale && learned_apart(card));
-        let labels = request.label_set.clone().or_else(|| fixed_labels(card)).filter(|labels| !labels.is_empty());
+        let labels = label_sets.read(request.label_set.as_ref())?;
         Ok(Self {
             input,
             rationale_input: prefix.map(|prefix| encode(prefix).ids),
@@ -55,11 +60,4 @@ impl Asked {
 
 fn learned_apart(card: &StudentCard) -> bool {
     card.method == Method::StepByStep
-}
-
-fn fixed_labels(card: &StudentCard) -> Option<Vec<String>> {
-    match &card.task.label_set {
-        LabelSet::Fixed(labels) => Some(labels.clone()),
-        LabelSet::Open | LabelSet::Choices => None,
-    }
 }

@@ -10,6 +10,7 @@ use super::answer::answer;
 use super::asked::Asked;
 use super::complete::{Raw, complete};
 use super::engine::{Message, Question, Reply, Request};
+use super::labels::LabelSets;
 use super::shelf::Shelf;
 use super::warm_up::warm_up;
 use super::{InferenceError, ModelFiles};
@@ -134,10 +135,11 @@ impl DeviceThread {
 /// Answers in batches of one kind and of like lengths.
 fn serve(student: &Student, questions: Vec<Question>, max_batch: usize) {
     let (mut predictions, mut completions) = (Vec::new(), Vec::new());
+    let mut label_sets = LabelSets::new(student);
     for question in questions {
         match &question.request {
             Request::Prediction(request) => {
-                let asked = Asked::new(student, request);
+                let asked = Asked::new(student, request, &mut label_sets);
                 prepare(question, asked, &mut predictions);
             }
             Request::Completion(request) => {

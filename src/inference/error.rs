@@ -22,6 +22,20 @@ pub enum InferenceError {
         /// Tokens that the model reads.
         most: usize,
     },
+    /// A label to choose from is longer than a model weighs.
+    #[error(
+        "the label {label:?}… has {tokens} tokens of the model, end token included; it weighs labels of {most} at most"
+    )]
+    LabelTooLong {
+        /// Its place in the set, from 0.
+        index: usize,
+        /// How it begins.
+        label: String,
+        /// Its tokens.
+        tokens: usize,
+        /// Tokens that a label may have.
+        most: usize,
+    },
     /// A token id that the model does not have.
     #[error("the model has no token {id}; its ids are 0 to {}", vocabulary - 1)]
     UnknownToken {

@@ -17,6 +17,7 @@ mod completion;
 mod device_thread;
 mod engine;
 mod error;
+mod labels;
 mod prediction;
 mod shape;
 mod shelf;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A model by its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +18,9 @@ pub struct ModelFiles {
 pub struct PredictionRequest {
     /// The input, without any prefix.
     pub input: String,
-    /// The labels to choose from; none: the fixed set of the model's own task, if it has one.
-    pub label_set: Option<Vec<String>>,
+    /// The labels to choose from, shared by all inputs that have the same; none: the fixed set of the model's own task, if
+    /// it has one.
+    pub label_set: Option<Arc<[String]>>,
     /// Whether a rationale is wanted; a student that never learned one apart gives none.
     pub rationale: bool,
     /// Whether the label in the student's own words is wanted as well, where one is chosen from a set.

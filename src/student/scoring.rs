@@ -6,17 +6,50 @@ use super::T5;
 use super::batch::{pad, size};
 use super::generation::host;
 
-/// Scores of the vocabulary that are held at once, in numbers: 256 MB in fp32. A larger label set goes in parts.
-const MAX_SCORES: usize = 1 << 26;
+/// Numbers that are held at once for the labels' tokens: 256 MB in fp32. More labels, or rows, go in parts.
+const MAX_NUMBERS: usize = 1 << 26;
 
 /// The log-likelihood of each label of each row, summed over its tokens. `encoded` (rows, length, d_model) is what the
 /// encoder made of the inputs, with their `mask` (rows, length); `labels` has one list of labels a row, each as token
 /// ids that end with `</s>`. The lists may differ in length, which costs as much as the longest.
-pub fn label_log_likelihoods(model: &T5, encoded: &Tensor, mask: &Tensor, labels: &[Vec<Vec<i64>>]) -> Vec<Vec<f64>> {
-    let most = labels.iter().map(Vec::len).max().unwrap_or_default();
-    let longest = labels.iter().flatten().map(Vec::len).max().unwrap_or_default();
-    let vocabulary = usize::try_from(model.config().vocab_size).unwrap_or_default();
-    let at_once = (MAX_SCORES / (labels.len() * longest * vocabulary).max(1)).max(1);
+pub fn label_log_likelihoods(
+    model: &T5,
+    encoded: &Tensor,
+    mask: &Tensor,
+    labels: &[impl AsRef<[Vec<i64>]>],
+) -> Vec<Vec<f64>> {
+    let labels: Vec<&[Vec<i64>]> = labels.iter().map(AsRef::as_ref).collect();
+    within(MAX_NUMBERS, model, encoded, mask, &labels)
+}
+
+/// The same with no more than so many numbers at once, or one label's of one row.
+fn within(most: usize, model: &T5, encoded: &Tensor, mask: &Tensor, labels: &[&[Vec<i64>]]) -> Vec<Vec<f64>> {
+    let longest = labels.iter().copied().flatten().map(Vec::len).max().unwrap_or_default();
+    let of_label = (longest * numbers_a_token(model, encoded)).max(1);
+    let rows_at_once = (most / of_label).clamp(1, labels.len().max(1));
+    let labels_at_once = (most / (rows_at_once * of_label)).max(1);
+    let mut scores = Vec::with_capacity(labels.len());
+    for (part, rows) in labels.chunks(rows_at_once).enumerate() {
+        let narrow = |tensor: &Tensor| tensor.narrow(0, size(part * rows_at_once), size(rows.len()));
+        scores.extend(score_in_parts(model, &narrow(encoded), &narrow(mask), rows, labels_at_once));
+    }
+    scores
+}
+
+/// What a token of a label takes: a score of each piece of the vocabulary, or each head's look at the whole input.
+fn numbers_a_token(model: &T5, encoded: &Tensor) -> usize {
+    let numbers = model.config().vocab_size.max(model.config().num_heads * encoded.size()[1]);
+    usize::try_from(numbers).unwrap_or_default()
+}
+
+fn score_in_parts(
+    model: &T5,
+    encoded: &Tensor,
+    mask: &Tensor,
+    labels: &[&[Vec<i64>]],
+    at_once: usize,
+) -> Vec<Vec<f64>> {
+    let most = labels.iter().map(|row| row.len()).max().unwrap_or_default();
     let mut scores = vec![Vec::new(); labels.len()];
     for first in (0..most).step_by(at_once) {
         let part: Vec<&[Vec<i64>]> = labels.iter().map(|row| window(row, first, at_once)).collect();
@@ -71,4 +104,35 @@ fn sum_by_label(labels: &[&[Vec<i64>]], targets: &[Vec<i64>], log_likelihoods: &
     let sums: Vec<f64> = sums.collect();
     let most = sums.len() / labels.len().max(1);
     labels.iter().enumerate().map(|(row, own)| sums[row * most..row * most + own.len()].to_vec()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::domain::FromScratch;
+    use crate::student::{T5Config, initial_weights};
+
+    #[test]
+    fn parts_are_scored_like_the_whole() {
+        let shape =
+            FromScratch { d_model: 16, d_kv: 8, d_ff: 16, num_layers: 1, num_heads: 2, ..FromScratch::default() };
+        let config = T5Config::from_scratch(&shape, 60);
+        let model = T5::new(&config, &initial_weights(&config, 3)).unwrap();
+        let rows: Vec<Vec<i64>> = (0..5).map(|row| (0..3 + row).map(|at| 5 + at + row).collect()).collect();
+        let (ids, mask) = pad(&rows, 0, Device::Cpu);
+        let encoded = no_grad(|| model.encode(&ids, &mask, 0.0));
+        let labels: Vec<Vec<Vec<i64>>> =
+            (0..5).map(|row| (0..4 * (row % 2) + 1).map(|label| vec![9 + label; 1 + row as usize]).collect()).collect();
+        let labels: Vec<&[Vec<i64>]> = labels.iter().map(Vec::as_slice).collect();
+        let whole = within(MAX_NUMBERS, &model, &encoded, &mask, &labels);
+        assert_eq!(whole.iter().map(Vec::len).collect::<Vec<_>>(), [1, 5, 1, 5, 1]);
+        for most in [1, 700, 1500] {
+            let parts = within(most, &model, &encoded, &mask, &labels);
+            for (one, other) in whole.concat().iter().zip(parts.concat()) {
+                assert!((one - other).abs() < 1e-4, "{one} {other}, {most} at once");
+            }
+        }
+    }
 }

@@ -116,6 +116,11 @@ impl Line {
         let text = |label| if let Value::String(text) = label { Ok(text) } else { Err(label) };
         let labels = labels.into_iter().map(text).collect::<Result<Vec<_>, _>>();
         let labels = labels.map_err(|other| wrong_type("label_set", "an array of strings", &other))?;
+        if let Some(long) = labels.iter().find(|label| label.chars().count() > labels::MAX_LABEL_CHARS) {
+            let (shown, most) = (labels::shown(long), labels::MAX_LABEL_CHARS);
+            let message = format!("a label of a set has {most} characters at most; this one is longer: {shown:?}");
+            return Err(Fault::field("label_too_long", "label_set", message));
+        }
         self.label_set = Some(labels);
         Ok(())
     }
@@ -234,11 +239,7 @@ impl Line {
         let given = [("label", &example.label), ("teacher_label", &example.teacher_label)];
         let strangers = given.into_iter().filter_map(|(field, label)| label.as_ref().map(|label| (field, label)));
         match strangers.into_iter().find(|(_, label)| !allowed.contains(label)) {
-            Some((field, label)) => Err(Fault::field(
-                "label_not_in_set",
-                field,
-                labels::not_in_set(label, &allowed[..allowed.len().min(20)]),
-            )),
+            Some((field, label)) => Err(Fault::field("label_not_in_set", field, labels::not_in_set(label, allowed))),
             None => Ok(()),
         }
     }

@@ -135,6 +135,8 @@ fn a_lines_own_label_set_is_held_to() {
     let line = |label: &str| format!(r#"{{"input":"a","label":"{label}","label_set":["yes","no"]}}"#);
     assert_eq!(read(&line("no"), 1).unwrap().label.as_deref(), Some("no"));
     refused(&line("maybe"), "label_not_in_set", Some("label"), "is not one of: yes, no");
+    let long = format!(r#"{{"input":"a","label_set":["b","{}"]}}"#, "c".repeat(501));
+    refused(&long, "label_too_long", Some("label_set"), "500 characters at most");
     refused(r#"{"input":"a","label_set":[1]}"#, "wrong_type", Some("label_set"), "an array of strings");
     refused(r#"{"input":"a","label_set":"yes"}"#, "wrong_type", Some("label_set"), "not a string");
 }

@@ -1,17 +1,29 @@
 //! Which labels an answer may have, and how a nearly right one is read.
 
+use std::borrow::Cow;
+
 use crate::domain::{LabelSet, TaskDefinition};
 
+/// Characters of a label of a set, at most: a set is what an answer is chosen from, and a student weighs every label of it.
+pub const MAX_LABEL_CHARS: usize = 500;
+/// Labels that a refusal lists.
+const SHOWN_LABELS: usize = 10;
+/// Characters of a label that a message shows.
+const SHOWN_CHARS: usize = 80;
+
 /// The labels that an answer to `input` may have, in the task's order; `None` where any text will do.
-pub fn allowed_labels(task: &TaskDefinition, input: &str) -> Option<Vec<String>> {
+pub fn allowed_labels<'a>(task: &'a TaskDefinition, input: &str) -> Option<Cow<'a, [String]>> {
     match &task.label_set {
         LabelSet::Open => None,
-        LabelSet::Fixed(labels) => Some(labels.clone()),
-        LabelSet::Choices => {
-            let choices = choices(input);
-            (!choices.is_empty()).then_some(choices)
-        }
+        LabelSet::Fixed(labels) => Some(Cow::Borrowed(labels)),
+        LabelSet::Choices => listed_choices(task, input).map(Cow::Owned),
     }
+}
+
+/// The choices that `input` itself lists, where the task is to choose among them.
+pub fn listed_choices(task: &TaskDefinition, input: &str) -> Option<Vec<String>> {
+    let choices = if task.label_set == LabelSet::Choices { choices(input) } else { Vec::new() };
+    (!choices.is_empty()).then_some(choices)
 }
 
 /// Why `label` is not one that the task allows for `input`; `None` where it is.
@@ -28,9 +40,17 @@ pub(super) fn read_as(text: &str, allowed: &[String]) -> Option<String> {
     exact.or_else(|| allowed.iter().find(|label| bare(label) == plain)).cloned()
 }
 
-pub(super) fn not_in_set(label: &str, allowed: &[String]) -> String {
-    let shown: String = label.chars().take(80).collect();
-    format!("label {shown:?} is not one of: {}", allowed.join(", "))
+/// Why a label is refused, in few words however large the set is.
+pub fn not_in_set(label: &str, allowed: &[String]) -> String {
+    let listed: Vec<&str> = allowed.iter().take(SHOWN_LABELS).map(|label| shown(label)).collect();
+    let others = if allowed.len() > SHOWN_LABELS { format!(", … ({} in all)", allowed.len()) } else { String::new() };
+    format!("label {:?} is not one of: {}{others}", shown(label), listed.join(", "))
+}
+
+/// A label as messages show it: its first 80 characters.
+pub fn shown(label: &str) -> &str {
+    let end = label.char_indices().nth(SHOWN_CHARS).map_or(label.len(), |(place, _)| place);
+    &label[..end]
 }
 
 /// The texts of CommonsenseQA's choices, `(a) …` to `(e) …`, each on its own line.
@@ -68,7 +88,7 @@ mod tests {
     fn choices_are_read_from_the_input() {
         let task = builtin::find("cqa").unwrap();
         let input = "Where is it?\nAnswer Choices:\n(a) go (far) away\n(b) zoo\n(c) zoo";
-        assert_eq!(allowed_labels(&task, input), Some(vec!["go (far) away".to_owned(), "zoo".to_owned()]));
+        assert_eq!(allowed_labels(&task, input).unwrap().as_ref(), ["go (far) away", "zoo"]);
         assert_eq!(allowed_labels(&task, "no choices"), None);
     }
 
@@ -78,6 +98,13 @@ mod tests {
         assert_eq!(refusal(&task, "", "neutral"), None);
         let reason = refusal(&task, "", "maybe").unwrap();
         assert_eq!(reason, r#"label "maybe" is not one of: entailment, neutral, contradiction"#);
+    }
+
+    #[test]
+    fn a_refusal_is_short_however_large_the_set_is() {
+        let allowed: Vec<String> = (0..1000).map(|number| format!("{number}{}", "x".repeat(1000))).collect();
+        let reason = not_in_set(&"y".repeat(1_000_000), &allowed);
+        assert!(reason.ends_with(", … (1000 in all)") && reason.len() < 1100, "{reason}");
     }
 
     #[test]

@@ -112,6 +112,40 @@ async fn a_completion_ends_at_its_limit_or_before_a_text_to_stop_at() {
 }
 
 #[tokio::test]
+async fn a_label_that_is_too_long_to_be_weighed_is_refused_by_its_place() {
+    let app = with_student(desk_labels()).await;
+    let ask = async |labels: Value| {
+        app.post("/v1/predictions", json!({"model": "tiny", "inputs": [INPUT, "late"], "label_set": labels})).await
+    };
+    // More characters than a label has, and fewer with more tokens than are weighed.
+    for long in ["t".repeat(501), "t".repeat(400)] {
+        let labels = json!(["refund", long]);
+        let detail = ask(labels.clone()).await;
+        assert!(detail.refused(400, "label_too_long", "#/label_set/1").len() < 300, "{}", detail.detail());
+        chat(&app, json!({"label_set": labels})).await.refused(400, "label_too_long", "#/label_set/1");
+    }
+    assert_eq!(ask(json!(["refund", "t".repeat(200)])).await.status, 200);
+    let twice = "l".repeat(500);
+    assert!(ask(json!([twice, twice])).await.refused(400, "invalid_value", "#/label_set/1").len() < 150);
+    let many: Vec<_> = (0..50_000).map(|number| number.to_string()).collect();
+    ask(json!(many)).await.refused(400, "invalid_value", "#/label_set");
+}
+
+#[tokio::test]
+async fn an_endless_choice_in_an_input_costs_its_own_answer_alone() {
+    let app = with_student(LabelSet::Choices).await;
+    let endless = format!("which?\n(a) refund\n(b) {}", "t".repeat(600));
+    let inputs = json!(["which?\n(a) refund\n(b) late", endless]);
+    let answer = app.post("/v1/predictions", json!({"model": "tiny", "inputs": inputs})).await;
+    assert_eq!(answer.status, 200, "{:#}", answer.body);
+    let data = &answer.body["data"];
+    assert!(data[0]["label"].is_string() && data[0]["error"].is_null(), "{data:#}");
+    assert_eq!((&data[1]["label"], &data[1]["error"]["code"]), (&json!(null), &json!("label_too_long")));
+    let asked = chat(&app, json!({"messages": [{"role": "user", "content": endless}]})).await;
+    asked.refused(400, "label_too_long", "#/messages/0/content");
+}
+
+#[tokio::test]
 async fn a_chat_answers_with_the_label_that_is_predicted() {
     let app = with_talker(desk_labels()).await;
     let predicted = predict(&app, json!({})).await;

@@ -1,6 +1,7 @@
 //! The engine: what it answers, what it refuses, and what it survives.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -53,7 +54,7 @@ async fn a_label_set_gets_probabilities_and_a_free_answer_its_own() {
     small_checkpoint(folder.path(), &card(Method::StepByStep));
     let (engine, model) = (engine(64, 1), model(folder.path(), "a"));
     let all = PredictionRequest { rationale: true, generated_label: true, ..ask("the box was torn") };
-    let open = PredictionRequest { label_set: Some(Vec::new()), ..ask("the box was torn") };
+    let open = PredictionRequest { label_set: Some([].into()), ..ask("the box was torn") };
     let long = INPUTS[2].repeat(9);
     let answers = engine.predict(&model, vec![all, open, ask(&long)]).await.unwrap();
     let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
@@ -84,6 +85,24 @@ async fn a_batch_answers_what_each_input_alone_is_answered() {
             assert!((together.confidence - alone.confidence).abs() < 1e-4);
         }
     }
+}
+
+#[tokio::test]
+async fn an_endless_label_costs_its_own_question_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    small_checkpoint(folder.path(), &card(Method::StepByStep));
+    let (engine, model) = (engine(64, 1), model(folder.path(), "a"));
+    let labels: Arc<[String]> = ["refund".to_owned(), "torn ".repeat(50_000)].into();
+    let endless = PredictionRequest { label_set: Some(labels), ..ask("the box was torn") };
+    let asked = vec![ask("torn"), endless.clone(), endless, ask("day two")];
+    let answers = engine.predict(&model, asked).await.unwrap();
+    for answer in &answers[1..3] {
+        let Err(InferenceError::LabelTooLong { index: 1, label, tokens, most }) = answer else { panic!("{answer:?}") };
+        assert!(label.chars().count() == 80 && tokens > most, "{label}");
+    }
+    let alone = engine.predict(&model, vec![ask("torn")]).await.unwrap();
+    assert_eq!(answers[0].as_ref().unwrap().label, alone[0].as_ref().unwrap().label);
+    assert!(answers[3].is_ok());
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 mod messages;
 mod request;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::extract::State;
 use serde::Serialize;
@@ -15,10 +15,16 @@ use super::{
     usage::{FinishReason, TokenUsage},
 };
 use crate::{
-    api::{AppState, asked_model::AskedModel, error::ApiError, extract::Json, openapi::Ask},
+    api::{
+        AppState,
+        asked_model::{AskedModel, label_refused},
+        error::ApiError,
+        extract::Json,
+        openapi::Ask,
+    },
     domain::Method,
     inference::{InferenceError, Prediction, PredictionRequest},
-    task::labels::allowed_labels,
+    task::labels::listed_choices,
 };
 
 /// A chat completion in OpenAI's shape.
@@ -141,8 +147,9 @@ pub async fn create_chat_completion(
 ) -> Result<axum::Json<ChatCompletion>, ApiError> {
     let asked = body.check()?;
     let model = AskedModel::find(&state, &asked.model).await?;
+    let has_own_labels = asked.label_set.is_some();
     let request = PredictionRequest {
-        label_set: asked.label_set.or_else(|| allowed_labels(&model.card.task, &asked.input)),
+        label_set: asked.label_set.or_else(|| listed_choices(&model.card.task, &asked.input)).map(Arc::from),
         input: asked.input,
         rationale: asked.included.rationale,
         generated_label: false,
@@ -152,7 +159,11 @@ pub async fn create_chat_completion(
     let answers = state.engine.predict(&model.files, vec![request]).await.map_err(|error| model.refused(error))?;
     let answer = answers.into_iter().next().unwrap_or(Err(InferenceError::Stopped));
     state.metrics.predicted(u64::from(answer.is_ok()), u64::from(answer.is_err()));
-    let answer = answer.map_err(|error| input_refused(&asked.pointer, error))?;
+    let place = |index| if has_own_labels { format!("#/label_set/{index}") } else { asked.pointer.clone() };
+    let answer = answer.map_err(|error| match label_refused(&error, place) {
+        Some(refused) => refused,
+        None => input_refused(&asked.pointer, error),
+    })?;
     let usage = TokenUsage::new(answer.input_tokens, answer.answer_tokens);
     Ok(axum::Json(ChatCompletion {
         id: format!("chatcmpl-{}", state.clock.new_id().simple()),

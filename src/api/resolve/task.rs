@@ -4,7 +4,10 @@ use super::Refusals;
 use crate::{
     api::{AppState, extract::nearest, shapes::NameOr},
     domain::{LabelSet, TaskDefinition},
-    task::builtin,
+    task::{
+        builtin,
+        labels::{MAX_LABEL_CHARS, shown},
+    },
 };
 
 const MAX_LABELS: usize = 1000;
@@ -45,19 +48,31 @@ fn check(refusals: &mut Refusals, task: &TaskDefinition) {
     check_labels(refusals, "#/task/label_set/fixed", labels);
     for (index, example) in task.worked_examples.iter().enumerate() {
         refusals.require(labels.contains(&example.label), &format!("#/task/worked_examples/{index}/label"), || {
-            format!("the label {:?} is not in the task's label set", example.label)
+            format!("the label {:?} is not in the task's label set", shown(&example.label))
         });
     }
 }
 
-/// A set that an answer can be chosen from: two labels or more, all different, none empty.
+/// A set that an answer can be chosen from: two labels or more, all different, none empty, none endless.
 pub fn check_labels(refusals: &mut Refusals, pointer: &str, labels: &[String]) {
-    refusals.require((2..=MAX_LABELS).contains(&labels.len()), pointer, || {
-        format!("{} labels; send 2 to {MAX_LABELS}", labels.len())
-    });
+    if !(2..=MAX_LABELS).contains(&labels.len()) {
+        // The labels of a set without bounds are not looked at one by one.
+        refusals.add(pointer, "invalid_value", format!("{} labels; send 2 to {MAX_LABELS}", labels.len()));
+        return;
+    }
     for (index, label) in labels.iter().enumerate() {
         let pointer = format!("{pointer}/{index}");
+        let length = label.chars().count();
         refusals.require(!label.trim().is_empty(), &pointer, || "a label is empty".to_owned());
-        refusals.require(!labels[..index].contains(label), &pointer, || format!("the label {label:?} is there twice"));
+        if length > MAX_LABEL_CHARS {
+            let detail = format!(
+                "the label {:?}… has {length} characters; shorten it to {MAX_LABEL_CHARS}, or leave the label set open",
+                shown(label)
+            );
+            refusals.add(&pointer, "label_too_long", detail);
+        }
+        refusals.require(!labels[..index].contains(label), &pointer, || {
+            format!("the label {:?} is there twice", shown(label))
+        });
     }
 }

@@ -1,9 +1,12 @@
 //! A model under evaluation, and its answers.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
-    domain::{EvaluationSpec, Example, JobError, TaskDefinition},
+    domain::{EvaluationSpec, Example, JobError, LabelSet, TaskDefinition},
     inference::{InferenceError, ModelFiles, Prediction, PredictionRequest},
     task::{labels, scoreboard::Answer},
     telemetry::chain,
@@ -72,10 +75,15 @@ impl EvaluatedModel {
         task: &TaskDefinition,
         rows: &[Example],
     ) -> Result<Vec<Prediction>, AttemptError> {
+        // Shared by all rows; the choices that a row lists are its own.
+        let fixed: Option<Arc<[String]>> = match &task.label_set {
+            LabelSet::Fixed(labels) => Some(labels.as_slice().into()),
+            LabelSet::Open | LabelSet::Choices => None,
+        };
         loop {
             let requests = rows.iter().map(|row| PredictionRequest {
                 input: row.input.clone(),
-                label_set: labels::allowed_labels(task, &row.input),
+                label_set: fixed.clone().or_else(|| labels::listed_choices(task, &row.input).map(Arc::from)),
                 rationale: false,
                 generated_label: true,
                 ..PredictionRequest::default()
@@ -103,6 +111,10 @@ fn answer(prediction: Prediction) -> Answer {
 fn engine_failed(error: InferenceError) -> AttemptError {
     match error {
         InferenceError::ModelBroken { .. } => AttemptError::fatal(JobError::new("model_unusable", chain(&error))),
+        InferenceError::LabelTooLong { .. } => {
+            let hint = "shorten the label, or evaluate with a task whose labels are shorter";
+            AttemptError::fatal(JobError::new("label_too_long", chain(&error)).with_hint(hint))
+        }
         error => AttemptError::passing(JobError::new("inference_failed", chain(&error))),
     }
 }

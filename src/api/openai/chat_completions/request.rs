@@ -28,7 +28,7 @@ pub struct ChatBody {
     /// Extension: what is wanted beside the label, of `rationale`, `confidence`, `label_probs`.
     #[schema(example = json!(["rationale", "confidence"]))]
     include: Option<Vec<String>>,
-    /// Extension: labels to choose from; default: the model's own task's.
+    /// Extension: labels to choose from, 2 to 1000 of 500 characters at most; default: the model's own task's.
     #[schema(example = json!(["refund", "exchange", "reject"]))]
     label_set: Option<Vec<String>>,
     /// Tokens that the student may write for the label and for the rationale, each, 1 to 2048; default: as many as it
