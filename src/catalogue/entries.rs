@@ -97,6 +97,7 @@ pub const ENTRIES: &[Entry] = &[
     entry(Job, "internal", "A fault of the program.", "Please report it with the worker's log."),
     entry(Job, "invalid_file", "A file that the job reads has bad lines.", "Mend them and upload again."),
     entry(Job, "label_too_long", "A label has more tokens than a student weighs.", "Shorten it; `message` shows how it begins."),
+    entry(Job, "no_rows_of_split", "A file is named for rows of a split that it does not have.", "Name a file with such rows."),
     entry(Job, "lease_lost", "The worker stopped answering, and no attempt is left.", "Look at the worker's log; then retry the job."),
     entry(Job, "missing_labels", "No row has the labels that are to be learned or scored against.", "Send rows with labels."),
     entry(Job, "missing_teacher_labels", "No row has a teacher's label.", "Look why the annotations are not valid."),

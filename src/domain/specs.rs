@@ -93,7 +93,7 @@ pub enum TrainingSource {
 pub enum Validating {
     /// An uploaded file.
     File(FileId),
-    /// Carved out of the training rows before `train_fraction` is applied.
+    /// Carved out of the training rows before `train_fraction` is applied, all rows of one input together.
     Fraction {
         /// Share of the training rows, in [0, 1).
         fraction: f64,

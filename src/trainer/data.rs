@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::TrainError;
-use super::randomness::{self, Draw};
+use super::division::{carve, share};
 use crate::domain::{AttemptSpec, AttemptValidation, Example, LabelSource, Method, Split};
 use crate::task::{examples, labels};
 
@@ -72,17 +72,15 @@ impl Data {
         refuse_too_many_dropped(spec, rows_read, &dropped)?;
 
         let (training, validation) = match &spec.validation {
-            AttemptValidation::File(name) => {
-                (rows, questions(spec, read(folder, name, Split::Validation, &mut kept_away)?))
-            }
+            AttemptValidation::File(name) => (rows, asked(folder, name, spec, Split::Validation, &mut kept_away)?),
             AttemptValidation::Fraction { fraction, seed } => carve(rows, *fraction, *seed),
         };
-        let training = share(training, spec);
+        let training = share(training, &spec.hyperparameters);
         if training.is_empty() {
             return Err(TrainError::refused("no_training_rows", "no row is left to learn from", "add training rows"));
         }
         let test = match &spec.test {
-            Some(name) => questions(spec, read(folder, name, Split::Test, &mut kept_away)?),
+            Some(name) => asked(folder, name, spec, Split::Test, &mut kept_away)?,
             None => Vec::new(),
         };
         if kept_away > 0 {
@@ -112,6 +110,31 @@ fn read(folder: &Path, name: &str, split: Split, kept_away: &mut u64) -> Result<
     rows.retain(|example| example.split.is_none_or(|own| own == split));
     *kept_away += (all - rows.len()) as u64;
     Ok(rows)
+}
+
+/// The questions of a file that was named for this split. One that gives none is refused: without it the training would
+/// choose no weights, or be tested on nothing, and not say so.
+fn asked(
+    folder: &Path,
+    name: &str,
+    spec: &AttemptSpec,
+    split: Split,
+    kept_away: &mut u64,
+) -> Result<Vec<Question>, TrainError> {
+    let rows = read(folder, name, split, kept_away)?;
+    let (split, is_empty) = (split.as_str(), rows.is_empty());
+    let questions = questions(spec, rows);
+    match (questions.is_empty(), is_empty) {
+        (false, _) => Ok(questions),
+        (true, true) => {
+            let message = format!("every row of the {split} file is of another split than {split}");
+            Err(TrainError::refused("no_rows_of_split", message, "name a file that has such rows"))
+        }
+        (true, false) => {
+            let message = format!("no {split} row has a label to compare answers with");
+            Err(TrainError::refused("missing_labels", message, "name a file whose rows have a label"))
+        }
+    }
 }
 
 /// What no row has cannot be learned: better said than counted.
@@ -191,37 +214,6 @@ fn refuse_too_many_dropped(
         spec.max_dropped_ratio
     );
     Err(TrainError::refused("too_many_dropped_rows", message, "repair the rows, or raise max_dropped_ratio"))
-}
-
-/// At least one row is left to learn from.
-fn carve(rows: Vec<Row>, fraction: f64, seed: u64) -> (Vec<Row>, Vec<Question>) {
-    let wanted = (rows.len() as f64 * fraction).round() as usize;
-    let count = wanted.min(rows.len().saturating_sub(1));
-    let order = randomness::order(rows.len(), randomness::hash(seed, Draw::Validation, 0));
-    let mut chosen = vec![false; rows.len()];
-    order.into_iter().take(count).for_each(|index| chosen[index] = true);
-    let (mut training, mut validation) = (Vec::new(), Vec::new());
-    for (row, chosen) in rows.into_iter().zip(chosen) {
-        if chosen {
-            validation.push(Question { input: row.input, answer: row.label });
-        } else {
-            training.push(row);
-        }
-    }
-    (training, validation)
-}
-
-/// A smaller share under the same seed is part of every larger one.
-fn share(rows: Vec<Row>, spec: &AttemptSpec) -> Vec<Row> {
-    let fraction = spec.hyperparameters.train_fraction;
-    if fraction >= 1.0 {
-        return rows;
-    }
-    let count = ((rows.len() as f64 * fraction).round() as usize).max(1);
-    let order = randomness::order(rows.len(), randomness::hash(spec.hyperparameters.seed, Draw::Fraction, 0));
-    let mut kept: Vec<usize> = order.into_iter().take(count).collect();
-    kept.sort_unstable();
-    kept.into_iter().filter_map(|index| rows.get(index).cloned()).collect()
 }
 
 fn questions(spec: &AttemptSpec, examples: Vec<Example>) -> Vec<Question> {

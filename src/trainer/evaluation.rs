@@ -12,6 +12,8 @@ use crate::task::scoring;
 const BATCH: usize = 64;
 /// Decoded predictions shown with each evaluation.
 const SHOWN: usize = 3;
+/// Characters shown of each of their texts: they are stored with every exam, and an input may be a megabyte.
+const SHOWN_CHARS: usize = 300;
 
 /// Rows to be asked about, as the student reads them.
 pub struct Exam {
@@ -31,7 +33,7 @@ pub struct Findings {
     pub shown: Vec<Shown>,
 }
 
-/// One decoded prediction.
+/// One decoded prediction; of long texts, how they begin.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Shown {
     /// What was asked.
@@ -94,10 +96,18 @@ impl Exam {
         let right =
             pairs().filter(|(question, label)| scoring::is_correct(&spec.task, label, &question.answer)).count();
         let shown = pairs().take(SHOWN).map(|(question, label)| Shown {
-            input: question.input.clone(),
-            answer: question.answer.clone(),
-            generated: label.clone(),
+            input: cut(&question.input),
+            answer: cut(&question.answer),
+            generated: cut(label),
         });
         Findings { accuracy: right as f64 / self.questions.len().max(1) as f64, shown: shown.collect() }
+    }
+}
+
+/// The beginning of a text, marked where it goes on.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }

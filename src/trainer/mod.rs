@@ -20,6 +20,7 @@ mod adafactor;
 mod batch;
 mod best;
 mod data;
+mod division;
 mod error;
 mod evaluation;
 mod learner;

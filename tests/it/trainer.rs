@@ -135,6 +135,35 @@ fn one_file_may_hold_the_rows_of_every_split() {
 }
 
 #[test]
+fn a_file_that_gives_no_question_is_refused_before_anything_is_learned() {
+    let mut attempt = Attempt::new();
+    attempt.spec.validation = AttemptValidation::File("asked.jsonl".to_owned());
+    attempt.write("asked.jsonl", [json!({"input": "a", "label": "refund", "split": "train"})].into_iter());
+    assert_eq!(attempt.train().0.unwrap_err().code, "no_rows_of_split");
+    attempt.write("asked.jsonl", [json!({"input": "a"})].into_iter());
+    assert_eq!(attempt.train().0.unwrap_err().code, "missing_labels");
+    attempt.spec.validation = AttemptValidation::Fraction { fraction: 0.25, seed: 0 };
+    attempt.spec.test = Some("asked.jsonl".to_owned());
+    assert_eq!(attempt.train().0.unwrap_err().code, "missing_labels");
+}
+
+#[test]
+fn an_exam_shows_how_long_texts_begin() {
+    let mut attempt = Attempt::new();
+    attempt.spec.validation = AttemptValidation::File("asked.jsonl".to_owned());
+    attempt.spec.hyperparameters.max_input_length = 32;
+    attempt.write("asked.jsonl", [json!({"input": "torn ".repeat(100_000), "label": "refund"})].into_iter());
+    let (outcome, frames) = attempt.train();
+    outcome.unwrap();
+    let shown = frames.iter().find_map(|frame| match frame {
+        Frame::Event { code, data, .. } if code == "evaluated" => data["predictions"][0]["input"].as_str(),
+        _ => None,
+    });
+    let shown = shown.unwrap();
+    assert!(shown.starts_with("torn torn") && shown.ends_with('…') && shown.len() < 400, "{}", shown.len());
+}
+
+#[test]
 fn rows_that_all_lack_a_part_are_refused_by_name() {
     for (part, code) in [("teacher_label", "missing_teacher_labels"), ("rationale", "missing_rationales")] {
         let attempt = Attempt::new();

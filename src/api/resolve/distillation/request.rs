@@ -64,7 +64,7 @@ pub struct Training {
 pub struct ValidationRows {
     /// An uploaded file.
     pub file: Option<FileId>,
-    /// Share of the training rows, from 0 to less than 1; default 0.1.
+    /// Share of the training rows, from 0 to less than 1; default 0.1. All rows of one input are held back, or none.
     pub fraction: Option<f64>,
     /// Seed of the choice; default 0.
     pub seed: Option<u64>,
