@@ -39,6 +39,7 @@ pub const ENTRIES: &[Entry] = &[
     entry(Request(400), "missing_teacher_labels", "No row, or too few, has a `teacher_label`.", "Annotate the file first, or learn ground truth."),
     entry(Request(400), "missing_rationales", "No row has a rationale, which the method learns.", "Annotate the file first, or use `\"method\": \"standard\"`."),
     entry(Request(400), "label_not_in_set", "A row's label is none of the task's.", "`errors[]` names the lines; mend them or the label set."),
+    entry(Request(400), "no_rows_of_split", "A file is named for rows of a split that it does not have: every row is of another one.", "Name a file with such rows, or leave `split` out of them."),
     entry(Request(400), "label_too_long", "A label of a set has more than 500 characters, or more tokens than a student weighs.", "Shorten it; for free texts, leave the label set open."),
     entry(Request(404), "not_found", "Nothing has this id.", "Check the id; lists show what is there."),
     entry(Request(404), "model_not_found", "No model has this name.", "`detail` has the nearest names; `GET /v1/models` lists all."),

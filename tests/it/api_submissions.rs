@@ -164,6 +164,82 @@ async fn files_that_lack_what_is_learned_are_refused() {
     );
 }
 
+/// Training rows that the teacher has answered, and test rows that people have labeled.
+fn one_file_for_all() -> Vec<Value> {
+    let row = |number: usize| match number {
+        0..7 => {
+            json!({"input": format!("row {number}"), "teacher_label": "refund", "rationale": "r", "split": "train"})
+        }
+        _ => json!({"input": format!("row {number}"), "label": "refund", "split": "test"}),
+    };
+    (0..10).map(row).collect()
+}
+
+#[tokio::test]
+async fn one_file_is_judged_by_the_rows_that_each_part_of_a_job_reads() {
+    let app = TestApp::start().await;
+    let mut rows = one_file_for_all();
+    let file = app.file(&rows).await;
+    // Three of ten rows have no teacher's label, and no training reads them.
+    let given = json!({"training": {"file": file}, "test": {"file": file}});
+    let job = distill(&app, given.clone()).await;
+    assert_eq!((job.status, &job.body["estimate"]["rows"]), (201, &json!(6)), "{:#}", job.body);
+    // Nor does an evaluation look at the teacher's answers to training rows.
+    let evaluation = app.post("/v1/evaluation-jobs", json!({"file": file, "models": [job.id()]})).await;
+    assert_eq!((evaluation.status, &evaluation.body["spec"]["teacher"]), (201, &json!(null)), "{:#}", evaluation.body);
+    assert_eq!(evaluation.body["estimate"]["rows"], 3);
+    // A label that the task does not know counts where the row is read.
+    rows[0]["label"] = json!("keep");
+    rows[9]["teacher_label"] = json!("keep");
+    let file = app.file(&rows).await;
+    assert_eq!(distill(&app, json!({"training": {"file": file}, "test": {"file": file}})).await.status, 201);
+    assert_eq!(app.post("/v1/evaluation-jobs", json!({"file": file, "models": [job.id()]})).await.status, 201);
+    let people = json!({"training": {"file": file}, "label_source": "ground_truth", "method": "standard",
+        "max_dropped_ratio": 1});
+    distill(&app, people).await.refused(400, "label_not_in_set", "#/training/file");
+}
+
+#[tokio::test]
+async fn a_file_without_a_row_of_the_split_that_it_is_named_for_is_refused() {
+    let app = TestApp::start().await;
+    let rows = one_file_for_all();
+    let (train, test) = (app.file(&rows[..7]).await, app.file(&rows[7..]).await);
+    let answer = distill(&app, json!({"training": {"file": test}})).await;
+    assert!(answer.refused(400, "no_rows_of_split", "#/training/file").contains("another split than train"));
+    let given = |part: &str, file: &str| {
+        let mut given = json!({"training": {"file": train}});
+        given[part] = json!({"file": file});
+        given
+    };
+    distill(&app, given("test", &train)).await.refused(400, "no_rows_of_split", "#/test/file");
+    distill(&app, given("validation", &test)).await.refused(400, "no_rows_of_split", "#/validation/file");
+    let job = distill(&app, given("test", &test)).await;
+    assert_eq!(job.status, 201, "{:#}", job.body);
+    let answer = app.post("/v1/evaluation-jobs", json!({"file": train, "models": [job.id()]})).await;
+    assert!(answer.refused(400, "no_rows_of_split", "#/file").contains("validation or test"));
+    // What is annotated keeps its split.
+    let annotation = app.post("/v1/annotation-jobs", json!({"file": test, "teacher": "scripted"})).await.id();
+    let answer = distill(&app, json!({"training": {"annotation_job": annotation}})).await;
+    answer.refused(400, "no_rows_of_split", "#/training/annotation_job");
+}
+
+#[tokio::test]
+async fn a_refusal_is_short_however_large_the_label_set_is() {
+    let app = TestApp::start().await;
+    let labels: Vec<String> = (0..1000).map(|number| format!("{number:0>500}")).collect();
+    let rows: Vec<_> = (0..20).map(|row| json!({"input": format!("row {row}"), "teacher_label": "keep"})).collect();
+    let file = app.file(&rows).await;
+    let task = json!({"label_set": {"fixed": labels}});
+    let answer = distill(&app, json!({"training": {"file": file}, "method": "standard", "task": task})).await;
+    let detail = answer.refused(400, "label_not_in_set", "#/training/file");
+    assert!(detail.contains("(1000 in all)"), "{detail}");
+    assert_eq!(answer.body["errors"].as_array().unwrap().len(), 10);
+    assert!(answer.bytes.len() < 20_000, "{} bytes", answer.bytes.len());
+    let task = json!({"label_set": {"fixed": ["a", "b".repeat(501)]}});
+    let answer = distill(&app, json!({"task": task})).await;
+    assert!(answer.refused(400, "label_too_long", "#/task/label_set/fixed/1").contains("501 characters"));
+}
+
 #[tokio::test]
 async fn a_label_outside_the_tasks_set_is_refused_with_its_line() {
     let app = TestApp::start().await;

@@ -3,7 +3,7 @@
 use super::{PAST_JOBS, Unknown, sample, tokens};
 use crate::{
     api::AppState,
-    domain::{AnnotationSpec, Estimate, JobKind, JobSpec, Span, TeacherTerms},
+    domain::{AnnotationSpec, Estimate, JobKind, JobSpec, Span, Split, TeacherTerms},
     store::{PastJob, Store},
     task::prompt,
 };
@@ -18,7 +18,7 @@ const ANSWER_SECONDS: Span = Span { low: 0.2, expected: 2.0, high: 15.0 };
 pub(super) async fn estimate(state: &AppState, spec: &AnnotationSpec) -> Result<Estimate, Unknown> {
     let file = sample::file(state, spec.file).await?;
     let rows = file.validation.valid_rows.min(spec.max_examples.unwrap_or(u64::MAX));
-    let examples = sample::examples(state, &file).await?;
+    let examples = sample::examples(state, &file, &Split::ALL).await?;
     let prompts: Vec<String> = examples.iter().map(|example| prompt_text(spec, &example.input)).collect();
     let prompt_characters = sample::mean_characters(prompts.iter().map(|prompt| Some(prompt.as_str())), 0.0);
     let past = of_teacher(state, &spec.teacher).await?;

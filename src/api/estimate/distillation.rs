@@ -10,7 +10,7 @@ use super::{
 use crate::{
     api::AppState,
     domain::{
-        DistillationSpec, Estimate, Example, FileId, JobKind, JobSpec, Method, Span, StudentSource, StudentSpec,
+        DistillationSpec, Estimate, Example, FileId, JobKind, JobSpec, Method, Span, Split, StudentSource, StudentSpec,
         TrainingSource, Validating,
     },
     inference::StudentShape,
@@ -84,10 +84,11 @@ impl Rows {
         let mut rows = 0;
         let mut examples = Vec::new();
         for source in &spec.training {
-            let (id, limit) = file_of(state, source).await?;
-            let file = sample::file(state, id).await?;
-            rows += file.validation.valid_rows.min(limit);
-            examples.extend(sample::examples(state, &file).await?);
+            let Source { file, limit, is_labeled } = source_of(state, source).await?;
+            let file = sample::file(state, file).await?;
+            let counts = file.validation.rows_of(&[Split::Train]);
+            rows += if is_labeled { counts.labeled_by(spec.label_source) } else { counts.rows }.min(limit);
+            examples.extend(sample::examples(state, &file, &[Split::Train]).await?);
         }
         let kept = match spec.validation {
             Validating::Fraction { fraction, .. } => 1.0 - fraction,
@@ -112,17 +113,27 @@ impl Rows {
     }
 }
 
+/// Where training rows are.
+struct Source {
+    file: FileId,
+    /// Rows of it that come, at most.
+    limit: u64,
+    /// Whether the labels that are learned are there; else the teacher has yet to write them.
+    is_labeled: bool,
+}
+
 /// The file whose rows are learned, or whose rows will be once they are annotated.
-async fn file_of(state: &AppState, source: &TrainingSource) -> Result<(FileId, u64), Unknown> {
+async fn source_of(state: &AppState, source: &TrainingSource) -> Result<Source, Unknown> {
     let id = match source {
-        TrainingSource::File(id) => return Ok((*id, u64::MAX)),
+        TrainingSource::File(id) => return Ok(Source { file: *id, limit: u64::MAX, is_labeled: true }),
         TrainingSource::AnnotationJob(id) => *id,
     };
     let job = state.store.job(Store::default_project(), id).await?;
     match job.map(|job| (job.spec, job.result)) {
         Some((JobSpec::Annotation(spec), result)) => {
             let written = result.and_then(|result| result.get("output_file")?.as_str()?.parse().ok());
-            Ok((written.unwrap_or(spec.file), spec.max_examples.unwrap_or(u64::MAX)))
+            let limit = spec.max_examples.unwrap_or(u64::MAX);
+            Ok(Source { file: written.unwrap_or(spec.file), limit, is_labeled: written.is_some() })
         }
         _ => Err(Unknown::Unreadable(format!("{id} is no annotation job"))),
     }

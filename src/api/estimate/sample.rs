@@ -5,7 +5,7 @@ use futures::StreamExt;
 use super::Unknown;
 use crate::{
     api::AppState,
-    domain::{Example, File, FileId},
+    domain::{Example, File, FileId, LineError, Split},
     store::Store,
     task::lines::LineReader,
 };
@@ -19,22 +19,30 @@ pub async fn file(state: &AppState, id: FileId) -> Result<File, Unknown> {
     found.ok_or_else(|| Unknown::Unreadable(format!("{id} is not there any more")))
 }
 
-/// The first examples of a file.
-pub async fn examples(state: &AppState, file: &File) -> Result<Vec<Example>, Unknown> {
+/// The first examples of a file for these splits. Where none is among its first lines, whatever is there: the rows of one
+/// file are alike.
+pub async fn examples(state: &AppState, file: &File, splits: &[Split]) -> Result<Vec<Example>, Unknown> {
     let unreadable = |error: crate::artifacts::ArtifactError| Unknown::Unreadable(error.to_string());
     let mut bytes = state.artifacts.read(&file.artifact_key).await.map_err(unreadable)?;
-    let (mut found, mut read, mut lines) = (Vec::new(), 0, LineReader::new());
-    while let Some(chunk) = bytes.next().await {
+    let (mut found, mut others, mut read, mut lines) = (Vec::new(), Vec::new(), 0, LineReader::new());
+    let mut take = |row: Result<Example, LineError>| match row {
+        Ok(example) if example.is_for(splits) => found.push(example),
+        Ok(example) => others.push(example),
+        Err(_) => {}
+    };
+    while let Some(chunk) = bytes.next().await
+        && read < MAX_BYTES
+    {
         let chunk = chunk.map_err(unreadable)?;
         read += chunk.len();
-        lines.push(&chunk, &mut |_, row| found.extend(row.ok()));
-        if read >= MAX_BYTES || found.len() >= MAX_ROWS {
-            found.truncate(MAX_ROWS);
-            return Ok(found);
-        }
+        lines.push(&chunk, &mut |_, row| take(row));
     }
-    lines.finish(&mut |_, row| found.extend(row.ok()));
-    Ok(found)
+    if read < MAX_BYTES {
+        lines.finish(&mut |_, row| take(row));
+    }
+    let mut examples = if found.is_empty() { others } else { found };
+    examples.truncate(MAX_ROWS);
+    Ok(examples)
 }
 
 /// The mean length in characters of the texts that are there; `otherwise` where none is.

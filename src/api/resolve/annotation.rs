@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::{Metadata, Refusals, Submission, file, file::Strangers, task};
 use crate::{
     api::{AppState, error::ApiError, extract::nearest, shapes::NameOr},
-    domain::{AnnotationSpec, FileId, JobId, JobSpec, LabelSource, TaskDefinition},
+    domain::{AnnotationSpec, FileId, JobId, JobSpec, LabelSource, Split, TaskDefinition},
     store::NewJob,
 };
 
@@ -57,7 +57,7 @@ pub async fn resolve(state: &AppState, request: AnnotationJobRequest) -> Result<
     });
     refusals.require(request.max_examples != Some(0), "#/max_examples", || "max_examples is 0; send 1 or more".into());
     if let Some(file) = file::usable(state, &mut refusals, "#/file", request.file).await? {
-        let strangers = Strangers { task: &task, source: LabelSource::GroundTruth };
+        let strangers = Strangers { task: &task, source: LabelSource::GroundTruth, splits: &Split::ALL };
         file::check_labels(state, &mut refusals, "#/file", &file, &strangers).await?;
     }
     refusals.finish()?;

@@ -11,7 +11,7 @@ pub use teacher::TeacherSource;
 use super::{Metadata, Refusals, Submission, file, file::Strangers, task, warn_of_leakage};
 use crate::{
     api::{AppState, error::ApiError, shapes::NameOr},
-    domain::{EvaluationSpec, File, FileId, JobId, JobSpec, LabelSource, TaskDefinition},
+    domain::{EvaluationSpec, File, FileId, JobId, JobSpec, LabelSource, RowCounts, Split, TaskDefinition},
     store::NewJob,
 };
 
@@ -57,11 +57,12 @@ pub async fn resolve(state: &AppState, request: EvaluationJobRequest) -> Result<
         Some(task) => task::resolve(state, &mut refusals, Some(task)),
         None => models.task.unwrap_or_default(),
     };
-    if let Some(file) = &file {
-        let strangers = Strangers { task: &task, source: LabelSource::GroundTruth };
+    if let Some((file, _)) = &file {
+        let strangers = Strangers { task: &task, source: LabelSource::GroundTruth, splits: &Split::EVALUATED };
         file::check_labels(state, &mut refusals, "#/file", file, &strangers).await?;
     }
-    let teacher = teacher::check(state, &mut refusals, request.teacher, file.as_ref()).await?;
+    let rows = file.map(|(_, rows)| rows).unwrap_or_default();
+    let teacher = teacher::check(state, &mut refusals, request.teacher, &rows).await?;
     refusals.finish()?;
     let spec = EvaluationSpec {
         file: request.file,
@@ -75,11 +76,16 @@ pub async fn resolve(state: &AppState, request: EvaluationJobRequest) -> Result<
     Ok(warn_of_leakage(state, job).await)
 }
 
-async fn check_file(state: &AppState, refusals: &mut Refusals, id: FileId) -> Result<Option<File>, ApiError> {
-    let found = file::usable(state, refusals, "#/file", id).await?;
-    if found.as_ref().is_some_and(|file| file.validation.labeled_rows == 0) {
+async fn check_file(
+    state: &AppState,
+    refusals: &mut Refusals,
+    id: FileId,
+) -> Result<Option<(File, RowCounts)>, ApiError> {
+    let found = file::usable_for(state, refusals, "#/file", id, &Split::EVALUATED).await?;
+    if found.as_ref().is_some_and(|(_, rows)| rows.labeled == 0) {
         let advice = "upload rows with ground truth: {\"input\": …, \"label\": …}";
-        refusals.add("#/file", "missing_labels", format!("no row of {id} has a \"label\" to score against; {advice}"));
+        let detail = format!("no evaluated row of {id} has a \"label\" to score against; {advice}");
+        refusals.add("#/file", "missing_labels", detail);
     }
     Ok(found)
 }

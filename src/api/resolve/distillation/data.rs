@@ -7,12 +7,14 @@ use crate::{
         error::ApiError,
         resolve::{
             Refusals,
-            file::{Strangers, check_labels, usable},
+            file::{Strangers, check_labels, refuse_without_rows, usable_for},
             submission::parent,
         },
         shapes::OneOrMany,
     },
-    domain::{File, FileId, JobId, JobSpec, JobState, LabelSource, Method, TaskDefinition, TrainingSource, Validating},
+    domain::{
+        FileId, JobId, JobSpec, JobState, LabelSource, Method, Split, TaskDefinition, TrainingSource, Validating,
+    },
     store::Store,
 };
 
@@ -77,39 +79,39 @@ async fn check_training_file(
     pointer: &str,
     id: FileId,
 ) -> Result<(), ApiError> {
-    let Some(file) = usable(state, refusals, pointer, id).await? else { return Ok(()) };
-    let rows = &file.validation;
-    let (labeled, code, field, advice) = match wanted.label_source {
+    let splits = &[Split::Train];
+    let Some((file, rows)) = usable_for(state, refusals, pointer, id, splits).await? else { return Ok(()) };
+    let (code, field, advice) = match wanted.label_source {
         LabelSource::Teacher => (
-            rows.teacher_labeled_rows,
             "missing_teacher_labels",
             "teacher_label",
             "annotate it first, or learn people's labels with \"label_source\": \"ground_truth\"",
         ),
         LabelSource::GroundTruth => {
-            (rows.labeled_rows, "missing_labels", "label", "or learn the teacher's with \"label_source\": \"teacher\"")
+            ("missing_labels", "label", "or learn the teacher's with \"label_source\": \"teacher\"")
         }
     };
-    let dropped = 1.0 - labeled as f64 / rows.valid_rows.max(1) as f64;
+    let labeled = rows.labeled_by(wanted.label_source);
+    let dropped = 1.0 - labeled as f64 / rows.rows as f64;
     if labeled == 0 {
-        refusals.add(pointer, code, format!("no row of {id} has a {field:?}; {advice}"));
+        refusals.add(pointer, code, format!("no training row of {id} has a {field:?}; {advice}"));
     } else if dropped > wanted.max_dropped_ratio {
         let detail = format!(
-            "{} of {} rows of {id} have no {field:?}; max_dropped_ratio allows {}",
-            rows.valid_rows.saturating_sub(labeled),
-            rows.valid_rows,
+            "{} of {} training rows of {id} have no {field:?}; max_dropped_ratio allows {}",
+            rows.rows.saturating_sub(labeled),
+            rows.rows,
             wanted.max_dropped_ratio
         );
         refusals.add(pointer, code, detail);
     }
-    if wanted.method != Method::Standard && rows.rationale_rows == 0 {
+    if wanted.method != Method::Standard && rows.with_rationale == 0 {
         let detail = format!(
-            "no row of {id} has a \"rationale\", which {} learns; annotate it first, or use \"method\": \"standard\"",
+            "no training row of {id} has a \"rationale\", which {} learns; annotate it first, or use \"method\": \"standard\"",
             wanted.method.as_str()
         );
         refusals.add(pointer, "missing_rationales", detail);
     }
-    let strangers = Strangers { task: wanted.task, source: wanted.label_source };
+    let strangers = Strangers { task: wanted.task, source: wanted.label_source, splits };
     check_labels(state, refusals, pointer, &file, &strangers).await
 }
 
@@ -126,17 +128,30 @@ async fn check_annotation_job(
         refusals.add(pointer, "invalid_value", format!("{id} is not an annotation job but of kind {}", job.kind()));
         return Ok(None);
     };
-    if wanted.label_source == LabelSource::GroundTruth
-        && let Some(file) = state.store.file(Store::default_project(), spec.file).await?
-        && file.validation.labeled_rows == 0
-    {
+    check_annotated_file(state, refusals, wanted, pointer, spec.file).await?;
+    Ok((job.state != JobState::Succeeded).then_some(id))
+}
+
+/// An annotation keeps its rows' ground truth and splits, so what it cannot give is known before it is over.
+async fn check_annotated_file(
+    state: &AppState,
+    refusals: &mut Refusals,
+    wanted: &Wanted<'_>,
+    pointer: &str,
+    id: FileId,
+) -> Result<(), ApiError> {
+    let splits = &[Split::Train];
+    let Some(file) = state.store.file(Store::default_project(), id).await? else { return Ok(()) };
+    let rows = file.validation.rows_of(splits);
+    if rows.rows == 0 {
+        refuse_without_rows(refusals, pointer, id, splits);
+    } else if wanted.label_source == LabelSource::GroundTruth && rows.labeled == 0 {
         let detail = format!(
-            "no row of {} has a \"label\"; the teacher's are learned with \"label_source\": \"teacher\"",
-            file.id
+            "no training row of {id} has a \"label\"; the teacher's are learned with \"label_source\": \"teacher\""
         );
         refusals.add(pointer, "missing_labels", detail);
     }
-    Ok((job.state != JobState::Succeeded).then_some(id))
+    Ok(())
 }
 
 /// Validation rows, checked.
@@ -156,7 +171,7 @@ pub async fn validation(
     };
     let alone = given.fraction.is_none() && given.seed.is_none();
     refusals.require(alone, "#/validation", || "send either a file or a fraction with its seed".to_owned());
-    check_scored_file(state, refusals, wanted, "#/validation/file", id).await?;
+    check_scored_file(state, refusals, wanted, "#/validation/file", (id, &[Split::Validation])).await?;
     Ok(Validating::File(id))
 }
 
@@ -168,25 +183,23 @@ pub async fn test(
     given: Option<TestRows>,
 ) -> Result<Option<FileId>, ApiError> {
     let Some(TestRows { file: id }) = given else { return Ok(None) };
-    check_scored_file(state, refusals, wanted, "#/test/file", id).await?;
+    check_scored_file(state, refusals, wanted, "#/test/file", (id, &[Split::Test])).await?;
     Ok(Some(id))
 }
 
-/// A file that answers are compared with: by people's labels, or by those that are learned.
+/// A file whose rows of these splits answers are compared with: by people's labels, or by those that are learned.
 async fn check_scored_file(
     state: &AppState,
     refusals: &mut Refusals,
     wanted: &Wanted<'_>,
     pointer: &str,
-    id: FileId,
-) -> Result<Option<File>, ApiError> {
-    let Some(file) = usable(state, refusals, pointer, id).await? else { return Ok(None) };
-    let rows = &file.validation;
-    let learned = if wanted.label_source == LabelSource::Teacher { rows.teacher_labeled_rows } else { 0 };
-    if rows.labeled_rows + learned == 0 {
-        refusals.add(pointer, "missing_labels", format!("no row of {id} has a \"label\" to score against"));
+    (id, splits): (FileId, &'static [Split]),
+) -> Result<(), ApiError> {
+    let Some((file, rows)) = usable_for(state, refusals, pointer, id, splits).await? else { return Ok(()) };
+    if rows.labeled + rows.labeled_by(wanted.label_source) == 0 {
+        let detail = format!("no row of {id} that answers would be compared with has a \"label\"");
+        refusals.add(pointer, "missing_labels", detail);
     }
-    let strangers = Strangers { task: wanted.task, source: LabelSource::GroundTruth };
-    check_labels(state, refusals, pointer, &file, &strangers).await?;
-    Ok(Some(file))
+    let strangers = Strangers { task: wanted.task, source: LabelSource::GroundTruth, splits };
+    check_labels(state, refusals, pointer, &file, &strangers).await
 }

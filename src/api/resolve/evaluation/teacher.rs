@@ -9,7 +9,7 @@ use crate::{
         error::ApiError,
         resolve::{Refusals, submission::parent},
     },
-    domain::{File, JobId, JobKind, JobState, TeacherAnswers},
+    domain::{JobId, JobKind, JobState, RowCounts, TeacherAnswers},
 };
 
 const POINTER: &str = "#/teacher/annotation_job";
@@ -32,15 +32,15 @@ pub struct Teacher {
     pub waits_for: Option<JobId>,
 }
 
-/// The answers that the request names; without a name the file's own, where it has any.
+/// The answers that the request names; without a name the file's own, where the evaluated rows have any.
 pub async fn check(
     state: &AppState,
     refusals: &mut Refusals,
     given: Option<TeacherSource>,
-    file: Option<&File>,
+    rows: &RowCounts,
 ) -> Result<Teacher, ApiError> {
     let Some(TeacherSource { annotation_job: id }) = given else {
-        let has_answers = file.is_some_and(|file| file.validation.teacher_labeled_rows > 0);
+        let has_answers = rows.teacher_labeled > 0;
         return Ok(Teacher { answers: has_answers.then_some(TeacherAnswers::File), waits_for: None });
     };
     let Some(job) = parent(state, refusals, POINTER, id).await? else { return Ok(Teacher::default()) };
