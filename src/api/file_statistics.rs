@@ -16,7 +16,7 @@ use super::{
     openapi::OfOne,
 };
 use crate::{
-    domain::{Example, File, FileId, Hyperparameters, Percentiles},
+    domain::{Example, File, FileId, Hyperparameters, Percentiles, StudentCard},
     inference::TokenCounter,
     task::{lines::LineReader, statistics::Lengths},
 };
@@ -60,7 +60,7 @@ pub struct FileTokenStatistics {
     /// Rows that were looked at, from the first on.
     #[schema(example = 10000)]
     rows_looked_at: u64,
-    /// The inputs, without the student's prefix.
+    /// The inputs as the model reads them, behind its prefix: behind the longer one, where it learned rationales apart.
     input: TokenLengths,
     /// The labels, of ground truth where a row has both.
     label: TokenLengths,
@@ -96,8 +96,8 @@ pub struct TokenLengths {
 
 /// Count a file's tokens.
 ///
-/// Percentiles of the tokens of inputs, labels and rationales by the tokenizer of a model, and how many rows are longer than
-/// a training reads by default. Looks at the first rows only, and says at how many.
+/// Percentiles of the tokens of inputs (with the model's prefix), labels and rationales by the tokenizer of a model, and how
+/// many rows are longer than a training reads by default. Looks at the first rows only, and says at how many.
 #[utoipa::path(get, path = "/v1/files/{id}/statistics", tag = "files",
     params(("id" = FileId, Path, description = "The file"), StatisticsQuery),
     responses((status = 200, description = "Its lengths in tokens", body = FileTokenStatistics), OfOne))]
@@ -117,7 +117,8 @@ pub async fn get_file_statistics(
     let counter = tokio::task::spawn_blocking(move || TokenCounter::open(&directory)).await;
     let counter =
         counter.map_err(|error| ApiError::Internal(Box::new(error)))?.map_err(|error| model.refused(error))?;
-    let counts = count(&state, &file, counter, most).await?;
+    let counting = Counting::new(counter, &model.card);
+    let counts = count(&state, &file, counting, most).await?;
     let defaults = Hyperparameters::default();
     Ok(axum::Json(FileTokenStatistics {
         object: StatisticsObject::FileStatistics,
@@ -150,9 +151,9 @@ struct Counts {
 }
 
 /// Rows are read here and counted on a thread of its own, which ends when this future is dropped.
-async fn count(state: &AppState, file: &File, counter: TokenCounter, most: u64) -> Result<Counts, ApiError> {
+async fn count(state: &AppState, file: &File, counting: Counting, most: u64) -> Result<Counts, ApiError> {
     let (rows, arriving) = channel(CHUNKS_WAITING);
-    let thread = tokio::task::spawn_blocking(move || count_all(&counter, arriving));
+    let thread = tokio::task::spawn_blocking(move || counting.run(arriving));
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let mut left = most;
     let mut lines = LineReader::new();
@@ -174,18 +175,33 @@ async fn count(state: &AppState, file: &File, counter: TokenCounter, most: u64) 
     thread.await.map_err(|error| ApiError::Internal(Box::new(error)))
 }
 
-fn count_all(counter: &TokenCounter, mut arriving: Receiver<Vec<Example>>) -> Counts {
-    let mut counts = Counts::default();
-    while let Some(rows) = arriving.blocking_recv() {
-        for row in rows {
-            counts.input.take(counter.count(&row.input));
-            if let Some(label) = row.label.or(row.teacher_label) {
-                counts.label.take(counter.count(&label));
-            }
-            if let Some(rationale) = &row.rationale {
-                counts.rationale.take(counter.count(rationale));
+/// What is counted with.
+struct Counting {
+    counter: TokenCounter,
+    /// What a training and a prediction put before an input.
+    prefix: String,
+}
+
+impl Counting {
+    fn new(counter: TokenCounter, card: &StudentCard) -> Self {
+        let prefixes = std::iter::once(&card.label_prefix).chain(&card.rationale_prefix);
+        let prefix = prefixes.max_by_key(|prefix| counter.count(prefix)).cloned().unwrap_or_default();
+        Self { counter, prefix }
+    }
+
+    fn run(self, mut arriving: Receiver<Vec<Example>>) -> Counts {
+        let (counter, mut counts) = (&self.counter, Counts::default());
+        while let Some(rows) = arriving.blocking_recv() {
+            for row in rows {
+                counts.input.take(counter.count(&format!("{}{}", self.prefix, row.input)));
+                if let Some(label) = row.label.or(row.teacher_label) {
+                    counts.label.take(counter.count(&label));
+                }
+                if let Some(rationale) = &row.rationale {
+                    counts.rationale.take(counter.count(rationale));
+                }
             }
         }
+        counts
     }
-    counts
 }

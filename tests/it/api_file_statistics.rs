@@ -113,7 +113,10 @@ async fn lengths_in_tokens_are_a_models() {
     let found = app.get(&format!("/v1/files/{id}/statistics?model=tiny")).await;
     assert_eq!(found.status, 200, "{:#}", found.body);
     assert_eq!((&found.body["rows"], &found.body["rows_looked_at"]), (&json!(4), &json!(4)));
-    assert_eq!(found.body["input"]["tokens"]["max"], length(inputs[2]));
+    // As the model reads them: behind the longer of its prefixes.
+    let prefix = ["predict: ", "explain: "].into_iter().max_by_key(|prefix| length(prefix)).unwrap();
+    let read = |input: &str| length(&format!("{prefix}{input}"));
+    assert_eq!(found.body["input"]["tokens"]["max"], read(inputs[2]));
     assert_eq!(
         (&found.body["input"]["default_limit"], &found.body["input"]["rows_over_limit"]),
         (&json!(1024), &json!(0))
@@ -125,9 +128,14 @@ async fn lengths_in_tokens_are_a_models() {
     let first = app.get(&format!("/v1/files/{id}/statistics?model=tiny&rows=1")).await;
     assert_eq!(
         (&first.body["rows_looked_at"], &first.body["input"]["tokens"]["max"]),
-        (&json!(1), &json!(length(inputs[0])))
+        (&json!(1), &json!(read(inputs[0])))
     );
     assert_eq!(first.body["rationale"], json!({"rows": 0, "tokens": null, "default_limit": 256, "rows_over_limit": 0}));
+    // One that fits by itself, and not behind the prefix that a training puts before it.
+    let full = "t".repeat((1..2000).find(|count| length(&"t".repeat(*count)) == 1024).unwrap());
+    let id = app.file(&[json!({"input": full})]).await;
+    let found = app.get(&format!("/v1/files/{id}/statistics?model=tiny")).await;
+    assert_eq!(found.body["input"]["rows_over_limit"], 1, "{:#}", found.body);
     app.get(&format!("/v1/files/{id}/statistics?model=tiny&rows=0")).await.refused(400, "invalid_value", "#/rows");
     app.get(&format!("/v1/files/{id}/statistics")).await.refused(400, "missing_field", "#/model");
     let unknown = app.get(&format!("/v1/files/{id}/statistics?model=tinny")).await;
