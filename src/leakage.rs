@@ -1,14 +1,19 @@
 //! Rows that the files of a job have in common: a student that has seen a test row says little about rows that it has not
 //! seen. The API looks when a job is submitted, and the worker once more where rows were not there yet; both ask here. It
 //! finds and words; what is found never refuses a job.
+//!
+//! What a student has seen is more than its own training rows: it began with the weights of its base, which had been
+//! trained on rows of its own. So the line of bases is walked, as far as it is known.
+
+mod line;
 
 use serde_json::{Map, Value, json};
 
 use crate::{
     artifacts::{ArtifactError, Artifacts},
     domain::{
-        DistillationSpec, EvaluationSpec, FileId, JobId, JobSpec, JobWarning, ProjectId, Split, StudentSource,
-        TrainingSource, Validating,
+        DistillationSpec, EvaluationSpec, FileId, JobId, JobSpec, JobWarning, ProjectId, Split, TrainingSource,
+        Validating,
     },
     registry::{Registry, RegistryError},
     store::{Store, StoreError},
@@ -17,6 +22,16 @@ use crate::{
 
 /// The code of the one warning of this kind.
 pub const ROWS_SHARED: &str = "rows_shared";
+
+/// Files of a student's bases that are looked at, the nearest bases' first: all are open side by side.
+const MAX_BASE_FILES: usize = 256;
+
+/// Groups of rows, as warnings call them.
+const TRAINING: &str = "training";
+const BASE_TRAINING: &str = "base_training";
+const VALIDATION: &str = "validation";
+const TEST: &str = "test";
+const EVALUATION: &str = "evaluation";
 
 /// Why rows could not be compared.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +61,7 @@ pub struct Leakage<'a> {
 }
 
 /// Rows with what they are called in a warning.
+#[derive(Clone)]
 struct Named {
     name: &'static str,
     rows: RowGroup,
@@ -65,43 +81,71 @@ impl Leakage<'_> {
     }
 
     async fn of_distillation(&self, spec: &DistillationSpec) -> Result<Vec<JobWarning>, LeakageError> {
-        let mut groups = vec![Named { name: "training", rows: self.training_rows(spec).await? }];
+        let training = self.training_rows(spec).await?;
+        let mut scored = Vec::new();
         if let Validating::File(id) = spec.validation {
-            groups.push(Named { name: "validation", rows: self.rows(id, vec![Split::Validation]).await? });
+            scored.push(Named { name: VALIDATION, rows: self.rows(id, vec![Split::Validation]).await? });
         }
         if let Some(id) = spec.test {
-            groups.push(Named { name: "test", rows: self.rows(id, vec![Split::Test]).await? });
+            scored.push(Named { name: TEST, rows: self.rows(id, vec![Split::Test]).await? });
         }
+        let bases = self.trained_before(spec).await?;
+        let mut groups = vec![Named { name: TRAINING, rows: training.clone() }];
+        groups.extend(scored.iter().cloned());
         let shared = self.compare(&groups).await?;
-        Ok(pairs(&groups, &shared).map(|pair| pair.warning(None)).collect())
+        let mut warnings: Vec<_> = pairs(&groups, &shared).map(|pair| pair.warning(None)).collect();
+        warnings.extend(self.of_bases(&bases, &training, &scored, None).await);
+        Ok(warnings)
     }
 
     async fn of_evaluation(&self, spec: &EvaluationSpec) -> Result<Vec<JobWarning>, LeakageError> {
         let mut warnings = Vec::new();
         for model in &spec.models {
-            let Some(made_by) = self.distillation_of(model).await? else { continue };
-            let rows = self.rows(spec.file, vec![Split::Validation, Split::Test]).await?;
-            let groups = [
-                Named { name: "training", rows: self.training_rows(&made_by).await? },
-                Named { name: "evaluation", rows },
-            ];
+            let trainings = self.trainings_of(model).await?;
+            let Some((own, bases)) = trainings.split_first() else { continue };
+            let training = self.training_rows(own).await?;
+            let rows = self.rows(spec.file, Split::EVALUATED.to_vec()).await?;
+            let evaluated = Named { name: EVALUATION, rows };
+            let groups = [Named { name: TRAINING, rows: training.clone() }, evaluated.clone()];
             let shared = self.compare(&groups).await?;
             warnings.extend(pairs(&groups, &shared).map(|pair| pair.warning(Some(model))));
+            warnings.extend(self.of_bases(bases, &training, &[evaluated], Some(model)).await);
         }
         Ok(warnings)
     }
 
-    /// How a model was made, if a job of ours made it or will make it.
-    async fn distillation_of(&self, model: &str) -> Result<Option<DistillationSpec>, LeakageError> {
-        let job = match self.registry.find(self.project, model).await? {
-            Some(StudentSource::Registered(model)) => Some(model.job_id),
-            Some(StudentSource::Checkpoint(checkpoint)) => Some(checkpoint.job_id),
-            Some(StudentSource::Directory { .. }) => None,
-            None => model.parse::<JobId>().ok(),
+    /// Warnings of what bases learned, beside what the student's own training has. Nothing where an old file cannot be
+    /// compared: that must not hide what is nearer.
+    async fn of_bases(
+        &self,
+        bases: &[DistillationSpec],
+        own: &RowGroup,
+        scored: &[Named],
+        model: Option<&str>,
+    ) -> Vec<JobWarning> {
+        let found = async {
+            let mut rows = RowGroup { artifact_keys: Vec::new(), splits: own.splits.clone() };
+            for base in bases {
+                for key in self.training_rows(base).await?.artifact_keys {
+                    let is_known = own.artifact_keys.contains(&key) || rows.artifact_keys.contains(&key);
+                    if !is_known && rows.artifact_keys.len() < MAX_BASE_FILES {
+                        rows.artifact_keys.push(key);
+                    }
+                }
+            }
+            let mut warnings = Vec::new();
+            for scored in scored.iter().filter(|_| !rows.artifact_keys.is_empty()) {
+                let groups = [Named { name: BASE_TRAINING, rows: rows.clone() }, scored.clone()];
+                let shared = self.compare(&groups).await?;
+                warnings.extend(pairs(&groups, &shared).map(|pair| pair.warning(model)));
+            }
+            Ok::<_, LeakageError>(warnings)
         };
-        let Some(job) = job else { return Ok(None) };
-        let job = self.store.job(self.project, job).await?;
-        Ok(job.and_then(|job| if let JobSpec::Distillation(spec) = job.spec { Some(spec) } else { None }))
+        found.await.unwrap_or_else(|error| {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "what a student's bases learned could not be compared");
+            Vec::new()
+        })
     }
 
     async fn training_rows(&self, spec: &DistillationSpec) -> Result<RowGroup, LeakageError> {
@@ -157,10 +201,15 @@ fn pairs(groups: &[Named], shared: &SharedInputs) -> impl Iterator<Item = Pair> 
 impl Pair {
     fn warning(&self, model: Option<&str>) -> JobWarning {
         let Self { first, second, shared, of } = self;
-        let whose = model.map(|model| format!(" of {model}")).unwrap_or_default();
+        let learned = match (*first, model) {
+            (BASE_TRAINING, Some(model)) => format!("training rows of a model that {model} was trained from"),
+            (BASE_TRAINING, None) => "training rows of a model that the student comes from".to_owned(),
+            (first, Some(model)) => format!("{first} rows of {model}"),
+            (first, None) => format!("{first} rows"),
+        };
         let message = format!(
-            "{shared} of {of} different inputs of the {second} rows are also among the {first} rows{whose}: accuracy on \
-             them does not tell how new inputs are answered"
+            "{shared} of {of} different inputs of the {second} rows are also among the {learned}: accuracy on them does \
+             not tell how new inputs are answered"
         );
         let mut data: Map<String, Value> = [
             ("between".to_owned(), json!([first, second])),

@@ -1,6 +1,7 @@
 //! Rows that the files of a job have in common: told when it is submitted, never a reason to refuse it.
 
 use serde_json::{Value, json};
+use stepwise::{domain::Job, store::Store};
 
 use crate::support::app::{Answer, TestApp};
 
@@ -83,6 +84,38 @@ async fn an_evaluation_knows_what_its_models_will_have_learned() {
     let job = app.post("/v1/evaluation-jobs", json!({"file": held_out, "models": [one, other]})).await;
     let expected = json!({"between": ["training", "evaluation"], "shared_inputs": 2, "inputs": 3, "model": one});
     assert_eq!((job.status, shared(&job)), (201, vec![expected]), "{:#}", job.body);
+}
+
+async fn submitted(app: &TestApp, job: &Answer) -> Job {
+    app.store.job(Store::default_project(), job.id().parse().unwrap()).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn what_a_students_bases_learned_counts_too() {
+    let app = TestApp::start().await;
+    let (a, b) = (file(&app, &["a", "b", "c"]).await, file(&app, &["x", "y"]).await);
+    let held_out = file(&app, &["b", "c", "x", "z"]).await;
+    let grandparent = distill(&app, json!({"training": {"file": a}})).await;
+    let grandparent = app.finish(&submitted(&app, &grandparent).await, "first", None).await;
+    let parent = distill(&app, json!({"training": {"file": b}, "student": "first", "test": {"file": held_out}})).await;
+    let of_base = json!({"between": ["base_training", "test"], "shared_inputs": 2, "inputs": 4});
+    let own = json!({"between": ["training", "test"], "shared_inputs": 1, "inputs": 4});
+    assert_eq!(shared(&parent), [own, of_base], "{:#}", parent.body);
+    assert!(parent.body["warnings"][1]["message"].as_str().unwrap().contains("that the student comes from"));
+    let parent = app.finish(&submitted(&app, &parent).await, "second", Some(&grandparent)).await;
+
+    // The same file again is the student's own affair; what its bases had beside it is told of the whole line, also of a
+    // base that is gone.
+    assert_eq!(app.delete("/v1/models/first").await.status, 200);
+    let child = distill(&app, json!({"training": {"file": b}, "student": "second"})).await;
+    let job = app.post("/v1/evaluation-jobs", json!({"file": held_out, "models": [child.id(), parent.name]})).await;
+    let expected = |model: &str| {
+        ["training", "base_training"].map(|learned| {
+            let shared = if learned == "training" { 1 } else { 2 };
+            json!({"between": [learned, "evaluation"], "shared_inputs": shared, "inputs": 4, "model": model})
+        })
+    };
+    assert_eq!(shared(&job), [expected(&child.id()), expected("second")].concat(), "{:#}", job.body);
 }
 
 #[tokio::test]
