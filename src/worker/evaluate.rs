@@ -40,6 +40,8 @@ pub async fn evaluate(worker: &Worker, attempt: &Attempt, spec: &EvaluationSpec)
         teacher,
     };
     // Nothing of it is kept, so a batch that takes long need not be waited for.
+    // An earlier attempt may have been further: this one begins at the first row.
+    attempt.persist(|| attempt.store().progress(attempt.lease, evaluating.progress)).await?;
     match attempt.in_time(evaluating.answer_all(&file)).await {
         Ok(()) => evaluating.finish(&file, &counts).await,
         Err(error) => {

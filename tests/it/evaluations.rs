@@ -270,3 +270,17 @@ async fn the_output_of_an_evaluation_is_no_file_of_examples() {
     let answer = app.post("/v1/annotation-jobs", json!({"file": output, "teacher": "scripted"})).await;
     answer.refused(400, "invalid_file", "#/file");
 }
+
+#[tokio::test]
+async fn a_later_attempt_begins_at_the_first_row_and_its_pace_counts_from_there() {
+    let app = TestApp::start().await;
+    write_student(&app, "tiny", desk_labels());
+    let file = app.file(&[json!({"input": "a", "label": "refund"}), json!({"input": "b", "label": "refund"})]).await;
+    let job = app.post("/v1/evaluation-jobs", json!({"file": file, "models": ["tiny"]})).await.id();
+    let further = "update jobs set progress_step = 2, progress_total = 2, progress_at = now()";
+    sqlx::query(further).execute(app.pool()).await.unwrap();
+    app.work_on(JobKind::Evaluation).await;
+    let pace: i64 = sqlx::query_scalar("select pace_step from jobs").fetch_one(app.pool()).await.unwrap();
+    let ended = app.get(&format!("/v1/jobs/{job}")).await.body;
+    assert_eq!((pace, &ended["progress"]["step"], &ended["state"]), (0, &json!(2), &json!("succeeded")));
+}
