@@ -101,7 +101,7 @@ impl Leakage<'_> {
     async fn of_evaluation(&self, spec: &EvaluationSpec) -> Result<Vec<JobWarning>, LeakageError> {
         let mut warnings = Vec::new();
         for model in &spec.models {
-            let trainings = self.trainings_of(model).await?;
+            let trainings = self.trainings_of(model, spec.targets.get(model)).await?;
             let Some((own, bases)) = trainings.split_first() else { continue };
             let training = self.training_rows(own).await?;
             let rows = self.rows(spec.file, Split::EVALUATED.to_vec()).await?;

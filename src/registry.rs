@@ -9,7 +9,8 @@
 //! 4. `NAME:ckpt-step-N`: what the training that made the model of that name left after step N. While a training has made
 //!    no model yet, its job's id stands for the name.
 //!
-//! Jobs store what a name meant when they were submitted, so that moving an alias does not change a job that waits.
+//! Jobs store what a name meant when they were submitted, by id beside the name, so that a job that waits is changed neither
+//! by an alias that is moved nor by a name that is given to something else.
 
 mod removal;
 
@@ -21,7 +22,7 @@ use std::{
 
 use crate::{
     artifacts::{ArtifactError, Artifacts},
-    domain::{AliasTarget, Checkpoint, CheckpointId, JobId, Lineage, Model, ProjectId, StudentCard, StudentSource},
+    domain::{Checkpoint, CheckpointId, JobId, Lineage, Model, ModelTarget, ProjectId, StudentCard, StudentSource},
     store::{Store, StoreError, WhichCheckpoint},
 };
 
@@ -101,12 +102,35 @@ impl Registry {
         if let Some(model) = self.registered(project, name).await? {
             return Ok(Some(StudentSource::Registered(Box::new(model))));
         }
-        match self.store.alias(project, name).await?.map(|alias| alias.target) {
-            Some(AliasTarget::Folder(name)) => Ok(self.folder(&name)),
-            Some(AliasTarget::Checkpoint(id)) => self.checkpoint(project, WhichCheckpoint::Id(id)).await,
-            Some(AliasTarget::Model(_)) => Ok(None),
+        match self.store.alias(project, name).await? {
+            Some(alias) => self.target(project, &alias.target).await,
             None => self.checkpoint_by_name(project, name).await,
         }
+    }
+
+    /// What this name means to a job that stored `target` beside it. Without one it is the id of a distillation that had yet to
+    /// make its model, or the job is older than targets are: then the name means what it means now.
+    pub async fn find_for_job(
+        &self,
+        project: ProjectId,
+        name: &str,
+        target: Option<&ModelTarget>,
+    ) -> Result<Option<StudentSource>, RegistryError> {
+        match (target, name.parse::<JobId>()) {
+            (Some(target), _) => self.target(project, target).await,
+            (None, Ok(_)) => Ok(self.registered(project, name).await?.map(Box::new).map(StudentSource::Registered)),
+            (None, Err(_)) => self.find(project, name).await,
+        }
+    }
+
+    async fn target(&self, project: ProjectId, target: &ModelTarget) -> Result<Option<StudentSource>, RegistryError> {
+        Ok(match target {
+            ModelTarget::Folder(name) => self.folder(name),
+            ModelTarget::Checkpoint(id) => self.checkpoint(project, WhichCheckpoint::Id(*id)).await?,
+            ModelTarget::Model(id) => {
+                self.registered(project, &id.to_string()).await?.map(Box::new).map(StudentSource::Registered)
+            }
+        })
     }
 
     async fn registered(&self, project: ProjectId, name: &str) -> Result<Option<Model>, RegistryError> {

@@ -19,7 +19,7 @@ use super::{
     resolve::{Refusals, model::check_name},
 };
 use crate::{
-    domain::{Alias, AliasMove, AliasTarget, ModelId},
+    domain::{Alias, AliasMove, ModelId, ModelTarget},
     store::{DeletedAlias, PutAlias, SetAlias, Store},
 };
 
@@ -159,7 +159,7 @@ pub async fn put_alias(
         return Err(ApiError::NameOfModel(name));
     }
     let source = models::find(&state, &request.model).await?;
-    let new = SetAlias { name, target: source.alias_target(), model: source.name().to_owned() };
+    let new = SetAlias { name, target: source.target(), model: source.name().to_owned() };
     let (status, alias) = match state.store.put_alias(Store::default_project(), &new).await? {
         PutAlias::Created(alias) => (StatusCode::CREATED, alias),
         PutAlias::Moved(alias) => (StatusCode::OK, alias),
@@ -201,7 +201,7 @@ impl From<Alias> for AliasResource {
             id: alias.name,
             object: AliasObject::Alias,
             model: alias.model,
-            model_id: if let AliasTarget::Model(id) = alias.target { Some(id) } else { None },
+            model_id: if let ModelTarget::Model(id) = alias.target { Some(id) } else { None },
             previous: alias.previous,
             created_at: alias.created_at.timestamp(),
             moved_at: alias.moved_at.timestamp(),

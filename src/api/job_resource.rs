@@ -29,7 +29,7 @@ pub struct JobResource {
     state: JobState,
     /// Whether it is over: poll until this is true. Only a retry moves it then.
     terminal: bool,
-    /// How far it is, once it has said so.
+    /// How far it is, once it has said so; until a new attempt says so, how far the one before it was.
     #[schema(required = true)]
     progress: Option<ProgressResource>,
     /// Its place in the queue while it is queued; in lists null.
@@ -73,7 +73,7 @@ pub struct JobResource {
     /// That against what it took, by figure; null until it has succeeded.
     #[schema(required = true, value_type = Option<HashMap<String, EstimateFigure>>)]
     estimate_error: Option<EstimateError>,
-    /// When its first attempt began, in Unix seconds.
+    /// When its first attempt began, in Unix seconds; no later attempt and no retry changes that.
     #[schema(required = true)]
     started_at: Option<i64>,
     /// When it became terminal, in Unix seconds.
@@ -100,7 +100,7 @@ pub struct ProgressResource {
     total: i64,
     /// The same in percent, 0 to 100.
     percent: f64,
-    /// Seconds until it is done at its pace so far; null while that cannot be told.
+    /// Seconds until it is done at the pace of the running attempt; null while that cannot be told.
     #[schema(required = true)]
     seconds_remaining: Option<i64>,
 }

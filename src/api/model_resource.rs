@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{AppState, error::ApiError, resolve::model};
 use crate::{
-    domain::{AliasTarget, Checkpoint, JobId, Lineage, Model, ModelId, StudentSource, TaskDefinition},
+    domain::{Checkpoint, JobId, Lineage, Model, ModelId, ModelTarget, StudentSource, TaskDefinition},
     registry,
     store::{Relative, Store},
 };
@@ -100,10 +100,10 @@ pub struct RelativeResource {
 impl ModelResource {
     /// Models without their lineage, as lists have them.
     pub async fn page(state: &AppState, sources: Vec<StudentSource>) -> Result<Vec<Self>, ApiError> {
-        let targets: Vec<AliasTarget> = sources.iter().map(StudentSource::alias_target).collect();
+        let targets: Vec<ModelTarget> = sources.iter().map(StudentSource::target).collect();
         let aliases = state.store.aliases_of(Store::default_project(), &targets).await?;
         let of = |source: StudentSource| {
-            let target = source.alias_target();
+            let target = source.target();
             let pointing = aliases.iter().filter(|alias| alias.target == target);
             let aliases = pointing.map(|alias| alias.name.clone()).collect();
             Self { aliases, ..Self::plain(source) }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{CheckpointId, ModelId};
+use super::ModelTarget;
 
 /// An alias.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,7 +10,7 @@ pub struct Alias {
     /// What clients ask for; never the name of a registered model.
     pub name: String,
     /// What it points to.
-    pub target: AliasTarget,
+    pub target: ModelTarget,
     /// The name of what it points to.
     pub model: String,
     /// The name of what it pointed to before its last move; none if it never moved.
@@ -19,17 +19,6 @@ pub struct Alias {
     pub created_at: DateTime<Utc>,
     /// When it last came to mean something else.
     pub moved_at: DateTime<Utc>,
-}
-
-/// What an alias points to: by id, so that a name that is given to another model later does not move it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AliasTarget {
-    /// A registered model; it cannot be deleted meanwhile.
-    Model(ModelId),
-    /// A checkpoint of a job; it cannot be removed meanwhile.
-    Checkpoint(CheckpointId),
-    /// A folder below `models_dir`. Its owner is not this service: it may go at any time, and the alias then leads nowhere.
-    Folder(String),
 }
 
 /// One move of an alias.

@@ -38,6 +38,7 @@ mod lease;
 mod lineage;
 pub mod metric;
 mod model;
+mod model_target;
 mod nearest;
 mod secret;
 pub mod single_target;
@@ -48,7 +49,7 @@ mod teacher;
 mod unknown_name;
 mod warning;
 
-pub use alias::{Alias, AliasMove, AliasTarget};
+pub use alias::{Alias, AliasMove};
 pub use annotation::{Annotation, AnnotationStatus};
 pub use attempt::{AttemptOutcome, AttemptSpec, AttemptStudent, AttemptValidation, Frame, Order, StudentCard};
 pub use checkpoint::Checkpoint;
@@ -64,6 +65,7 @@ pub use job::{Job, JobError, JobKind, JobState, PauseReason, Progress};
 pub use lease::{Lease, LeaseTerms};
 pub use lineage::{DataSource, Lineage};
 pub use model::{Model, StudentSource};
+pub use model_target::ModelTarget;
 pub use nearest::nearest;
 pub use secret::Secret;
 pub use specs::{

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use super::{AliasTarget, Checkpoint, JobId, Lineage, ModelId, ProjectId, TaskDefinition};
+use super::{Checkpoint, JobId, Lineage, ModelId, ModelTarget, ProjectId, TaskDefinition};
 
 /// A checkpoint that a distillation published. The row implies complete, verified, immutable files.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,12 +71,12 @@ impl StudentSource {
         }
     }
 
-    /// What an alias that points to it holds.
-    pub fn alias_target(&self) -> AliasTarget {
+    /// What it is, whatever it comes to be called.
+    pub fn target(&self) -> ModelTarget {
         match self {
-            Self::Directory { name, .. } => AliasTarget::Folder(name.clone()),
-            Self::Registered(model) => AliasTarget::Model(model.id),
-            Self::Checkpoint(checkpoint) => AliasTarget::Checkpoint(checkpoint.id),
+            Self::Directory { name, .. } => ModelTarget::Folder(name.clone()),
+            Self::Registered(model) => ModelTarget::Model(model.id),
+            Self::Checkpoint(checkpoint) => ModelTarget::Checkpoint(checkpoint.id),
         }
     }
 

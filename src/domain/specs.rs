@@ -1,9 +1,11 @@
 //! What each kind of job is asked to do, with every default filled in: the form that is stored and that a worker reads.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{FileId, Hyperparameters, JobId, JobKind, LabelSource, Method, TaskDefinition};
+use super::{FileId, Hyperparameters, JobId, JobKind, LabelSource, Method, ModelTarget, TaskDefinition};
 
 /// A job's spec; the tag is the job's kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -57,6 +59,10 @@ pub struct DistillationSpec {
     pub test: Option<FileId>,
     /// Who learns.
     pub student: StudentSpec,
+    /// What the student's name meant when the job was submitted, and means for it whatever becomes of the name; null for a
+    /// student from scratch.
+    #[serde(default)]
+    pub student_target: Option<ModelTarget>,
     /// What is learned and how it is scored.
     pub task: TaskDefinition,
     /// How it is learned.
@@ -106,7 +112,7 @@ pub enum Validating {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StudentSpec {
-    /// A model by its name: a folder below `models_dir`, or an earlier checkpoint.
+    /// A model by the name that people know it by: a folder below `models_dir`, a registered model, a checkpoint.
     Model(String),
     /// A new T5 with a tokenizer trained on the training rows.
     FromScratch(FromScratch),
@@ -154,9 +160,13 @@ impl Default for FromScratch {
 pub struct EvaluationSpec {
     /// The rows; only those with ground truth count.
     pub file: FileId,
-    /// The models' names; a distillation job's id stands for the model it makes.
+    /// The models' names; the id of a distillation job that had yet to end stands for the model it makes.
     #[schema(example = json!(["desk", "desk-standard"]))]
     pub models: Vec<String>,
+    /// What each name meant when the job was submitted, and means for it whatever becomes of the name; ids of jobs are left
+    /// out.
+    #[serde(default)]
+    pub targets: BTreeMap<String, ModelTarget>,
     /// Where the teacher's answers to the same rows are; null: nowhere.
     #[serde(default)]
     pub teacher: Option<TeacherAnswers>,

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Page, Store, StoreError, one_more, rows::Place};
-use crate::domain::{Alias, AliasMove, AliasTarget, CheckpointId, ModelId, ProjectId};
+use crate::domain::{Alias, AliasMove, CheckpointId, ModelId, ModelTarget, ProjectId};
 
 /// Moves that are shown of an alias.
 const SHOWN_MOVES: i64 = 20;
@@ -16,7 +16,7 @@ pub struct SetAlias {
     /// The alias.
     pub name: String,
     /// What it shall point to.
-    pub target: AliasTarget,
+    pub target: ModelTarget,
     /// The name of that.
     pub model: String,
 }
@@ -48,9 +48,9 @@ impl Store {
     /// locked against removal meanwhile.
     pub async fn put_alias(&self, project: ProjectId, new: &SetAlias) -> Result<PutAlias, StoreError> {
         let (model, checkpoint, folder) = match &new.target {
-            AliasTarget::Model(id) => (Some(id.0), None, None),
-            AliasTarget::Checkpoint(id) => (None, Some(id.0), None),
-            AliasTarget::Folder(name) => (None, None, Some(name.as_str())),
+            ModelTarget::Model(id) => (Some(id.0), None, None),
+            ModelTarget::Checkpoint(id) => (None, Some(id.0), None),
+            ModelTarget::Folder(name) => (None, None, Some(name.as_str())),
         };
         let row = sqlx::query!(
             r#"-- put_alias
@@ -143,13 +143,13 @@ impl Store {
     }
 
     /// The aliases that point to one of these: with what each points to, sorted by name.
-    pub async fn aliases_of(&self, project: ProjectId, targets: &[AliasTarget]) -> Result<Vec<Alias>, StoreError> {
+    pub async fn aliases_of(&self, project: ProjectId, targets: &[ModelTarget]) -> Result<Vec<Alias>, StoreError> {
         let (mut models, mut checkpoints, mut folders) = (Vec::new(), Vec::new(), Vec::new());
         for target in targets {
             match target {
-                AliasTarget::Model(id) => models.push(id.0),
-                AliasTarget::Checkpoint(id) => checkpoints.push(id.0),
-                AliasTarget::Folder(name) => folders.push(name.clone()),
+                ModelTarget::Model(id) => models.push(id.0),
+                ModelTarget::Checkpoint(id) => checkpoints.push(id.0),
+                ModelTarget::Folder(name) => folders.push(name.clone()),
             }
         }
         let rows = sqlx::query_as!(
@@ -229,9 +229,9 @@ impl TryFrom<AliasRow> for Alias {
 
     fn try_from(row: AliasRow) -> Result<Self, StoreError> {
         let target = match (row.model_id, row.checkpoint_id, row.folder) {
-            (Some(id), None, None) => AliasTarget::Model(ModelId(id)),
-            (None, Some(id), None) => AliasTarget::Checkpoint(CheckpointId(id)),
-            (None, None, Some(folder)) => AliasTarget::Folder(folder),
+            (Some(id), None, None) => ModelTarget::Model(ModelId(id)),
+            (None, Some(id), None) => ModelTarget::Checkpoint(CheckpointId(id)),
+            (None, None, Some(folder)) => ModelTarget::Folder(folder),
             _ => {
                 let at = Place { table: "model_names", id: &row.name };
                 return Err(at.unreadable("folder", "an alias has one target"));

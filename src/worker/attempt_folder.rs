@@ -8,8 +8,8 @@ use super::{
     lineage::{self, Base},
 };
 use crate::domain::{
-    AttemptSpec, AttemptStudent, AttemptValidation, DistillationSpec, FileId, JobError, JobId, Lineage, StudentSpec,
-    TrainingSource, Validating,
+    AttemptSpec, AttemptStudent, AttemptValidation, DistillationSpec, FileId, JobError, JobId, Lineage, StudentSource,
+    StudentSpec, TrainingSource, Validating,
 };
 
 /// Removes what killed attempts at this job left on this disk. Their epochs are past, so nobody may use it any more.
@@ -55,7 +55,7 @@ pub async fn prepare(
         }
         None => None,
     };
-    let (student, base) = student(worker, attempt, &spec.student).await?;
+    let (student, base) = student(worker, attempt, spec).await?;
     let mut hyperparameters = spec.hyperparameters.clone();
     hyperparameters.threads.get_or_insert(worker.threads.try_into().unwrap_or(u32::MAX));
     let lineage = lineage::gather(worker, attempt, spec, &base).await?;
@@ -94,20 +94,26 @@ pub async fn output_of(worker: &Worker, attempt: &Attempt, id: JobId) -> Result<
 async fn student(
     worker: &Worker,
     attempt: &Attempt,
-    spec: &StudentSpec,
+    spec: &DistillationSpec,
 ) -> Result<(AttemptStudent, Base), AttemptError> {
-    match spec {
+    match &spec.student {
         StudentSpec::FromScratch(shape) => {
             let base = Base { name: "from_scratch".to_owned(), model: None };
             Ok((AttemptStudent::FromScratch(shape.clone()), base))
         }
         StudentSpec::Model(name) => {
-            let found = worker.registry.find(attempt.job.project_id, name).await?;
+            let target = spec.student_target.as_ref();
+            let found = worker.registry.find_for_job(attempt.job.project_id, name, target).await?;
             let missing =
                 || AttemptError::fatal(JobError::new("student_missing", format!("there is no model {name:?}")));
             let source = found.ok_or_else(missing)?;
             let open = worker.registry.open(&source).await?;
-            let base = Base { name: source.name().to_owned(), model: source.model_id() };
+            // A checkpoint loses its model's name when that model is deleted; the job still has it.
+            let known_as = match source {
+                StudentSource::Checkpoint(_) if target.is_some() => name,
+                _ => source.name(),
+            };
+            let base = Base { name: known_as.to_owned(), model: source.model_id() };
             Ok((AttemptStudent::Directory(open.directory.to_string_lossy().into_owned()), base))
         }
     }

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use stepwise::{
-    domain::{AliasTarget, JobKind, LabelSet, TrainingSource},
+    domain::{JobKind, LabelSet, ModelTarget, TrainingSource},
     store::{DeletedModel, PutAlias, SetAlias, Store},
 };
 
@@ -166,7 +166,7 @@ async fn a_name_that_two_want_at_once_is_given_once() {
         let job = new_job(distillation_of(TrainingSource::File(file.id)));
         let job = app.store.create_job(&job).await.unwrap();
         let (_, lease) = app.store.claim(new_worker(), &[JobKind::Distillation], &long_terms()).await.unwrap().unwrap();
-        let alias = SetAlias { name: name.clone(), target: AliasTarget::Model(target.id), model: target.name.clone() };
+        let alias = SetAlias { name: name.clone(), target: ModelTarget::Model(target.id), model: target.name.clone() };
         let (result, model) = (json!({}), new_model(&name, job.id));
         let (put, finished) = tokio::join!(
             app.store.put_alias(project, &alias),
@@ -188,7 +188,7 @@ async fn a_model_that_is_deleted_while_an_alias_moves_to_it_is_not_left_dangling
     for number in 0..20 {
         let model = app.model(&format!("desk-{number}")).await;
         let alias =
-            SetAlias { name: "live".to_owned(), target: AliasTarget::Model(model.id), model: model.name.clone() };
+            SetAlias { name: "live".to_owned(), target: ModelTarget::Model(model.id), model: model.name.clone() };
         let (put, deleted) =
             tokio::join!(app.store.put_alias(project, &alias), app.store.delete_model(project, model.id));
         match deleted.unwrap() {

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use stepwise::{
-    domain::{AliasTarget, KeepCheckpoints, StudentSpec, TrainingSource},
+    domain::{JobKind, KeepCheckpoints, ModelTarget, StudentSpec, TrainingSource},
     store::{NewJob, PutAlias, SetAlias, Store, StoreError},
 };
 
@@ -89,6 +89,72 @@ async fn a_checkpoint_is_evaluated_exported_and_a_student() {
     assert!(card.contains("the weights of an unfinished training") && card.contains("value: 0.25}"));
 }
 
+/// How sure a model is of its answer to the one input of these tests.
+async fn confidence(app: &TestApp, model: &str) -> Value {
+    let request = json!({"model": model, "inputs": ["a"], "include": ["confidence"]});
+    app.post("/v1/predictions", request).await.body["data"][0]["confidence"].clone()
+}
+
+/// A model `desk` whose training left a checkpoint after step 4; the checkpoint's id.
+async fn desk(app: &TestApp) -> String {
+    let job = app.distillation().await;
+    let lease = app.claim(&job).await;
+    let checkpoint = app.leave(lease, 4, None).await;
+    app.finish_under(lease, &job, "desk", None).await;
+    checkpoint.id.to_string()
+}
+
+#[tokio::test]
+async fn a_job_scores_the_checkpoint_that_its_name_meant_whatever_becomes_of_the_name() {
+    let app = TestApp::start().await;
+    let (id, name) = (desk(&app).await, "desk:ckpt-step-4");
+    let meant = confidence(&app, name).await;
+    let put = json!({"model": name});
+    app.request(Method::PUT, "/v1/aliases/early", |request| request.json(&put)).await;
+    let file = app.file(&[json!({"input": "a", "label": "refund"})]).await;
+    let mut jobs = Vec::new();
+    for given in [name, &id, "early"] {
+        let job = app.post("/v1/evaluation-jobs", json!({"file": file, "models": [given]})).await;
+        let spec = &job.body["spec"];
+        assert_eq!((&spec["models"], &spec["targets"][name]), (&json!([name]), &json!({"checkpoint": id})), "{given}");
+        jobs.push(job.id());
+    }
+    assert_eq!(app.delete("/v1/models/desk").await.status, 200);
+    // While nobody has the name, and when another training has it, with a checkpoint after the same step.
+    for another in [false, true, true] {
+        if another && app.get("/v1/models/desk").await.status == 404 {
+            desk(&app).await;
+            assert_ne!(confidence(&app, name).await, meant);
+        }
+        app.work_on(JobKind::Evaluation).await;
+        let ended = app.get(&format!("/v1/jobs/{}", jobs.remove(0))).await.body;
+        assert_eq!((&ended["state"], &ended["result"]["models"][0]["model"]), (&json!("succeeded"), &json!(name)));
+        let output = ended["result"]["output_file"].as_str().unwrap();
+        let row = app.get(&format!("/v1/files/{output}/content")).await.body;
+        assert_eq!(row["models"][name]["confidence"], meant, "{row:#}");
+    }
+}
+
+#[tokio::test]
+async fn a_training_begins_from_the_checkpoint_that_its_name_meant() {
+    let app = TestApp::start().await;
+    let (id, name) = (desk(&app).await, "desk:ckpt-step-4");
+    let rows =
+        app.file(&[json!({"input": "late", "label": "refund"}), json!({"input": "rule", "label": "reject"})]).await;
+    let request = json!({
+        "training": {"file": rows}, "student": id, "task": "returns", "label_source": "ground_truth", "method": "standard",
+        "validation": {"fraction": 0.0}, "hyperparameters": {"max_steps": 1, "batch_size": 2}, "model_name": "next",
+    });
+    let job = app.post("/v1/distillation-jobs", request).await;
+    let spec = &job.body["spec"];
+    assert_eq!((&spec["student"], &spec["student_target"]), (&json!({"model": name}), &json!({"checkpoint": id})));
+    assert_eq!(app.delete("/v1/models/desk").await.status, 200);
+    app.work_on(JobKind::Distillation).await;
+    let ended = app.get(&format!("/v1/jobs/{}", job.id())).await.body;
+    assert_eq!(ended["state"], "succeeded", "{ended:#}");
+    assert_eq!(app.get("/v1/models/next").await.body["base"], name);
+}
+
 #[tokio::test]
 async fn retention_keeps_the_best_the_last_and_what_is_named() {
     let app = TestApp::start().await;
@@ -171,7 +237,7 @@ async fn retention_never_takes_what_an_alias_or_a_job_names_at_that_moment() {
         let name = format!("alias-{step}");
         let alias = SetAlias {
             name: name.clone(),
-            target: AliasTarget::Checkpoint(checkpoint.id),
+            target: ModelTarget::Checkpoint(checkpoint.id),
             model: checkpoint.name.clone(),
         };
         let (put, retired) =

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use stepwise::{
-    domain::{JobId, LabelSet, TrainingSource},
+    domain::{JobId, JobKind, LabelSet, TrainingSource},
     store::{DeletedModel, NewJob, Store},
 };
 
@@ -259,4 +259,30 @@ async fn a_model_does_not_take_the_name_of_a_folder_that_came_meanwhile() {
     let job = app.store.create_job(&new_job(distillation_of(TrainingSource::File(file.id)))).await.unwrap();
     write_student(&app, "desk", LabelSet::Open);
     assert_eq!(app.finish(&job, "desk", None).await.name, "desk-2");
+}
+
+#[tokio::test]
+async fn a_job_scores_the_model_that_its_name_meant_although_a_folder_hides_it_now() {
+    let app = TestApp::start().await;
+    let model = app.model("desk").await;
+    let file = app.file(&[json!({"input": "a", "label": "refund"})]).await;
+    let confidence = async |model: &str| {
+        let request = json!({"model": model, "inputs": ["a"], "include": ["confidence"]});
+        app.post("/v1/predictions", request).await.body["data"][0]["confidence"].clone()
+    };
+    let meant = confidence("desk").await;
+    let job = app.post("/v1/evaluation-jobs", json!({"file": file, "models": ["desk"]})).await;
+    write_student(&app, "desk", desk_labels());
+    assert_ne!(confidence("desk").await, meant);
+    app.work_on(JobKind::Evaluation).await;
+    let result = app.get(&format!("/v1/jobs/{}", job.id())).await.body["result"].clone();
+    let output = result["output_file"].as_str().unwrap();
+    let row = app.get(&format!("/v1/files/{output}/content")).await.body;
+    assert_eq!(row["models"]["desk"]["confidence"], meant, "{row:#}");
+
+    // Both can still be told apart: the hidden one is asked for, and shown, by its id.
+    let both = app.post("/v1/evaluation-jobs", json!({"file": file, "models": ["desk", model.id]})).await;
+    assert_eq!((both.status, &both.body["spec"]["models"]), (201, &json!(["desk", model.id])), "{:#}", both.body);
+    let targets = json!({"desk": {"folder": "desk"}, model.id.to_string(): {"model": model.id}});
+    assert_eq!(both.body["spec"]["targets"], targets);
 }

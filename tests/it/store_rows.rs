@@ -75,6 +75,7 @@ async fn every_kind_of_job_holds_on_to_every_file_it_reads_until_it_is_over() {
         let evaluation = EvaluationSpec {
             file: five.id,
             models: vec!["tiny".to_owned()],
+            targets: BTreeMap::new(),
             teacher: None,
             task: TaskDefinition::default(),
             max_examples: None,

@@ -29,7 +29,7 @@ const OVERHEAD_SECONDS: Span = Span { low: 2.0, expected: 10.0, high: 60.0 };
 
 pub(super) async fn estimate(state: &AppState, spec: &DistillationSpec) -> Result<Estimate, Unknown> {
     let rows = Rows::of(state, spec).await?;
-    let shape = shape(state, &spec.student).await?;
+    let shape = shape(state, spec).await?;
     let hyperparameters = &spec.hyperparameters;
     let steps = hyperparameters.steps(rows.learned as usize);
     let example = rows.lengths.tokens_of_example(spec.method);
@@ -140,12 +140,12 @@ async fn source_of(state: &AppState, source: &TrainingSource) -> Result<Source, 
 }
 
 /// The student's sizes, from its configuration.
-async fn shape(state: &AppState, student: &StudentSpec) -> Result<StudentShape, Unknown> {
-    let name = match student {
+async fn shape(state: &AppState, spec: &DistillationSpec) -> Result<StudentShape, Unknown> {
+    let name = match &spec.student {
         StudentSpec::FromScratch(shape) => return Ok(StudentShape::from_scratch(shape)),
         StudentSpec::Model(name) => name,
     };
-    let found = state.registry.find(Store::default_project(), name).await;
+    let found = state.registry.find_for_job(Store::default_project(), name, spec.student_target.as_ref()).await;
     let config = match found.map_err(|error| Unknown::Unreadable(error.to_string()))? {
         None => return Err(Unknown::Unreadable(format!("there is no model {name:?} any more"))),
         Some(StudentSource::Directory { path, .. }) => tokio::fs::read(path.join("config.json"))

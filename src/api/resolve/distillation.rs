@@ -21,7 +21,8 @@ pub async fn resolve(state: &AppState, request: DistillationJobRequest) -> Resul
     submission.check(state, &mut refusals).await?;
     let task = task::resolve(state, &mut refusals, request.task);
     let mut pins = Pins::default();
-    let student = student::resolve(state, &mut refusals, &mut pins, student_spec(request.student)).await?;
+    let student = student_spec(request.student);
+    let (student, student_target) = student::resolve(state, &mut refusals, &mut pins, student).await?;
     if let Some(name) = &request.model_name {
         student::check_new_name(state, &mut refusals, name).await?;
     }
@@ -44,6 +45,7 @@ pub async fn resolve(state: &AppState, request: DistillationJobRequest) -> Resul
         validation,
         test,
         student,
+        student_target,
         task,
         method,
         label_source,

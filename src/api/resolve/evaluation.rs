@@ -67,6 +67,7 @@ pub async fn resolve(state: &AppState, request: EvaluationJobRequest) -> Result<
     let spec = EvaluationSpec {
         file: request.file,
         models: models.names,
+        targets: models.targets,
         teacher: teacher.answers,
         task,
         max_examples: request.max_examples,

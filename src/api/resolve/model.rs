@@ -5,8 +5,8 @@ use std::{fs, path::Path, time::UNIX_EPOCH};
 use super::Refusals;
 use crate::{
     api::{AppState, error::ApiError, extract::nearest, list::MAX_LIMIT},
-    domain::{Checkpoint, CheckpointId, JobId, JobSpec, ModelId, StudentSource, TaskDefinition},
-    registry::REQUIRED_FILES,
+    domain::{Checkpoint, CheckpointId, JobSpec, ModelId, ModelTarget, StudentSource, TaskDefinition},
+    registry::{REQUIRED_FILES, Registry},
     store::{NewJob, Store},
 };
 
@@ -23,16 +23,17 @@ pub struct Pins {
 }
 
 impl Pins {
-    /// Adds what a request names, and returns the name that the job stores: an alias means what it points to at the moment;
-    /// everything else is kept as it was given.
-    pub fn add(&mut self, name: &str, source: &StudentSource) -> String {
+    /// Adds what a request names, however it names it. Returns what the job stores: the name that people know it by, and
+    /// what that means.
+    pub fn add(&mut self, registry: &Registry, source: &StudentSource) -> (String, ModelTarget) {
         match source {
             StudentSource::Directory { .. } => {}
             StudentSource::Registered(model) => self.models.push(model.id),
             StudentSource::Checkpoint(checkpoint) => self.checkpoints.push(checkpoint.id),
         }
-        let is_id = name.parse::<JobId>().is_ok() || name.parse::<ModelId>().is_ok();
-        if is_id { name.to_owned() } else { source.name().to_owned() }
+        // Behind a folder of its own name a model is known by its id alone.
+        let id = source.id().filter(|_| registry.folder(source.name()).is_some());
+        (id.unwrap_or_else(|| source.name().to_owned()), source.target())
     }
 
     /// The job with these pins, each once.

@@ -6,29 +6,29 @@ use super::{
 };
 use crate::{
     api::{AppState, error::ApiError},
-    domain::{FromScratch, StudentSpec},
+    domain::{FromScratch, ModelTarget, StudentSpec},
     store::Store,
 };
 
 /// A student by name must exist and be complete; one from scratch must have a shape that can be built. Returns it as it is
-/// stored.
+/// stored, with what its name means.
 pub async fn resolve(
     state: &AppState,
     refusals: &mut Refusals,
     pins: &mut Pins,
     student: StudentSpec,
-) -> Result<StudentSpec, ApiError> {
+) -> Result<(StudentSpec, Option<ModelTarget>), ApiError> {
     match &student {
         StudentSpec::FromScratch(shape) => check_shape(refusals, shape),
         StudentSpec::Model(name) => match model::find(state, name).await? {
             Some(source) => {
                 let missing = model::missing(&source);
-                let stored = pins.add(name, &source);
+                let (stored, target) = pins.add(&state.registry, &source);
                 if !missing.is_empty() {
                     let detail = format!("student {name:?} lacks {} in its folder", missing.join(", "));
                     refusals.add("#/student", "student_incomplete", detail);
                 }
-                return Ok(StudentSpec::Model(stored));
+                return Ok((StudentSpec::Model(stored), Some(target)));
             }
             None => {
                 let advice = model::advice(state, name).await?;
@@ -37,7 +37,7 @@ pub async fn resolve(
             }
         },
     }
-    Ok(student)
+    Ok((student, None))
 }
 
 /// A name that fits into one path segment, is not an id, and is free.

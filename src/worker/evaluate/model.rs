@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    domain::{EvaluationSpec, Example, JobError, LabelSet, TaskDefinition},
+    domain::{EvaluationSpec, Example, JobError, LabelSet, ModelTarget, TaskDefinition},
     inference::{InferenceError, ModelFiles, Prediction, PredictionRequest},
     task::{labels, scoreboard::Answer},
     telemetry::chain,
@@ -33,8 +33,8 @@ pub async fn open_all(
 ) -> Result<Vec<EvaluatedModel>, AttemptError> {
     let mut models: Vec<EvaluatedModel> = Vec::new();
     for name in &spec.models {
-        let model = open(worker, attempt, name).await?;
-        // Names may have moved since the job was submitted.
+        let model = open(worker, attempt, name, spec.targets.get(name)).await?;
+        // A job that stored names alone may find that they have moved since it was submitted.
         if models.iter().any(|known| known.name == model.name) {
             let message = format!("{name:?} is {:?}, which another name of the job stands for too", model.name);
             return Err(AttemptError::fatal(JobError::new("duplicate_model", message)));
@@ -44,13 +44,20 @@ pub async fn open_all(
     Ok(models)
 }
 
-async fn open(worker: &Worker, attempt: &Attempt, name: &str) -> Result<EvaluatedModel, AttemptError> {
-    let found = worker.registry.find(attempt.job.project_id, name).await?;
+async fn open(
+    worker: &Worker,
+    attempt: &Attempt,
+    name: &str,
+    target: Option<&ModelTarget>,
+) -> Result<EvaluatedModel, AttemptError> {
+    let found = worker.registry.find_for_job(attempt.job.project_id, name, target).await?;
     let missing = || AttemptError::fatal(JobError::new("model_missing", format!("there is no model {name:?}")));
     let source = found.ok_or_else(missing)?;
     let open = worker.registry.open(&source).await?;
     let files = ModelFiles { key: open.key, directory: open.directory };
-    Ok(EvaluatedModel { name: source.name().to_owned(), time: Duration::ZERO, files })
+    // What was ready when the job was submitted keeps the name that it had then.
+    let name = if target.is_some() { name } else { source.name() };
+    Ok(EvaluatedModel { name: name.to_owned(), time: Duration::ZERO, files })
 }
 
 impl EvaluatedModel {

@@ -66,7 +66,8 @@ impl TestApp {
     /// Does what a worker does with a checkpoint that a training has left.
     pub async fn leave(&self, lease: Lease, step: i64, accuracy: Option<f64>) -> Checkpoint {
         let (job, folder) = (lease.job_id, tempfile::tempdir().unwrap());
-        write_student_to(folder.path(), desk_labels(), u64::try_from(step).unwrap());
+        let seed = (job.0.as_u128() as u64).wrapping_add(u64::try_from(step).unwrap());
+        write_student_to(folder.path(), desk_labels(), seed);
         let artifact_prefix = format!("jobs/{job}/e{}/checkpoint-{step}", lease.epoch);
         let published = self.state.artifacts.publish_directory(&artifact_prefix, folder.path()).await.unwrap();
         let lineage = json!({

@@ -129,6 +129,7 @@ pub fn distillation_of(training: TrainingSource) -> JobSpec {
         validation: Validating::Fraction { fraction: 0.1, seed: 1 },
         test: None,
         student: StudentSpec::FromScratch(FromScratch::default()),
+        student_target: None,
         task: TaskDefinition::default(),
         method: Method::StepByStep,
         label_source: LabelSource::Teacher,

@@ -1,5 +1,7 @@
 //! The models of an evaluation: each is there or will be, and none is there twice under two names.
 
+use std::collections::BTreeMap;
+
 use crate::{
     api::{
         AppState,
@@ -10,7 +12,7 @@ use crate::{
             submission::parent,
         },
     },
-    domain::{JobId, JobSpec, JobState, StudentSource, TaskDefinition},
+    domain::{JobId, JobSpec, JobState, ModelTarget, StudentSource, TaskDefinition},
     registry,
 };
 
@@ -23,6 +25,8 @@ pub struct Models {
     pub task: Option<TaskDefinition>,
     /// Their names as the job stores them.
     pub names: Vec<String>,
+    /// What these names mean.
+    pub targets: BTreeMap<String, ModelTarget>,
     /// What the job keeps from being deleted.
     pub pins: Pins,
     /// Distillation jobs that are not over.
@@ -46,7 +50,11 @@ pub async fn check(state: &AppState, refusals: &mut Refusals, names: &[String]) 
         let pointer = format!("#/models/{index}");
         let Some(found) = find(state, refusals, &pointer, name).await? else { continue };
         match &found {
-            Found::Ready(source) => models.names.push(models.pins.add(name, source)),
+            Found::Ready(source) => {
+                let (name, target) = models.pins.add(&state.registry, source);
+                models.targets.insert(name.clone(), target);
+                models.names.push(name);
+            }
             Found::Pending(..) => models.names.push(name.clone()),
         }
         if let Some((other, _)) = known.iter().find(|(_, other)| *other == found) {
