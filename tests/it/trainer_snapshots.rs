@@ -220,6 +220,19 @@ fn other_conditions_continue_with_a_warning() {
 }
 
 #[test]
+fn the_seconds_of_a_training_are_the_sum_of_its_parts() {
+    let (attempt, folder) = interrupted();
+    let path = folder.join("snapshot.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let before = manifest["standing"]["seconds"].as_f64().unwrap();
+    manifest["standing"]["seconds"] = json!(before + 5000.0);
+    fs::write(&path, manifest.to_string()).unwrap();
+    let outcome = attempt.train().0.unwrap();
+    assert!(before > 0.0 && outcome.seconds > before + 5000.0, "{before} and then {}", outcome.seconds);
+    assert!(outcome.seconds < 2.0 * 5000.0, "a part was counted twice: {}", outcome.seconds);
+}
+
+#[test]
 fn a_damaged_snapshot_is_refused_by_the_name_of_its_file() {
     type Damage = fn(&mut Vec<u8>);
     let damages: [(&str, Damage); 5] = [
