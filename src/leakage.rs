@@ -165,7 +165,7 @@ impl Leakage<'_> {
     /// The file that an annotation has written, if it is done.
     async fn output_of(&self, id: JobId) -> Result<Option<FileId>, LeakageError> {
         let job = self.store.job(self.project, id).await?;
-        Ok(job.and_then(|job| job.result?.get("output_file")?.as_str()?.parse().ok()))
+        Ok(job.and_then(|job| job.output_file()))
     }
 
     /// A file's rows; none where it is gone.

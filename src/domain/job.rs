@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Estimate, EstimateError, JobId, JobSpec, JobWarning, ProjectId, UnknownName, WorkerId, unknown_name::by_name,
+    Estimate, EstimateError, FileId, JobId, JobSpec, JobWarning, ProjectId, UnknownName, WorkerId,
+    unknown_name::by_name,
 };
 
 /// What a job does.
@@ -247,5 +248,10 @@ impl Job {
     /// What the job does.
     pub fn kind(&self) -> JobKind {
         self.spec.kind()
+    }
+
+    /// The file of rows that a succeeded annotation or evaluation left.
+    pub fn output_file(&self) -> Option<FileId> {
+        self.result.as_ref()?.get("output_file")?.as_str()?.parse().ok()
     }
 }

@@ -29,7 +29,7 @@ pub enum StoreError {
     /// The request names something that is not there, or no longer.
     #[error("{what} {id} does not exist")]
     Missing {
-        /// `job`, `file`, `model` or `checkpoint`.
+        /// `job`, `file`, `model` or `checkpoint`; `what was made by` a job.
         what: &'static str,
         /// The id that was named.
         id: String,

@@ -47,3 +47,13 @@ pub(super) fn jobs(spec: &JobSpec) -> BTreeSet<Uuid> {
         }
     }
 }
+
+/// Those of them whose output file or model it reads, each once; a teacher's answers are rows, which stay.
+pub(super) fn makers(spec: &JobSpec) -> BTreeSet<Uuid> {
+    match spec {
+        JobSpec::Evaluation(spec) => {
+            spec.models.iter().filter_map(|name| name.parse::<JobId>().ok()).map(|id| id.0).collect()
+        }
+        JobSpec::Annotation(_) | JobSpec::Distillation(_) => jobs(spec),
+    }
+}

@@ -1,8 +1,15 @@
 //! What is refused when a job is submitted, and the words that say what would be right.
 
 use serde_json::{Value, json};
+use stepwise::{
+    domain::{File, FileId, JobKind, Purpose, Validation},
+    store::Store,
+};
 
-use crate::support::app::{Answer, TestApp};
+use crate::support::{
+    app::{Answer, TestApp},
+    seed::{long_terms, new_file, new_worker},
+};
 
 const NO_FILE: &str = "file-00000000000000000000000000000000";
 const NO_JOB: &str = "job-00000000000000000000000000000000";
@@ -281,4 +288,39 @@ async fn jobs_that_come_from_jobs_wait_for_them() {
     let late = distill(&app, json!({"training": {"annotation_job": annotation}})).await;
     late.refused(400, "dependency_failed", "#/training/annotation_job");
     distill(&app, json!({"depends_on": [NO_JOB]})).await.refused(400, "job_not_found", "#/depends_on/0");
+}
+
+/// An annotation that has left an output of so many rows; its id and the output's.
+async fn annotated(app: &TestApp, rows: u64) -> (String, FileId) {
+    let file = app.file(&[json!({"input": "a"})]).await;
+    let job = app.post("/v1/annotation-jobs", json!({"file": file, "teacher": "scripted"})).await.id();
+    let claimed = app.store.claim(new_worker(), &[JobKind::Annotation], &long_terms()).await.unwrap();
+    let counted = Validation { rows, valid_rows: rows, teacher_labeled_rows: rows, ..Validation::default() };
+    let output = File { purpose: Purpose::BatchOutput, validation: counted, ..new_file() };
+    let result = json!({"output_file": output.id});
+    app.store.finish_with_files(claimed.unwrap().1, &result, &[&output]).await.unwrap();
+    (job, output.id)
+}
+
+#[tokio::test]
+async fn what_an_annotation_left_is_looked_at_as_a_file_is() {
+    let app = TestApp::start().await;
+    let learn = async |job: &str, method: &str| {
+        let changes = json!({"training": {"annotation_job": job}, "method": method, "task": "text"});
+        distill(&app, changes).await
+    };
+    let (job, output) = annotated(&app, 3).await;
+    let refused = learn(&job, "step_by_step").await;
+    refused.refused(400, "missing_rationales", "#/training/annotation_job");
+    let (empty, _) = annotated(&app, 0).await;
+    let refused = learn(&empty, "standard").await;
+    assert!(refused.refused(400, "invalid_file", "#/training/annotation_job").contains("is empty"));
+    let learning = learn(&job, "standard").await;
+    assert_eq!(learning.status, 201, "{:#}", learning.body);
+    assert_eq!(app.delete(&format!("/v1/files/{output}")).await.code(), "file_in_use");
+    app.post(&format!("/v1/jobs/{}/cancel", learning.id()), json!({})).await;
+    app.store.delete_file(Store::default_project(), output).await.unwrap();
+    let refused = learn(&job, "standard").await;
+    let detail = refused.refused(400, "file_not_found", "#/training/annotation_job");
+    assert!(detail.contains(&output.to_string()) && detail.contains("annotate"), "{detail}");
 }

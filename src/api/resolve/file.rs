@@ -38,6 +38,10 @@ pub async fn usable(
             }
             return Ok(None);
         }
+        Some(file) if file.validation.rows == 0 => {
+            let detail = format!("{id} is empty: the job that wrote {} had nothing for it", file.filename);
+            refusals.add(pointer, "invalid_file", detail);
+        }
         Some(file) if file.validation.valid_rows == 0 => {
             let detail = format!("no line of {id} is an example; {} is a job's report", file.filename);
             refusals.add(pointer, "invalid_file", detail);
@@ -83,6 +87,11 @@ pub async fn check_labels(
     look_for: &Strangers<'_>,
 ) -> Result<(), ApiError> {
     let LabelSet::Fixed(labels) = &look_for.task.label_set else { return Ok(()) };
+    let mut bytes = match state.artifacts.read(&file.artifact_key).await {
+        Ok(bytes) => bytes,
+        // It was deleted since it was found, else it is a fault.
+        Err(error) => return usable(state, refusals, pointer, file.id).await?.map_or(Ok(()), |_| Err(error.into())),
+    };
     let search = Search {
         known: labels.iter().cloned().collect(),
         labels: labels.clone(),
@@ -93,7 +102,6 @@ pub async fn check_labels(
     };
     let (chunks, arriving) = channel(CHUNKS_WAITING);
     let thread = tokio::task::spawn_blocking(move || search.run(arriving));
-    let mut bytes = state.artifacts.read(&file.artifact_key).await?;
     while let Some(chunk) = bytes.next().await {
         // A thread that takes no more has seen enough.
         if chunks.send(chunk?).await.is_err() {

@@ -1,6 +1,10 @@
 //! Ending a job with a result, and what the result consists of, in one statement.
+//!
+//! A job that leaves files or a model has its row locked first: a statement sees what was committed before it began, and
+//! a job that was made to wait for this one in that moment must find the reference to them (`store::job_creation`).
 
 use serde_json::Value;
+use sqlx::{PgPool, PgTransaction};
 
 use crate::{
     domain::{File, Lease, Model},
@@ -36,39 +40,9 @@ impl Store {
     /// deleted before those are done.
     pub async fn finish_with_files(&self, lease: Lease, result: &Value, files: &[&File]) -> Result<(), StoreError> {
         let files: Vec<Value> = files.iter().map(|file| file_json(file)).collect();
-        let finished = sqlx::query_scalar!(
-            r#"-- finish_with_files
-            with moved as (
-                update jobs
-                set state = 'succeeded', result = $3, error = null, finished_at = clock_timestamp(),
-                    lease_owner = null, lease_expires_at = null, pause_requested_at = null
-                where id = $1 and lease_epoch = $2 and state = 'running'
-                returning id, project_id
-            ), written as (
-                insert into files (id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key,
-                    made_by_job_id)
-                select (file ->> 'id')::uuid, moved.project_id, file ->> 'filename', file ->> 'purpose',
-                    (file ->> 'bytes')::bigint, file ->> 'sha256', file ->> 'status', file -> 'validation',
-                    file ->> 'artifact_key', moved.id
-                from moved, jsonb_array_elements($4::jsonb) as file
-                returning id, made_by_job_id, project_id
-            ), reads as (
-                insert into job_files (job_id, file_id, project_id)
-                select child.job_id, written.id, written.project_id
-                from written join job_dependencies child on child.depends_on_id = written.made_by_job_id
-            ), event as (
-                insert into job_events (job_id, project_id, level, code, message)
-                select id, project_id, 'info', 'succeeded', 'done' from moved
-            )
-            select id as "id!" from moved"#,
-            lease.job_id.0,
-            lease.epoch,
-            storable::json(result),
-            storable::json(&files),
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        finished.map(drop).ok_or(StoreError::LeaseLost(lease))
+        // A task of its own, so that a caller who goes away leaves no connection inside a transaction.
+        let finished = tokio::spawn(finish_with_files(self.pool.clone(), lease, result.clone(), files)).await;
+        finished.map_err(StoreError::Abandoned)?
     }
 
     /// Ends a distillation: its model and its result, or nothing. A name that is a model's, an alias's or among `taken`
@@ -83,7 +57,8 @@ impl Store {
         taken: &[String],
     ) -> Result<Model, StoreError> {
         loop {
-            match self.try_finish_distillation(lease, result, model, taken).await {
+            let attempt = finish_distillation(self.pool.clone(), lease, result.clone(), model.clone(), taken.to_vec());
+            match tokio::spawn(attempt).await.map_err(StoreError::Abandoned)? {
                 // Somebody took the name while the statement ran: the next try sees it.
                 Err(StoreError::Conflict { constraint })
                     if ["models_by_name", "model_names_pkey"].contains(&constraint.as_str()) => {}
@@ -91,73 +66,127 @@ impl Store {
             }
         }
     }
+}
 
-    async fn try_finish_distillation(
-        &self,
-        lease: Lease,
-        result: &Value,
-        model: &Model,
-        taken: &[String],
-    ) -> Result<Model, StoreError> {
-        let registered = sqlx::query!(
-            r#"-- finish_distillation
-            with holder as materialized (
-                select id, project_id from jobs where id = $1 and lease_epoch = $2 and state = 'running' for update
-            ), free as (
-                select candidate as name
-                from holder, generate_series(1, 1000000) as suffix,
-                    lateral (select case suffix when 1 then $5::text else $5::text || '-' || suffix end as candidate) as named
-                where not exists (
-                    select from model_names n where n.project_id = holder.project_id and n.name = candidate
-                ) and candidate <> all($12::text[])
-                order by suffix
-                limit 1
-            ), moved as (
-                update jobs j
-                set state = 'succeeded', result = jsonb_set($3::jsonb, '{model}', to_jsonb(free.name)), error = null,
-                    finished_at = clock_timestamp(), lease_owner = null, lease_expires_at = null, pause_requested_at = null
-                from holder, free
-                where j.id = holder.id
-                returning j.id, j.project_id, free.name
-            ), event as (
-                insert into job_events (job_id, project_id, level, code, message, data)
-                select id, project_id, 'info', 'succeeded', 'registered the model ' || name,
-                    jsonb_build_object('model', name)
-                from moved
-            ), made as (
-                insert into models (id, project_id, name, base, base_model_id, job_id, lineage, task, metrics,
-                    artifact_prefix, manifest_sha256, bytes)
-                select $4, project_id, name, $6, $13, id, $14, $7, $8, $9, $10, $11 from moved
-                returning id, project_id, name, job_id, created_at
-            ), named as (
-                insert into model_names (project_id, name, kind, model_id, target)
-                select project_id, name, 'model', id, name from made
-            ), uses as (
-                insert into job_models (job_id, model_id, project_id)
-                select child.job_id, made.id, made.project_id
-                from made join job_dependencies child on child.depends_on_id = made.job_id
-            )
-            select name as "name!", created_at as "created_at!" from made"#,
-            lease.job_id.0,
-            lease.epoch,
-            storable::json(result),
-            model.id.0,
-            model.name,
-            model.base,
-            storable::json(&model.task),
-            storable::json(&model.metrics),
-            model.artifact_prefix,
-            model.manifest_sha256,
-            model.bytes,
-            taken,
-            model.base_model_id.map(|id| id.0),
-            model.lineage.as_ref().map(storable::json),
+/// A transaction that holds the row of a running job.
+async fn lock(pool: &PgPool, lease: Lease) -> Result<PgTransaction<'static>, StoreError> {
+    let mut transaction = pool.begin().await?;
+    let held = sqlx::query_scalar!(
+        r#"-- finish: lock
+        select id from jobs where id = $1 and lease_epoch = $2 and state = 'running' for no key update"#,
+        lease.job_id.0,
+        lease.epoch,
+    )
+    .fetch_optional(&mut *transaction)
+    .await?;
+    held.map(|_| transaction).ok_or(StoreError::LeaseLost(lease))
+}
+
+async fn finish_with_files(pool: PgPool, lease: Lease, result: Value, files: Vec<Value>) -> Result<(), StoreError> {
+    let mut transaction = lock(&pool, lease).await?;
+    let finished = sqlx::query_scalar!(
+        r#"-- finish_with_files
+        with moved as (
+            update jobs
+            set state = 'succeeded', result = $3, error = null, finished_at = clock_timestamp(),
+                lease_owner = null, lease_expires_at = null, pause_requested_at = null
+            where id = $1 and lease_epoch = $2 and state = 'running'
+            returning id, project_id
+        ), written as (
+            insert into files (id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key,
+                made_by_job_id)
+            select (file ->> 'id')::uuid, moved.project_id, file ->> 'filename', file ->> 'purpose',
+                (file ->> 'bytes')::bigint, file ->> 'sha256', file ->> 'status', file -> 'validation',
+                file ->> 'artifact_key', moved.id
+            from moved, jsonb_array_elements($4::jsonb) as file
+            returning id, made_by_job_id, project_id
+        ), reads as (
+            insert into job_files (job_id, file_id, project_id)
+            select child.job_id, written.id, written.project_id
+            from written join job_dependencies child on child.depends_on_id = written.made_by_job_id
+        ), event as (
+            insert into job_events (job_id, project_id, level, code, message)
+            select id, project_id, 'info', 'succeeded', 'done' from moved
         )
-        .fetch_optional(&self.pool)
-        .await?;
-        let registered = registered.ok_or(StoreError::LeaseLost(lease))?;
-        Ok(Model { name: registered.name, created_at: registered.created_at, job_id: lease.job_id, ..model.clone() })
-    }
+        select id as "id!" from moved"#,
+        lease.job_id.0,
+        lease.epoch,
+        storable::json(&result),
+        storable::json(&files),
+    )
+    .fetch_optional(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    finished.map(drop).ok_or(StoreError::LeaseLost(lease))
+}
+
+async fn finish_distillation(
+    pool: PgPool,
+    lease: Lease,
+    result: Value,
+    model: Model,
+    taken: Vec<String>,
+) -> Result<Model, StoreError> {
+    let mut transaction = lock(&pool, lease).await?;
+    let registered = sqlx::query!(
+        r#"-- finish_distillation
+        with holder as materialized (
+            select id, project_id from jobs where id = $1 and lease_epoch = $2 and state = 'running' for update
+        ), free as (
+            select candidate as name
+            from holder, generate_series(1, 1000000) as suffix,
+                lateral (select case suffix when 1 then $5::text else $5::text || '-' || suffix end as candidate) as named
+            where not exists (
+                select from model_names n where n.project_id = holder.project_id and n.name = candidate
+            ) and candidate <> all($12::text[])
+            order by suffix
+            limit 1
+        ), moved as (
+            update jobs j
+            set state = 'succeeded', result = jsonb_set($3::jsonb, '{model}', to_jsonb(free.name)), error = null,
+                finished_at = clock_timestamp(), lease_owner = null, lease_expires_at = null, pause_requested_at = null
+            from holder, free
+            where j.id = holder.id
+            returning j.id, j.project_id, free.name
+        ), event as (
+            insert into job_events (job_id, project_id, level, code, message, data)
+            select id, project_id, 'info', 'succeeded', 'registered the model ' || name,
+                jsonb_build_object('model', name)
+            from moved
+        ), made as (
+            insert into models (id, project_id, name, base, base_model_id, job_id, lineage, task, metrics,
+                artifact_prefix, manifest_sha256, bytes)
+            select $4, project_id, name, $6, $13, id, $14, $7, $8, $9, $10, $11 from moved
+            returning id, project_id, name, job_id, created_at
+        ), named as (
+            insert into model_names (project_id, name, kind, model_id, target)
+            select project_id, name, 'model', id, name from made
+        ), uses as (
+            insert into job_models (job_id, model_id, project_id)
+            select child.job_id, made.id, made.project_id
+            from made join job_dependencies child on child.depends_on_id = made.job_id
+        )
+        select name as "name!", created_at as "created_at!" from made"#,
+        lease.job_id.0,
+        lease.epoch,
+        storable::json(&result),
+        model.id.0,
+        model.name,
+        model.base,
+        storable::json(&model.task),
+        storable::json(&model.metrics),
+        model.artifact_prefix,
+        model.manifest_sha256,
+        model.bytes,
+        &taken,
+        model.base_model_id.map(|id| id.0),
+        model.lineage.as_ref().map(storable::json),
+    )
+    .fetch_optional(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    let registered = registered.ok_or(StoreError::LeaseLost(lease))?;
+    Ok(Model { name: registered.name, created_at: registered.created_at, job_id: lease.job_id, ..model })
 }
 
 fn file_json(file: &File) -> Value {

@@ -13,7 +13,7 @@ use crate::{
         shapes::OneOrMany,
     },
     domain::{
-        FileId, JobId, JobSpec, JobState, LabelSource, Method, Split, TaskDefinition, TrainingSource, Validating,
+        FileId, Job, JobId, JobSpec, JobState, LabelSource, Method, Split, TaskDefinition, TrainingSource, Validating,
     },
     store::Store,
 };
@@ -128,8 +128,12 @@ async fn check_annotation_job(
         refusals.add(pointer, "invalid_value", format!("{id} is not an annotation job but of kind {}", job.kind()));
         return Ok(None);
     };
+    if job.state == JobState::Succeeded {
+        check_output(state, refusals, wanted, pointer, &job).await?;
+        return Ok(None);
+    }
     check_annotated_file(state, refusals, wanted, pointer, spec.file).await?;
-    Ok((job.state != JobState::Succeeded).then_some(id))
+    Ok(Some(id))
 }
 
 /// An annotation keeps its rows' ground truth and splits, so what it cannot give is known before it is over.
@@ -152,6 +156,26 @@ async fn check_annotated_file(
         refusals.add(pointer, "missing_labels", detail);
     }
     Ok(())
+}
+
+/// What an annotation has left is a file like any other, and may have been deleted like any other.
+async fn check_output(
+    state: &AppState,
+    refusals: &mut Refusals,
+    wanted: &Wanted<'_>,
+    pointer: &str,
+    job: &Job,
+) -> Result<(), ApiError> {
+    let Some(output) = job.output_file() else {
+        refusals.add(pointer, "file_not_found", format!("{} left no output file; annotate its file again", job.id));
+        return Ok(());
+    };
+    if state.store.file(Store::default_project(), output).await?.is_none() {
+        let detail = format!("{output}, which {} wrote, was deleted; annotate its file again", job.id);
+        refusals.add(pointer, "file_not_found", detail);
+        return Ok(());
+    }
+    check_training_file(state, refusals, wanted, pointer, output).await
 }
 
 /// Validation rows, checked.
