@@ -19,7 +19,7 @@ use crate::{
     store::{DeletedFile, FileFilter, Store},
 };
 
-/// Files are light, and OpenAI's clients ask for up to so many at once.
+/// Files are light in a list, and OpenAI's clients ask for up to so many at once.
 const MAX_FILES: u32 = 10_000;
 
 /// A file as clients see it (OpenAI's file object, with `digest` and `validation`).
@@ -102,6 +102,8 @@ pub enum Order {
 }
 
 /// List files.
+///
+/// They are lighter here than each by itself: of `validation.errors` the first, and `validation.statistics` is null.
 #[utoipa::path(get, path = "/v1/files", tag = "files", params(FilesQuery),
     responses((status = 200, description = "A page of files", body = List<FileResource>), Plain))]
 pub async fn list_files(

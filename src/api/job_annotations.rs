@@ -61,7 +61,8 @@ pub struct AnnotationsQuery {
     /// The last `example_index` of the page before.
     #[serde(default, deserialize_with = "from_text")]
     after: Option<i64>,
-    /// Answers of a page, 1 to 1000; default 20.
+    /// Answers of a page, 1 to 1000; default 20. A page ends early, `has_more` being true, with the answer that brings it to
+    /// 8 MiB of text.
     #[serde(default, deserialize_with = "from_text")]
     limit: Option<u32>,
 }

@@ -51,7 +51,8 @@ pub struct EventsQuery {
     /// The last id of the page before.
     #[serde(default, deserialize_with = "from_text")]
     after: Option<i64>,
-    /// Events of a page, 1 to 1000; default 20. A stream has no pages and does not read it.
+    /// Events of a page, 1 to 1000; default 20. A page ends early, `has_more` being true, with the event that brings it to
+    /// 8 MiB of text. A stream has no pages and does not read it.
     #[serde(default, deserialize_with = "from_text")]
     limit: Option<u32>,
     /// `true`: answer as a stream, as with `Accept: text/event-stream`.

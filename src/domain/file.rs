@@ -97,7 +97,7 @@ pub struct Validation {
     pub teacher_labeled_rows: u64,
     /// Lines with a rationale, of all that can be read.
     pub rationale_rows: u64,
-    /// The first 100 errors.
+    /// The first 100 errors; in a list of files the first one.
     pub errors: Vec<LineError>,
     /// Whether there are more.
     pub errors_truncated: bool,
@@ -105,7 +105,8 @@ pub struct Validation {
     #[serde(default)]
     #[schema(example = json!({"missing_field": 3}))]
     pub error_counts: BTreeMap<String, u64>,
-    /// What the lines that can be read hold; null for a file that was stored before this was looked at.
+    /// What the lines that can be read hold; null in a list of files, and for a file that was stored before this was looked
+    /// at.
     #[serde(default)]
     #[schema(required = true)]
     pub statistics: Option<FileStatistics>,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Page, Store, StoreError, one_more, rows::Place, storable};
+use super::{PAGE_BYTES, Page, Store, StoreError, one_more, rows::Place, storable};
 use crate::domain::{Annotation, AnnotationStatus, JobId, Lease, Split};
 
 /// How many answers of one status a job has.
@@ -83,7 +83,8 @@ impl Store {
         Ok(indexes.into_iter().collect())
     }
 
-    /// A job's answers in the file's order, after that place.
+    /// A job's answers in the file's order, after that place: at most `limit`, and fewer where their texts are large (see
+    /// `PAGE_BYTES`).
     pub async fn list_annotations(
         &self,
         id: JobId,
@@ -94,23 +95,39 @@ impl Store {
         let rows = sqlx::query_as!(
             AnnotationRow,
             r#"-- list_annotations
-            select example_index, example_id, input, label, status, reason, teacher_label, rationale, raw_output,
-                input_tokens, output_tokens, latency_ms, split
-            from annotations
-            where job_id = $1
-                and ($2::text is null or status = $2)
-                and ($3::bigint is null or example_index > $3)
-            order by example_index
-            limit $4"#,
+            with page as (
+                select *
+                from annotations
+                where job_id = $1
+                    and ($2::text is null or status = $2)
+                    and ($3::bigint is null or example_index > $3)
+                order by example_index
+                limit $4
+            ), measured as (
+                select *, count(*) over () as found,
+                    sum(octet_length(input) + octet_length(coalesce(label, '')) + octet_length(coalesce(reason, ''))
+                        + octet_length(coalesce(teacher_label, '')) + octet_length(coalesce(rationale, ''))
+                        + octet_length(coalesce(raw_output, '')))
+                        over (order by example_index rows between unbounded preceding and 1 preceding) as bytes_before
+                from page
+            )
+            select example_index as "example_index!", example_id as "example_id!", input as "input!", label,
+                status as "status!", reason, teacher_label, rationale, raw_output, input_tokens as "input_tokens!",
+                output_tokens as "output_tokens!", latency_ms as "latency_ms!", split, found as "found!"
+            from measured
+            where coalesce(bytes_before, 0) < $5
+            order by example_index"#,
             id.0,
             status.map(AnnotationStatus::as_str),
             after,
             one_more(limit),
+            PAGE_BYTES,
         )
         .fetch_all(&self.pool)
         .await?;
+        let found = rows.first().map_or(0, |row| row.found);
         let annotations = rows.into_iter().map(|row| row.read(id)).collect::<Result<_, _>>()?;
-        Ok(Page::cut(annotations, limit))
+        Ok(Page::of_some(annotations, found, limit))
     }
 
     /// What a job's answers add up to.
@@ -154,6 +171,7 @@ struct AnnotationRow {
     output_tokens: i64,
     latency_ms: i64,
     split: Option<String>,
+    found: i64,
 }
 
 impl AnnotationRow {

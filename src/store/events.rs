@@ -5,7 +5,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Page, Store, StoreError, one_more, rows::Place, storable};
+use super::{PAGE_BYTES, Page, Store, StoreError, one_more, rows::Place, storable};
 use crate::domain::{JobId, JobWarning, Lease};
 
 /// How grave an event is.
@@ -120,43 +120,41 @@ impl Store {
         held.map(drop).ok_or(StoreError::LeaseLost(lease))
     }
 
-    /// Writes an event that no worker reports.
-    pub async fn append_event_unleased(&self, id: JobId, event: &NewEvent) -> Result<(), StoreError> {
-        let done = sqlx::query!(
-            r#"-- append_event_unleased
-            insert into job_events (job_id, project_id, level, code, message, data)
-            select id, project_id, $2, $3, $4, $5 from jobs where id = $1"#,
-            id.0,
-            event.level.as_str(),
-            event.code,
-            storable::text(&event.message),
-            storable::json(&event.data),
-        )
-        .execute(&self.pool)
-        .await?;
-        if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Missing { what: "job", id: id.to_string() }) }
-    }
-
-    /// A job's events, oldest first, after the event of that id.
+    /// A job's events, oldest first, after the event of that id: at most `limit`, and fewer where they are large (see
+    /// `PAGE_BYTES`).
     pub async fn list_events(&self, id: JobId, after: Option<i64>, limit: u32) -> Result<Page<Event>, StoreError> {
         let rows = sqlx::query!(
             r#"-- list_events
-            select id, created_at, level, code, message, data
-            from job_events
-            where job_id = $1 and ($2::bigint is null or id > $2)
-            order by id
-            limit $3"#,
+            with page as (
+                select *
+                from job_events
+                where job_id = $1 and ($2::bigint is null or id > $2)
+                order by id
+                limit $3
+            ), measured as (
+                select *, count(*) over () as found,
+                    sum(octet_length(message) + octet_length(data::text))
+                        over (order by id rows between unbounded preceding and 1 preceding) as bytes_before
+                from page
+            )
+            select id as "id!", created_at as "created_at!", level as "level!", code as "code!", message as "message!",
+                data as "data!", found as "found!"
+            from measured
+            where coalesce(bytes_before, 0) < $4
+            order by id"#,
             id.0,
             after,
             one_more(limit),
+            PAGE_BYTES,
         )
         .fetch_all(&self.pool)
         .await?;
+        let found = rows.first().map_or(0, |row| row.found);
         let events = rows.into_iter().map(|row| {
             let level = Place { table: "job_events", id: &row.id }.name("level", &row.level)?;
             let (code, message, data) = (row.code, row.message, row.data);
             Ok(Event { id: row.id, created_at: row.created_at, level, code, message, data })
         });
-        Ok(Page::cut(events.collect::<Result<_, StoreError>>()?, limit))
+        Ok(Page::of_some(events.collect::<Result<_, StoreError>>()?, found, limit))
     }
 }

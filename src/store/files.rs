@@ -102,13 +102,17 @@ impl Store {
         Ok(row.map(|row| (JobId(row.id), row.teacher)))
     }
 
-    /// Files of a project.
+    /// Files of a project, light enough for long lists: of the errors in their lines the first, and no statistics.
     pub async fn list_files(&self, project: ProjectId, filter: &FileFilter) -> Result<Page<File>, StoreError> {
         let rows = sqlx::query_as!(
             FileRow,
             r#"-- list_files
-            select id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key, created_at,
-                expires_at
+            select id, project_id, filename, purpose, bytes, sha256, status, artifact_key, created_at, expires_at,
+                (validation - 'statistics') || jsonb_build_object(
+                    'errors', jsonb_path_query_array(validation, '$.errors[0]'),
+                    'errors_truncated', (validation ->> 'errors_truncated')::boolean
+                        or jsonb_array_length(validation -> 'errors') > 1
+                ) as "validation!"
             from files
             where project_id = $1 and deleted_at is null and not file_has_expired(id, expires_at)
                 and ($2::text is null or purpose = $2)

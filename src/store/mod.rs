@@ -58,6 +58,9 @@ pub use snapshots::Snapshot;
 /// answers 503 quickly.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A page of rows that may be large ends with the row that brings it to so many bytes of text.
+const PAGE_BYTES: i64 = 8 << 20;
+
 /// The service's database. Cheap to clone: clones share one pool.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -136,6 +139,14 @@ impl<T> Page<T> {
     fn cut(mut items: Vec<T>, limit: u32) -> Self {
         let has_more = items.len() > limit as usize;
         items.truncate(limit as usize);
+        Self { items, has_more }
+    }
+
+    /// Makes a page of the first of `found` rows, of which there was one more than `limit` to be had: the others would
+    /// have made it too large.
+    fn of_some(mut items: Vec<T>, found: i64, limit: u32) -> Self {
+        items.truncate(limit as usize);
+        let has_more = i64::try_from(items.len()).is_ok_and(|taken| taken < found);
         Self { items, has_more }
     }
 }

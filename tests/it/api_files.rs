@@ -79,3 +79,26 @@ async fn an_id_of_another_kind_is_not_found() {
         assert_eq!((answer.status, answer.code()), (404, "not_found"));
     }
 }
+
+#[tokio::test]
+async fn a_list_shows_files_without_what_makes_them_large() {
+    let app = TestApp::start().await;
+    let good = app.file(&[json!({"input": "a", "label": "refund"})]).await;
+    let bad = app.upload("{\"input\":1}\n{\"inputs\":\"a\"}\n{\"input\":\"b\"}\nno JSON\n").await.id();
+    let [whole_bad, whole_good] =
+        [app.get(&format!("/v1/files/{bad}")).await, app.get(&format!("/v1/files/{good}")).await];
+    let list = app.get("/v1/files?limit=10000").await.body["data"].clone();
+    for (light, whole) in [(&list[0], &whole_bad.body), (&list[1], &whole_good.body)] {
+        for member in ["id", "bytes", "digest", "filename", "status", "status_details", "expires_at"] {
+            assert_eq!(light[member], whole[member], "{member}");
+        }
+        for member in ["rows", "valid_rows", "error_counts"] {
+            assert_eq!(light["validation"][member], whole["validation"][member], "{member}");
+        }
+        assert!(light["validation"]["statistics"].is_null() && whole["validation"]["statistics"].is_object());
+    }
+    let errors = |file: &serde_json::Value| file["validation"]["errors"].as_array().unwrap().clone();
+    assert_eq!((errors(&list[0]), errors(&whole_bad.body).len()), (vec![errors(&whole_bad.body)[0].clone()], 3));
+    assert_eq!((&list[0]["validation"]["errors_truncated"], errors(&list[1]).len()), (&json!(true), 0));
+    assert_eq!(list[1]["validation"]["errors_truncated"], false);
+}

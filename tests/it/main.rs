@@ -36,6 +36,7 @@ mod settings;
 mod store_cancel;
 mod store_listen;
 mod store_outage;
+mod store_pages;
 mod store_parents;
 mod store_pause;
 mod store_queue;

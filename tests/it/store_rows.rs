@@ -217,7 +217,7 @@ async fn events_are_listed_oldest_first() {
         data: json!({"rows": 3}),
     };
     db.store.append_event(lease, &event).await.unwrap();
-    db.store.append_event_unleased(job.id, &event).await.unwrap();
+    db.store.append_event(lease, &event).await.unwrap();
     let page = db.store.list_events(job.id, None, 3).await.unwrap();
     assert!(page.has_more);
     let last = &page.items[2];
