@@ -10,7 +10,7 @@ use crate::{
     domain::{Job, JobError, JobKind, JobSpec, Lease},
     leakage::Leakage,
     shutdown::Shutdown,
-    store::{JobListener, StoreError},
+    store::{JobListener, Store, StoreError},
     telemetry::chain,
 };
 
@@ -18,6 +18,9 @@ use crate::{
 const ANNOTATION_LANES: usize = 4;
 /// Jobs looked at in one sweep of the reaper.
 const REAP_LIMIT: u32 = 100;
+/// Idempotency keys forgotten in one statement, and such statements in one sweep.
+const KEYS: u32 = 1000;
+const KEY_BATCHES: u32 = 20;
 const REAP_EVERY: Duration = Duration::from_secs(5);
 
 /// Works until shutdown, then drains: attempts stop, and their jobs go back to the queue without losing an attempt.
@@ -59,8 +62,18 @@ pub async fn reap_once(worker: &Worker) -> Result<(), StoreError> {
     }
     worker.store.fail_orphans().await?;
     worker.store.compare_estimates(REAP_LIMIT).await?;
-    worker.store.forget_keys(REAP_LIMIT).await?;
+    forget_keys(&worker.store).await?;
     snapshots::remove_of_succeeded(worker).await
+}
+
+/// Keys go faster than any service can be asked for new ones, yet not all in one sweep after a long silence.
+async fn forget_keys(store: &Store) -> Result<(), StoreError> {
+    for _ in 0..KEY_BATCHES {
+        if store.forget_keys(KEYS).await? < u64::from(KEYS) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 async fn lane(worker: Arc<Worker>, kinds: Vec<JobKind>, shutdown: Shutdown) {

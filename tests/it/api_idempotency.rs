@@ -171,3 +171,16 @@ async fn keys_are_forgotten_after_a_week() {
     assert_eq!(db.store.claim_key(&hold("old")).await.unwrap(), KeyClaim::Fresh);
     assert_eq!(db.store.claim_key(&hold("new")).await.unwrap(), KeyClaim::Busy);
 }
+
+#[tokio::test]
+async fn more_keys_than_one_statement_forgets_are_forgotten_in_one_sweep() {
+    let app = TestApp::start().await;
+    let many = "insert into idempotency_keys (project_id, route, key, fingerprint, holder, created_at)
+        select id, 'POST /v1/files', number::text, repeat('ab', 32), gen_random_uuid(),
+            clock_timestamp() - interval '8 days'
+        from projects, generate_series(1, 2500) as number";
+    sqlx::query(many).execute(app.pool()).await.unwrap();
+    stepwise::worker::reap_once(&app.worker()).await.unwrap();
+    let left: i64 = sqlx::query_scalar("select count(*) from idempotency_keys").fetch_one(app.pool()).await.unwrap();
+    assert_eq!(left, 0);
+}
