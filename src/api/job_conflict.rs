@@ -20,7 +20,7 @@ pub enum JobConflict {
     #[error("{0} is being cancelled; wait until it is over, then retry it")]
     CancelRequested(JobId),
     /// A retry that would have nothing to read.
-    #[error("{job} reads {file}, which was deleted; upload the rows again and submit a new job")]
+    #[error("{job} reads {file}, which was deleted or has expired; upload the rows again and submit a new job")]
     FileDeleted {
         /// The job.
         job: JobId,

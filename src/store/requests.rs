@@ -9,7 +9,7 @@ use crate::domain::{CheckpointId, FileId, Job, JobId, JobState, ModelId, Project
 pub enum Retried {
     /// The job as it stands now.
     Job(Box<Job>),
-    /// It stays as it is: a file that it reads was deleted.
+    /// It stays as it is: a file that it reads was deleted, or its time is over.
     FileDeleted(FileId),
     /// It stays as it is: the model or checkpoint of this id, which it trains from or scores, was deleted.
     ModelDeleted(String),
@@ -131,7 +131,7 @@ impl Store {
                 where id = $1 and project_id = $2 and state in ('failed', 'cancelled')
                 for update
             ), reads as materialized (
-                select f.id, f.deleted_at
+                select f.deleted_at is not null or file_has_expired(f.id, f.expires_at) as gone
                 from target join job_files r on r.job_id = target.id join files f on f.id = r.file_id
                 for share of f
             ), models_used as materialized (
@@ -148,7 +148,7 @@ impl Store {
                     cancel_requested_at = null, run_at = now, sort_at = now - j.priority * interval '15 minutes'
                 from target, clock_timestamp() as now
                 where j.id = target.id
-                    and not exists (select from reads where deleted_at is not null)
+                    and not exists (select from reads where gone)
                     and not exists (select from models_used where deleted_at is not null)
                     and not exists (select from checkpoints_used where deleted_at is not null)
                     and not exists (
@@ -178,7 +178,7 @@ impl Store {
             r#"-- obstacle: files
             select f.id
             from job_files r join files f on f.id = r.file_id
-            where r.job_id = $1 and f.deleted_at is not null
+            where r.job_id = $1 and (f.deleted_at is not null or file_has_expired(f.id, f.expires_at))
             order by f.id
             limit 1"#,
             id.0,

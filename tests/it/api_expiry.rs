@@ -102,3 +102,16 @@ async fn a_job_that_is_not_over_holds_on_to_its_files() {
     assert_eq!(app.store.sweep_files(10).await.unwrap().len(), 1);
     assert!(app.store.file(Store::default_project(), id.parse().unwrap()).await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn a_job_whose_file_has_expired_is_not_retried() {
+    let app = TestApp::start().await;
+    let id = expiring(&app).await;
+    let job = app.post("/v1/annotation-jobs", json!({"file": id, "teacher": "scripted"})).await.id();
+    app.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await;
+    let_expire(&app, &id, 0).await;
+    let refused = app.post(&format!("/v1/jobs/{job}/retry"), json!({})).await;
+    assert_eq!((refused.status, refused.code()), (409, "file_deleted"), "{:#}", refused.body);
+    assert!(refused.detail().contains("has expired"), "{}", refused.detail());
+    assert_eq!(app.get(&format!("/v1/jobs/{job}")).await.body["state"], "cancelled");
+}
