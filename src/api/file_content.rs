@@ -13,7 +13,13 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use http_range_header::{EndPosition, RangeUnsatisfiableError, StartPosition, parse_range_header};
 
-use super::{AppState, error::ApiError, extract::Id, files::find, openapi::OfOne};
+use super::{
+    AppState,
+    error::ApiError,
+    extract::Id,
+    files::{find, unreadable},
+    openapi::OfOne,
+};
 use crate::{
     artifacts::ArtifactError,
     domain::{File, FileId},
@@ -57,9 +63,15 @@ pub async fn get_file_content(
     let range = text(&headers, header::RANGE).filter(|_| same);
     let range = range.map_or(Ok(None), |range| satisfy(range, size))?;
     let mut response = match &range {
-        None => Body::from_stream(logged(state.artifacts.read(&file.artifact_key).await?)).into_response(),
+        None => match state.artifacts.read(&file.artifact_key).await {
+            Ok(bytes) => Body::from_stream(logged(bytes)).into_response(),
+            Err(error) => return Err(unreadable(&state, file.id, error).await),
+        },
         Some(range) => {
-            let bytes = state.artifacts.read_range(&file.artifact_key, range.clone()).await?;
+            let bytes = match state.artifacts.read_range(&file.artifact_key, range.clone()).await {
+                Ok(bytes) => bytes,
+                Err(error) => return Err(unreadable(&state, file.id, error).await),
+            };
             let mut response = Body::from_stream(logged(bytes)).into_response();
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             let place = format!("bytes {}-{}/{size}", range.start, range.end - 1);

@@ -12,7 +12,7 @@ use super::{
     asked_model::AskedModel,
     error::ApiError,
     extract::{Id, Query, from_text},
-    files::find,
+    files::{find, unreadable},
     openapi::OfOne,
 };
 use crate::{
@@ -158,7 +158,10 @@ async fn count(state: &AppState, file: &File, counting: Counting, most: u64) -> 
     let mut left = most;
     let mut lines = LineReader::new();
     let mut ready: Vec<Example> = Vec::new();
-    let mut bytes = state.artifacts.read(&file.artifact_key).await?;
+    let mut bytes = match state.artifacts.read(&file.artifact_key).await {
+        Ok(bytes) => bytes,
+        Err(error) => return Err(unreadable(state, file.id, error).await),
+    };
     while let Some(chunk) = bytes.next().await {
         lines.push(&chunk?, &mut |_, row| ready.extend(row));
         ready.truncate(left);

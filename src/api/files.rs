@@ -12,9 +12,10 @@ use super::{
     extract::{Id, Query, from_text},
     list::{List, page_size},
     openapi::{OfOne, Plain},
-    upload::discard,
+    upload::discard_removed,
 };
 use crate::{
+    artifacts::ArtifactError,
     domain::{File, FileId, FileStatus, Purpose, Validation},
     store::{DeletedFile, FileFilter, Store},
 };
@@ -134,7 +135,7 @@ pub async fn delete_file(State(state): State<AppState>, id: Id<FileId>) -> Resul
         DeletedFile::NotFound => Err(id.missing()),
         DeletedFile::InUse(job) => Err(ApiError::FileInUse { file: id.0.to_string(), job }),
         DeletedFile::Deleted(file) => {
-            discard(&state, &file.artifact_key).await;
+            discard_removed(&state, &file).await;
             Ok(axum::Json(FileDeleted { id: id.0, object: FileObject::File, deleted: true }))
         }
     }
@@ -143,6 +144,16 @@ pub async fn delete_file(State(state): State<AppState>, id: Id<FileId>) -> Resul
 /// One file, or 404.
 pub async fn find(state: &AppState, id: Id<FileId>) -> Result<File, ApiError> {
     state.store.file(Store::default_project(), id.0).await?.ok_or_else(|| id.missing())
+}
+
+/// What it means that the bytes of a file cannot be read that was there a moment ago: a 404 where it was deleted since.
+pub async fn unreadable(state: &AppState, id: FileId, error: ArtifactError) -> ApiError {
+    match state.store.file(Store::default_project(), id).await {
+        Ok(None) if matches!(error, ArtifactError::Missing { .. }) => {
+            ApiError::NotFound { what: "file", id: id.to_string() }
+        }
+        _ => error.into(),
+    }
 }
 
 impl From<File> for FileResource {

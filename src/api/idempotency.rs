@@ -123,11 +123,6 @@ async fn store(state: &AppState, holder: Uuid, response: Response) -> Result<Res
     Ok(Response::from_parts(parts, Body::from(body)))
 }
 
-/// Whether the answer is an earlier request's.
-pub fn is_replay(response: &Response) -> bool {
-    response.headers().contains_key(REPLAYED)
-}
-
 fn replay(answer: StoredAnswer) -> Result<Response, ApiError> {
     let mut response = Response::new(Body::from(answer.body));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);

@@ -13,7 +13,7 @@ use super::{
     error::ApiError,
     extract::{Nothing, Query, nearest},
     files::FileResource,
-    idempotency::{Key, KeyHeader, digest, is_replay, once},
+    idempotency::{Key, KeyHeader, digest, once},
     openapi::Submitted,
     upload_body::{Form, Part},
     upload_form::{ANCHOR, SECONDS, UploadForm, read_anchor, read_purpose, read_seconds},
@@ -21,8 +21,9 @@ use super::{
 use crate::{
     artifacts::{ArtifactWriter, Stored},
     domain::{File, FileId, FileStatus, Purpose, Validation},
-    store::Store,
-    survey::{Survey, fingerprint_key},
+    store::{RemovedFile, Store, StoreError},
+    survey::{Survey, remove_file},
+    telemetry::chain,
 };
 
 /// A file's name is a label; longer ones are cut.
@@ -64,23 +65,31 @@ async fn receive(state: AppState, mut form: Form, repeat: Key) -> Result<Respons
     let id = FileId(state.clock.new_id());
     let key = format!("files/{id}");
     let mut received = Received::default();
-    let outcome = match read_form(&state, &key, &mut form, &mut received).await {
-        Ok(()) => register(&state, id, &key, &mut received, repeat).await,
-        Err(error) => Err(error),
-    };
-    // A repetition sends its bytes again before anybody can know them.
-    if outcome.as_ref().map_or(true, is_replay) {
-        discard(&state, &key).await;
+    let read = read_form(&state, &key, &mut form, &mut received).await;
+    match read.and_then(|()| describe(&state, id, &key, received)) {
+        Ok(file) => register(&state, &file, repeat).await,
+        Err(error) => {
+            discard(&state, &key).await;
+            Err(error)
+        }
     }
-    outcome
 }
 
-/// Removes a file's bytes and its fingerprint. Bytes that stay behind cost space and nothing else.
-pub async fn discard(state: &AppState, key: &str) {
-    for key in [key, &fingerprint_key(key)] {
-        if let Err(error) = state.artifacts.delete(key).await {
-            tracing::warn!(%error, key, "the bytes of a file that is gone stay");
-        }
+/// Removes a file's bytes and its fingerprint; whether that worked.
+async fn discard(state: &AppState, key: &str) -> bool {
+    let removed = remove_file(&state.artifacts, key).await;
+    if let Err(error) = &removed {
+        tracing::warn!(error = %chain(error), key, "the bytes of a file that is gone stay for now");
+    }
+    removed.is_ok()
+}
+
+/// Removes the bytes of a file whose row is gone. What stays behind here is swept by a worker.
+pub async fn discard_removed(state: &AppState, file: &RemovedFile) {
+    if discard(state, &file.artifact_key).await
+        && let Err(error) = state.store.file_purged(file.id).await
+    {
+        tracing::warn!(%error, file = %file.id, "cannot note that a file's bytes are gone");
     }
 }
 
@@ -141,18 +150,13 @@ async fn stream(
     if writer.bytes() == 0 { Err(ApiError::EmptyFile) } else { Ok(()) }
 }
 
-async fn register(
-    state: &AppState,
-    id: FileId,
-    key: &str,
-    received: &mut Received,
-    repeat: Key,
-) -> Result<Response, ApiError> {
+/// The row of a file whose bytes are stored, unless something of the form is missing.
+fn describe(state: &AppState, id: FileId, key: &str, received: Received) -> Result<File, ApiError> {
     let missing = |name: &str, advice: &str| {
         ApiError::field(format!("#/{name}"), "missing_field", format!("the form field {name:?} is missing; {advice}"))
     };
     let purpose = received.purpose.ok_or_else(|| missing("purpose", "send fine-tune, evals or user_data"))?;
-    let file = received.file.take().ok_or_else(|| missing("file", "send JSON lines with a filename"))?;
+    let file = received.file.ok_or_else(|| missing("file", "send JSON lines with a filename"))?;
     let (filename, stored, validation) = file;
     if validation.rows == 0 {
         return Err(ApiError::EmptyFile);
@@ -163,7 +167,7 @@ async fn register(
     }
     let created_at = state.clock.now();
     let status = if validation.errors.is_empty() { FileStatus::Processed } else { FileStatus::Error };
-    let file = File {
+    Ok(File {
         id,
         project_id: Store::default_project(),
         filename,
@@ -175,11 +179,51 @@ async fn register(
         artifact_key: key.to_owned(),
         created_at,
         expires_at: received.seconds.map(|seconds| created_at + TimeDelta::seconds(i64::from(seconds))),
+    })
+}
+
+async fn register(state: &AppState, file: &File, repeat: Key) -> Result<Response, ApiError> {
+    let seconds = file.expires_at.map(|at| (at - file.created_at).num_seconds()).unwrap_or_default();
+    let parts = [file.purpose.as_str().as_bytes(), file.sha256.as_bytes(), &seconds.to_be_bytes()];
+    let fingerprint = digest(&parts);
+    let mut registered = Registered::No;
+    let act = async |holder| {
+        let inserted = state.store.insert_file(file, holder).await;
+        registered = match &inserted {
+            Ok(_) => Registered::Yes,
+            Err(StoreError::Unanswered(_)) => Registered::Perhaps,
+            Err(_) => Registered::No,
+        };
+        Ok(created(inserted?))
     };
-    let expiry = received.seconds.unwrap_or_default().to_be_bytes();
-    let fingerprint = digest(&[purpose.as_str().as_bytes(), file.sha256.as_bytes(), &expiry]);
-    let act = async |holder| Ok(created(state.store.insert_file(&file, holder).await?));
-    once(state, repeat, "POST /v1/files", fingerprint, act, async |id| again(state, FileId(id)).await).await
+    let remake = async |id| again(state, FileId(id)).await;
+    let outcome = once(state, repeat, "POST /v1/files", fingerprint, act, remake).await;
+    match registered {
+        Registered::Yes => {}
+        Registered::Perhaps => withdraw(state, file).await,
+        // Refused, or a repetition, which sends its bytes again before anybody can know them.
+        Registered::No => {
+            discard(state, &file.artifact_key).await;
+        }
+    }
+    outcome
+}
+
+/// Whether a file has its row.
+enum Registered {
+    No,
+    Perhaps,
+    Yes,
+}
+
+/// Its bytes go only once it is certain that there is no row, nor will be. While nobody can tell, they stay; a sweep removes
+/// bytes that no row names.
+async fn withdraw(state: &AppState, file: &File) {
+    match state.store.withdraw_file(file).await {
+        Ok(true) => discard_removed(state, &RemovedFile { id: file.id, artifact_key: file.artifact_key.clone() }).await,
+        Ok(false) => tracing::info!(file = %file.id, "the file is stored, though the answer to that was lost"),
+        Err(error) => tracing::warn!(%error, key = file.artifact_key, "the bytes of a file that may be stored stay"),
+    }
 }
 
 /// The answer for a file that was stored by a request whose answer was never stored.

@@ -23,6 +23,8 @@ use super::{
 };
 
 const CHUNK_BYTES: usize = 1 << 20;
+/// What the name of a folder begins with that is being fetched.
+pub(super) const FETCHING: &str = "fetching-";
 
 impl Artifacts {
     /// Stores every file of a folder under `prefix`, then the manifest. A prefix is published once: a second manifest is
@@ -65,7 +67,7 @@ impl Artifacts {
         }
         let manifest = self.manifest(prefix, manifest_sha256).await?;
         fs::create_dir_all(cache).map_err(local(cache))?;
-        let scratch = tempfile::Builder::new().prefix("fetching-").tempdir_in(cache).map_err(local(cache))?;
+        let scratch = tempfile::Builder::new().prefix(FETCHING).tempdir_in(cache).map_err(local(cache))?;
         for file in &manifest.files {
             self.download(&format!("{prefix}/{}", file.name), file, &scratch.path().join(&file.name)).await?;
         }

@@ -5,15 +5,22 @@
 //! orphan file, never a row that points at nothing.
 
 mod directory;
+mod leftovers;
 mod manifest;
 mod writer;
 
-use std::{fs, ops::Range, path::Path, sync::Arc};
+use std::{
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as Key};
 
+pub use leftovers::{Listed, remove_unfetched, untouched_since};
 pub use manifest::{Manifest, ManifestFile, Published};
 pub use writer::{ArtifactWriter, Stored};
 
@@ -57,7 +64,7 @@ pub enum ArtifactError {
     #[error("file {path:?} failed")]
     Local {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why.
         #[source]
         source: std::io::Error,
@@ -68,6 +75,8 @@ pub enum ArtifactError {
 #[derive(Debug, Clone)]
 pub struct Artifacts {
     store: Arc<dyn ObjectStore>,
+    /// Where the store has its files.
+    folder: PathBuf,
 }
 
 impl Artifacts {
@@ -77,7 +86,8 @@ impl Artifacts {
         fs::create_dir_all(root).map_err(local)?;
         let store =
             LocalFileSystem::new_with_prefix(root).map_err(|source| store_error(&root.to_string_lossy(), source))?;
-        Ok(Self { store: Arc::new(store.with_fsync(true).with_automatic_cleanup(true)) })
+        let store = Arc::new(store.with_fsync(true).with_automatic_cleanup(true));
+        Ok(Self { store, folder: root.to_owned() })
     }
 
     /// Opens a key for streaming; nothing is visible under it until [`ArtifactWriter::finish`].

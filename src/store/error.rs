@@ -13,6 +13,9 @@ pub enum StoreError {
     /// The database cannot be reached right now: try again later.
     #[error("the database cannot be reached")]
     Unavailable(#[source] sqlx::Error),
+    /// The connection broke off before the database had said whether it did as asked.
+    #[error("the database did not answer")]
+    Unanswered(#[source] sqlx::Error),
     /// A row that this program cannot read, which a newer program or a hand may have written.
     #[error("{column} of row {id} in {table} is not readable")]
     Row {
@@ -60,7 +63,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether trying again later may help: connection trouble, a restart, a full disk, too many connections.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Unanswered(_))
     }
 }
 

@@ -1,8 +1,9 @@
-//! Uploaded and produced files; their bytes lie in the artifact store, written before the row.
+//! Uploaded and produced files; their bytes lie in the artifact store, written before the row. They leave by
+//! `file_removal`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
-use sqlx::{PgPool, postgres::types::PgInterval};
+use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
 use super::{Page, Store, StoreError, one_more, rows::Place, storable};
@@ -21,24 +22,15 @@ pub struct FileFilter {
     pub ascending: bool,
 }
 
-/// What became of a request to delete a file.
-#[derive(Debug, Clone, PartialEq)]
-pub enum DeletedFile {
-    /// It is gone; its bytes are the caller's to remove.
-    Deleted(Box<File>),
-    /// There is no such file.
-    NotFound,
-    /// This job, which is not terminal, reads it.
-    InUse(JobId),
-}
-
 impl Store {
     /// Registers a stored file. Its `created_at` becomes the database's, and `expires_at` moves with it. With the hold on
     /// an idempotency key, the key learns of it in the same statement.
     ///
     /// # Errors
-    /// [`StoreError::KeyLost`] when another request has taken the key over: nothing is registered.
+    /// [`StoreError::KeyLost`] when another request has taken the key over. [`StoreError::Unanswered`] alone leaves it open
+    /// whether the file is registered, or will yet be: [`withdraw_file`](Self::withdraw_file) settles it.
     pub async fn insert_file(&self, file: &File, holder: Option<Uuid>) -> Result<File, StoreError> {
+        let mut connection = self.pool.acquire().await?;
         let row = sqlx::query_as!(
             FileRow,
             r#"-- insert_file
@@ -66,8 +58,9 @@ impl Store {
             file.expires_at.map(|at| interval(at - file.created_at)),
             holder,
         )
-        .fetch_optional(&self.pool)
-        .await?;
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(unanswered)?;
         row.map(File::try_from).unwrap_or(Err(StoreError::KeyLost))
     }
 
@@ -130,77 +123,14 @@ impl Store {
         let files = rows.into_iter().map(File::try_from).collect::<Result<_, _>>()?;
         Ok(Page::cut(files, filter.limit))
     }
-
-    /// Deletes at most `limit` files whose time is over, and gives back where their bytes lie; those are the caller's to
-    /// remove. A minute late: a job that is being submitted at the last moment is there by then and keeps its files.
-    pub async fn sweep_files(&self, limit: u32) -> Result<Vec<String>, StoreError> {
-        Ok(sqlx::query_scalar!(
-            r#"-- sweep_files
-            with expired as materialized (
-                select id
-                from files
-                where deleted_at is null and expires_at < clock_timestamp() - interval '1 minute'
-                    and file_has_expired(id, expires_at)
-                order by expires_at
-                limit $1
-                for update skip locked
-            )
-            update files set deleted_at = clock_timestamp()
-            from expired
-            where files.id = expired.id
-            returning artifact_key"#,
-            i64::from(limit),
-        )
-        .fetch_all(&self.pool)
-        .await?)
-    }
-
-    /// Deletes a file that no unfinished job reads.
-    pub async fn delete_file(&self, project: ProjectId, id: FileId) -> Result<DeletedFile, StoreError> {
-        // A task of its own, so that a caller who goes away leaves no connection inside a transaction.
-        tokio::spawn(delete_file(self.pool.clone(), project, id)).await.map_err(StoreError::Abandoned)?
-    }
 }
 
-/// Two statements, because only a statement that begins after the lock is held sees a job that was submitted while we
-/// waited for it.
-async fn delete_file(pool: PgPool, project: ProjectId, id: FileId) -> Result<DeletedFile, StoreError> {
-    let mut transaction = pool.begin().await?;
-    let row = sqlx::query_as!(
-        FileRow,
-        r#"-- delete_file: lock
-        select id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key, created_at,
-                expires_at
-        from files
-        where id = $1 and project_id = $2 and deleted_at is null and not file_has_expired(id, expires_at)
-        for update"#,
-        id.0,
-        project.0,
-    )
-    .fetch_optional(&mut *transaction)
-    .await?;
-    let Some(row) = row else { return Ok(DeletedFile::NotFound) };
-    let reader = sqlx::query_scalar!(
-        r#"-- delete_file
-        with reader as (
-            select j.id
-            from job_files f join jobs j on j.id = f.job_id
-            where f.file_id = $1 and j.state in ('queued', 'running', 'paused')
-            order by j.id
-            limit 1
-        ), deleted as (
-            update files set deleted_at = clock_timestamp() where id = $1 and not exists (select from reader)
-        )
-        select id from reader"#,
-        id.0,
-    )
-    .fetch_optional(&mut *transaction)
-    .await?;
-    transaction.commit().await?;
-    Ok(match reader {
-        Some(job) => DeletedFile::InUse(JobId(job)),
-        None => DeletedFile::Deleted(Box::new(File::try_from(row)?)),
-    })
+/// Trouble with a connection that had taken the statement.
+fn unanswered(error: sqlx::Error) -> StoreError {
+    match StoreError::from(error) {
+        StoreError::Unavailable(error) => StoreError::Unanswered(error),
+        error => error,
+    }
 }
 
 fn interval(duration: TimeDelta) -> PgInterval {

@@ -3,18 +3,48 @@
 //! rows each.
 
 use std::{
+    fs,
     io::{self, BufWriter, Write},
     path::Path,
+    time::SystemTime,
 };
 
 use tempfile::NamedTempFile;
 
+use crate::artifacts::{ArtifactError, Artifacts, untouched_since};
+
 /// The lowest bits of an entry say in which splits the input occurs.
 pub(super) const SPLIT_BITS: u32 = 4;
 
+/// What a stored fingerprint's name ends with.
+const ENDING: &str = ".fingerprint";
+/// What the name of one begins with that is being written.
+const WRITING: &str = "fingerprint-";
+
 /// Where a file's fingerprint lies: beside the file.
 pub fn fingerprint_key(artifact_key: &str) -> String {
-    format!("{artifact_key}.fingerprint")
+    format!("{artifact_key}{ENDING}")
+}
+
+/// The file that this key, if it is a fingerprint's, is about; else the key itself.
+pub fn file_key(key: &str) -> &str {
+    key.strip_suffix(ENDING).unwrap_or(key)
+}
+
+/// Removes a stored file with its fingerprint. Missing ones are not an error.
+pub async fn remove_file(artifacts: &Artifacts, artifact_key: &str) -> Result<(), ArtifactError> {
+    artifacts.delete(&fingerprint_key(artifact_key)).await?;
+    artifacts.delete(artifact_key).await
+}
+
+/// Removes fingerprints that killed processes left half-written in `folder`, and that nobody has written to since.
+pub fn remove_left(folder: &Path, before: SystemTime) -> io::Result<()> {
+    for (name, path) in untouched_since(folder, before)? {
+        if name.starts_with(WRITING) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// A fingerprint on the local disk, removed when it is dropped.
@@ -34,7 +64,7 @@ pub(super) struct Writer(BufWriter<NamedTempFile>);
 
 impl Writer {
     pub fn create(folder: &Path) -> io::Result<Self> {
-        let file = tempfile::Builder::new().prefix("fingerprint-").tempfile_in(folder)?;
+        let file = tempfile::Builder::new().prefix(WRITING).tempfile_in(folder)?;
         Ok(Self(BufWriter::new(file)))
     }
 

@@ -1,23 +1,23 @@
-//! Removes files whose time is over, and what deleted models have left: their files in the artifact store, their copies on
-//! this machine, and the students that this process has loaded.
+//! Removes files whose time is over, what deleted files and models have left: in the artifact store, as copies on this
+//! machine, and as students that this process has loaded.
 
 use std::{sync::Arc, time::Duration};
 
 use super::Worker;
-use crate::{
-    registry::RegistryError, shutdown::Shutdown, store::StoreError, survey::fingerprint_key, telemetry::chain,
-};
+use crate::{registry::RegistryError, shutdown::Shutdown, store::RemovedFile, survey::remove_file, telemetry::chain};
 
-/// Whoever deletes a model removes its files at once; this is for what a crash left behind.
+/// Whoever deletes a model or a file removes what it leaves at once; this is for what a crash left behind.
 const EVERY: Duration = Duration::from_secs(30);
-/// Expired files that one sweep removes.
+/// Files whose time is over that one sweep removes.
 const MAX_FILES: u32 = 1000;
+/// Removed files looked at in one statement.
+const PAGE: u32 = 1000;
 
 /// Sweeps until shutdown.
 pub async fn run(worker: Arc<Worker>, shutdown: Shutdown) {
     while !shutdown.is_cancelled() {
         if let Err(error) = sweep_once(&worker).await {
-            tracing::warn!(error = %chain(&error), "expired files and those of deleted models stay for now");
+            tracing::warn!(error = %chain(&error), "what deleted or expired files and models left stays for now");
         }
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -26,25 +26,43 @@ pub async fn run(worker: Arc<Worker>, shutdown: Shutdown) {
     }
 }
 
-/// One sweep.
+/// One sweep. Each part is done even where another fails.
+///
+/// # Errors
+/// The first one.
 pub async fn sweep_once(worker: &Worker) -> Result<(), RegistryError> {
-    sweep_files(worker).await?;
-    worker.registry.sweep().await?;
+    let files = sweep_files(worker).await;
+    let models = worker.registry.sweep().await;
+    tidy_cache(worker).await.and(files).and(models)
+}
+
+async fn tidy_cache(worker: &Worker) -> Result<(), RegistryError> {
     for key in worker.registry.tidy_cache().await? {
         worker.engine.forget(&key);
     }
     Ok(())
 }
 
-/// Rows first: bytes that stay behind cost space and nothing else.
-async fn sweep_files(worker: &Worker) -> Result<(), StoreError> {
-    for key in worker.store.sweep_files(MAX_FILES).await? {
-        tracing::info!(key, "a file has expired");
-        for key in [fingerprint_key(&key), key] {
-            if let Err(error) = worker.artifacts.delete(&key).await {
-                tracing::warn!(error = %chain(&error), key, "the bytes of an expired file stay");
+/// Rows first, then the bytes of all that is deleted, then the note that they are gone.
+async fn sweep_files(worker: &Worker) -> Result<(), RegistryError> {
+    for file in worker.store.sweep_files(MAX_FILES).await? {
+        tracing::info!(%file, "a file has expired");
+    }
+    let (mut after, mut swept) = (None, Ok(()));
+    loop {
+        let page = worker.store.unpurged_files(after, PAGE).await?;
+        let Some(last) = page.last() else { return swept };
+        after = Some(last.id);
+        for removed in &page {
+            if let Err(error) = purge(worker, removed).await {
+                tracing::warn!(error = %chain(&error), file = %removed.id, "the bytes of a deleted file stay for now");
+                swept = swept.and(Err(error));
             }
         }
     }
-    Ok(())
+}
+
+async fn purge(worker: &Worker, removed: &RemovedFile) -> Result<(), RegistryError> {
+    remove_file(&worker.artifacts, &removed.artifact_key).await?;
+    Ok(worker.store.file_purged(removed.id).await?)
 }

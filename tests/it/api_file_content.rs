@@ -99,3 +99,20 @@ async fn a_head_tells_the_size_without_the_bytes() {
     assert_eq!(answer.headers()[header::ACCEPT_RANGES], "bytes");
     assert!(answer.bytes().await.unwrap().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_that_meets_a_deletion_is_whole_or_a_404() {
+    let app = TestApp::start().await;
+    for _ in 0..100 {
+        let id = app.upload(CONTENT).await.id();
+        let (file, content) = (format!("/v1/files/{id}"), format!("/v1/files/{id}/content"));
+        let (deleted, whole, part) = tokio::join!(
+            app.delete(&file),
+            app.get(&content),
+            app.request(Method::GET, &content, |request| request.header("range", "bytes=0-0"))
+        );
+        assert_eq!(deleted.status, 200);
+        assert!(whole.status == 404 || (whole.status == 200 && whole.bytes == CONTENT.as_bytes()), "{}", whole.status);
+        assert!([206, 404].contains(&part.status), "{}", part.status);
+    }
+}

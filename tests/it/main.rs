@@ -19,6 +19,7 @@ mod api_openapi;
 mod api_service;
 mod api_streams;
 mod api_submissions;
+mod api_upload_outage;
 mod api_uploads;
 mod architecture;
 mod attempts;

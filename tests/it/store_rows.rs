@@ -8,7 +8,7 @@ use stepwise::{
         Annotation, AnnotationStatus, EvaluationSpec, JobId, JobKind, JobSpec, JobState, JobWarning, Purpose, Split,
         TaskDefinition, TrainingSource, Validating,
     },
-    store::{DeletedFile, DeletedModel, EventLevel, FileFilter, JobFilter, NewEvent, Store, StoreError},
+    store::{DeletedFile, DeletedModel, EventLevel, FileFilter, JobFilter, NewEvent, RemovedFile, Store, StoreError},
 };
 
 use crate::support::{
@@ -50,7 +50,7 @@ async fn a_file_that_an_unfinished_job_reads_is_not_deleted() {
     assert_eq!(db.store.delete_file(project, file.id).await.unwrap(), DeletedFile::InUse(job.id));
     db.store.cancel_job(project, job.id).await.unwrap();
     let deleted = db.store.delete_file(project, file.id).await.unwrap();
-    assert_eq!(deleted, DeletedFile::Deleted(Box::new(file.clone())));
+    assert_eq!(deleted, DeletedFile::Deleted(RemovedFile { id: file.id, artifact_key: file.artifact_key.clone() }));
     assert_eq!(db.store.delete_file(project, file.id).await.unwrap(), DeletedFile::NotFound);
     assert_eq!(db.store.file(project, file.id).await.unwrap(), None);
     assert_eq!(

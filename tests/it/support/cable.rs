@@ -1,11 +1,18 @@
-//! A cable between the service and its database that a test can cut and mend.
+//! A cable between the service and its database that a test can cut and mend, or make carry in one direction only.
 
-use std::{path::PathBuf, str::FromStr};
+use std::{
+    path::PathBuf,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, copy_bidirectional},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, split},
     net::{TcpStream, UnixListener, UnixStream},
     task::JoinSet,
 };
@@ -25,6 +32,7 @@ pub struct Cable {
     folder: TempDir,
     far: Far,
     running: Option<JoinSet<()>>,
+    mute: Arc<AtomicBool>,
 }
 
 impl Cable {
@@ -37,7 +45,7 @@ impl Cable {
         };
         let folder = tempfile::Builder::new().prefix("cable").tempdir_in("/tmp").unwrap();
         let near = options.port(PORT).socket(folder.path()).to_url_lossy().to_string();
-        let mut cable = Self { folder, far, running: None };
+        let mut cable = Self { folder, far, running: None, mute: Arc::default() };
         cable.mend();
         (cable, near)
     }
@@ -48,11 +56,17 @@ impl Cable {
         drop(std::fs::remove_file(self.socket()));
     }
 
-    /// Lets connections through again.
+    /// Carries what is asked, and no answer any more.
+    pub fn mute(&self) {
+        self.mute.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets connections through again, in both directions.
     pub fn mend(&mut self) {
+        self.mute = Arc::default();
         let listener = UnixListener::bind(self.socket()).unwrap();
         let mut running = JoinSet::new();
-        running.spawn(carry(listener, self.far.clone()));
+        running.spawn(carry(listener, self.far.clone(), Arc::clone(&self.mute)));
         self.running = Some(running);
     }
 
@@ -62,21 +76,33 @@ impl Cable {
 }
 
 /// Carries each connection until this future is dropped, and the connections with it.
-async fn carry(listener: UnixListener, far: Far) {
+async fn carry(listener: UnixListener, far: Far, mute: Arc<AtomicBool>) {
     let mut connections = JoinSet::new();
     while let Ok((near, _)) = listener.accept().await {
-        let far = far.clone();
+        let (far, mute) = (far.clone(), Arc::clone(&mute));
         connections.spawn(async move {
             match far {
-                Far::Socket(path) => join(near, UnixStream::connect(path).await).await,
-                Far::Address(address) => join(near, TcpStream::connect(address).await).await,
+                Far::Socket(path) => join(near, UnixStream::connect(path).await, &mute).await,
+                Far::Address(address) => join(near, TcpStream::connect(address).await, &mute).await,
             }
         });
     }
 }
 
-async fn join(mut near: UnixStream, far: std::io::Result<impl AsyncRead + AsyncWrite + Unpin>) {
-    if let Ok(mut far) = far {
-        drop(copy_bidirectional(&mut near, &mut far).await);
+/// Carries one connection until either side ends it.
+async fn join(near: UnixStream, far: std::io::Result<impl AsyncRead + AsyncWrite + Unpin>, mute: &AtomicBool) {
+    let Ok(far) = far else { return };
+    let ((mut asked, mut near), (mut answers, mut far)) = (split(near), split(far));
+    let back = async {
+        let mut bytes = vec![0; 1 << 16];
+        while let Ok(count @ 1..) = answers.read(&mut bytes).await {
+            if !mute.load(Ordering::SeqCst) && near.write_all(&bytes[..count]).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        _ = copy(&mut asked, &mut far) => {}
+        () = back => {}
     }
 }

@@ -1,0 +1,136 @@
+//! What killed processes leave: uploads that were never finished, folders that were never wholly fetched, and files that
+//! no row came to name. The last can only be listed here; who knows the rows removes them.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use chrono::{DateTime, Utc};
+use futures::{Stream, TryStreamExt};
+use object_store::path::Path as Key;
+
+use super::{ArtifactError, Artifacts, directory::FETCHING, store_error};
+
+/// A stored file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// When it was last written.
+    pub modified: DateTime<Utc>,
+}
+
+impl Artifacts {
+    /// Every file below a prefix; none where there is no such prefix. Unfinished uploads are not among them.
+    pub fn list(&self, prefix: &str) -> impl Stream<Item = Result<Listed, ArtifactError>> + Send + Unpin + use<> {
+        let failed = prefix.to_owned();
+        let listed = self.store.list(Some(&Key::from(prefix)));
+        listed
+            .map_ok(|file| Listed { key: file.location.to_string(), modified: file.last_modified })
+            .map_err(move |source| store_error(&failed, source))
+    }
+
+    /// Removes what uploads have staged and nobody has written to since; says how many there were.
+    pub async fn remove_staged(&self, before: SystemTime) -> Result<u64, ArtifactError> {
+        let folder = self.folder.clone();
+        let removed = tokio::task::spawn_blocking(move || remove_staged(&folder, before)).await;
+        let removed = removed.map_err(io::Error::other).and_then(|removed| removed);
+        removed.map_err(|source| ArtifactError::Local { path: self.folder.clone(), source })
+    }
+}
+
+/// Removes copies in a cache that were begun and not finished, and that nobody has added to since.
+pub fn remove_unfetched(cache: &Path, before: SystemTime) -> Result<(), ArtifactError> {
+    let local = |source| ArtifactError::Local { path: cache.to_owned(), source };
+    for (name, path) in untouched_since(cache, before).map_err(local)? {
+        if name.starts_with(FETCHING) {
+            absent_is_fine(fs::remove_dir_all(&path)).map_err(local)?;
+        }
+    }
+    Ok(())
+}
+
+/// Names and paths in a local folder that nobody has written to since; none where there is no such folder.
+pub fn untouched_since(folder: &Path, before: SystemTime) -> io::Result<Vec<(String, PathBuf)>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        // Another process may remove it while we look.
+        let untouched = entry.metadata().and_then(|metadata| metadata.modified()).is_ok_and(|at| at < before);
+        if let (true, Ok(name)) = (untouched, entry.file_name().into_string()) {
+            found.push((name, entry.path()));
+        }
+    }
+    Ok(found)
+}
+
+fn remove_staged(folder: &Path, before: SystemTime) -> io::Result<u64> {
+    let mut removed = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for (name, path) in untouched_since(&folder, before)? {
+            if is_staged(&name) {
+                absent_is_fine(fs::remove_file(path))?;
+                removed += 1;
+            }
+        }
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        let inner = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        folders.extend(inner.map(|entry| entry.path()));
+    }
+    Ok(removed)
+}
+
+/// The object store stages an upload of `key` as `key#1`, or with the next number that is free.
+fn is_staged(name: &str) -> bool {
+    let number = name.rsplit_once('#').map(|(_, number)| number);
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn absent_is_fine(removed: io::Result<()>) -> io::Result<()> {
+    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_an_upload_has_staged_goes_when_nobody_has_written_to_it_for_long() {
+        let root = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::local(root.path()).unwrap();
+        let mut writer = artifacts.writer("files/left").await.unwrap();
+        writer.write(&vec![7; 6 << 20]).await.unwrap();
+        artifacts.put("files/whole", bytes::Bytes::from_static(b"1")).await.unwrap();
+        // A killed process does not clean up.
+        std::mem::forget(writer);
+        let names = || {
+            let entries = fs::read_dir(root.path().join("files")).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(), ["left#1", "whole"]);
+        let start = SystemTime::UNIX_EPOCH;
+        assert_eq!((artifacts.remove_staged(start).await.unwrap(), names().len()), (0, 2));
+        let later = fs::metadata(root.path()).unwrap().modified().unwrap() + Duration::from_secs(3600);
+        assert_eq!((artifacts.remove_staged(later).await.unwrap(), names()), (1, vec!["whole".to_owned()]));
+    }
+
+    #[test]
+    fn a_staged_upload_is_told_by_its_number() {
+        assert!(is_staged("output.jsonl#12") && is_staged("#1"));
+        assert!(!is_staged("output.jsonl") && !is_staged("a#") && !is_staged("a#1b"));
+    }
+}
