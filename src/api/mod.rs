@@ -41,6 +41,7 @@ mod serve;
 mod shapes;
 mod state;
 mod submit;
+mod tidy;
 mod upload;
 mod upload_body;
 mod upload_form;
@@ -59,6 +60,7 @@ pub use metrics::ApiMetrics;
 pub use openapi::{openapi, openapi_yaml};
 pub use serve::{serve, warm_up};
 pub use state::{AppState, Rooms};
+pub use tidy::{tidy, tidy_once};
 
 /// An upload that sends nothing for this long is given up.
 const UPLOAD_IDLE: Duration = Duration::from_secs(60);

@@ -13,11 +13,13 @@ use super::{
     openapi::{OfOne, Plain},
     problem::Problem,
     resolve::model,
+    tidy,
 };
 use crate::{
     domain::{Checkpoint, Model, ModelId, StudentSource},
     registry::{OpenModel, RegistryError},
     store::{DeletedCheckpoint, DeletedModel, Store},
+    telemetry::chain,
 };
 
 /// The answer to a deletion.
@@ -170,13 +172,11 @@ async fn delete_checkpoint(state: &AppState, checkpoint: Checkpoint) -> Result<S
 
 /// The row is gone; what stays behind here is swept by a worker.
 async fn remove_files(state: &AppState) {
-    let removed = async {
-        state.registry.sweep().await?;
-        state.registry.tidy_cache().await
-    };
-    match removed.await {
-        Ok(keys) => keys.iter().for_each(|key| state.engine.forget(key)),
-        Err(error) => tracing::warn!(%error, "the files of a deleted model stay for now"),
+    if let Err(error) = state.registry.sweep().await {
+        tracing::warn!(error = %chain(&error), "the files of a deleted model stay for now");
+    }
+    if let Err(error) = tidy::forget_removed(state).await {
+        tracing::warn!(error = %chain(&error), "the local copy of a deleted model stays for now");
     }
 }
 

@@ -7,11 +7,15 @@ use std::{
     time::SystemTime,
 };
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{Stream, TryStreamExt};
-use object_store::path::Path as Key;
+use object_store::{PutMode, PutOptions, PutPayload, path::Path as Key};
 
 use super::{ArtifactError, Artifacts, directory::FETCHING, store_error};
+
+/// Where the owner's name lies.
+const OWNER: &str = "owner";
 
 /// A stored file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +34,19 @@ impl Artifacts {
         listed
             .map_ok(|file| Listed { key: file.location.to_string(), modified: file.last_modified })
             .map_err(move |source| store_error(&failed, source))
+    }
+
+    /// Whether these artifacts belong to the owner of that name; the first who asks owns them.
+    pub async fn belong_to(&self, owner: &str) -> Result<bool, ArtifactError> {
+        let payload = PutPayload::from(Bytes::from(owner.to_owned()));
+        let options = PutOptions::from(PutMode::Create);
+        match self.store.put_opts(&Key::from(OWNER), payload, options).await {
+            Ok(_) => return Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => {}
+            Err(source) => return Err(store_error(OWNER, source)),
+        }
+        let chunks: Vec<Bytes> = self.read(OWNER).await?.try_collect().await?;
+        Ok(chunks.concat() == owner.as_bytes())
     }
 
     /// Removes what uploads have staged and nobody has written to since; says how many there were.
@@ -126,6 +143,15 @@ mod tests {
         assert_eq!((artifacts.remove_staged(start).await.unwrap(), names().len()), (0, 2));
         let later = fs::metadata(root.path()).unwrap().modified().unwrap() + Duration::from_secs(3600);
         assert_eq!((artifacts.remove_staged(later).await.unwrap(), names()), (1, vec!["whole".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn artifacts_belong_to_whoever_asks_first() {
+        let root = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::local(root.path()).unwrap();
+        for (owner, owns) in [("one", true), ("two", false), ("one", true)] {
+            assert_eq!(artifacts.belong_to(owner).await.unwrap(), owns, "{owner}");
+        }
     }
 
     #[test]

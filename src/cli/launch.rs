@@ -80,8 +80,10 @@ impl Parts {
             shutdown: shutdown.clone(),
         });
         let warm_up = tokio::spawn(api::warm_up(state.clone()));
+        let tidy = tokio::spawn(api::tidy(state.clone()));
         let served = api::serve(listener, state, shutdown.clone()).await;
         warm_up.abort();
+        tidy.abort();
         Ok(served?)
     }
 

@@ -3,21 +3,41 @@
 //! The row goes first (`store::model_removal`), the files second, the note that they are gone last. A crash in between
 //! leaves files that the next sweep of any process removes.
 
-use std::{collections::HashSet, fs, io};
+use std::{collections::HashSet, fs, io, time::SystemTime};
 
 use super::{Registry, RegistryError};
-use crate::store::Removed;
+use crate::{artifacts::remove_unfetched, store::Removed};
 
-/// Models whose files are removed in one sweep.
-const SWEEP: u32 = 20;
+/// Removed models looked at in one statement.
+const SWEEP: u32 = 100;
 
 impl Registry {
     /// Removes the files of models and checkpoints that were taken away. Several processes may do it at once.
+    ///
+    /// # Errors
+    /// The first one; where some files cannot be removed, those of the others are all the same.
     pub async fn sweep(&self) -> Result<(), RegistryError> {
-        for removed in self.store.unpurged(SWEEP).await? {
-            self.purge(&removed).await?;
+        let (mut after, mut swept) = (None, Ok(()));
+        loop {
+            let page = self.store.unpurged(after, SWEEP).await?;
+            let Some(last) = page.last() else { return swept };
+            after = Some(last.id);
+            for removed in &page {
+                if let Err(error) = self.purge(removed).await {
+                    tracing::warn!(
+                        ?error,
+                        prefix = removed.artifact_prefix,
+                        "the files of a deleted model stay for now"
+                    );
+                    swept = swept.and(Err(error));
+                }
+            }
         }
-        Ok(())
+    }
+
+    /// Removes local copies that were begun before this time and never finished.
+    pub fn remove_unfetched(&self, before: SystemTime) -> Result<(), RegistryError> {
+        Ok(remove_unfetched(&self.cache_dir, before)?)
     }
 
     async fn purge(&self, removed: &Removed) -> Result<(), RegistryError> {

@@ -47,8 +47,8 @@ impl Store {
         tokio::spawn(delete_model(self.pool.clone(), project, id)).await.map_err(StoreError::Abandoned)?
     }
 
-    /// What was taken away, oldest first, while nobody has noted that its files are gone.
-    pub async fn unpurged(&self, limit: u32) -> Result<Vec<Removed>, StoreError> {
+    /// What was taken away, while nobody has noted that its files are gone: by id, those after this one.
+    pub async fn unpurged(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<Removed>, StoreError> {
         let rows = sqlx::query!(
             r#"-- unpurged
             select id as "id!", artifact_prefix as "artifact_prefix!", is_model as "is_model!"
@@ -59,8 +59,10 @@ impl Store {
                 select id, artifact_prefix, false from checkpoints
                 where deleted_at is not null and purged_at is null
             ) as removed
+            where $1::uuid is null or id > $1
             order by id
-            limit $1"#,
+            limit $2"#,
+            after,
             i64::from(limit),
         )
         .fetch_all(&self.pool)

@@ -1,6 +1,6 @@
 //! The folder that a training works in: every input of the job, and `spec.json` that says what to do with them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{
     Attempt, AttemptError, Worker,
@@ -8,14 +8,25 @@ use super::{
     lineage::{self, Base},
 };
 use crate::domain::{
-    AttemptSpec, AttemptStudent, AttemptValidation, DistillationSpec, FileId, JobError, JobId, Lineage, StudentSource,
-    StudentSpec, TrainingSource, Validating,
+    AttemptSpec, AttemptStudent, AttemptValidation, DistillationSpec, FileId, JobError, JobId, Lease, Lineage,
+    StudentSource, StudentSpec, TrainingSource, Validating,
 };
+
+/// Where the attempt of a lease works.
+pub fn place(worker: &Worker, lease: Lease) -> PathBuf {
+    worker.scratch.join(format!("{}-e{}", lease.job_id, lease.epoch))
+}
+
+/// Whose attempt works in a folder of this name; none where it is no such folder.
+pub fn lease_of(name: &str) -> Option<Lease> {
+    let (job, epoch) = name.rsplit_once("-e")?;
+    Some(Lease { job_id: job.parse().ok()?, epoch: epoch.parse().ok()? })
+}
 
 /// Removes what killed attempts at this job left on this disk. Their epochs are past, so nobody may use it any more.
 pub async fn remove_older(worker: &Worker, attempt: &Attempt) {
     for epoch in 0..attempt.lease.epoch {
-        let left = worker.scratch.join(format!("{}-e{epoch}", attempt.job.id));
+        let left = place(worker, Lease { epoch, ..attempt.lease });
         if let Err(error) = tokio::fs::remove_dir_all(&left).await
             && error.kind() != std::io::ErrorKind::NotFound
         {
@@ -87,7 +98,7 @@ async fn bring(worker: &Worker, attempt: &Attempt, id: FileId, path: &Path) -> R
 /// The file that an annotation job wrote.
 pub async fn output_of(worker: &Worker, attempt: &Attempt, id: JobId) -> Result<FileId, AttemptError> {
     let job = worker.store.job(attempt.job.project_id, id).await?;
-    let output = job.and_then(|job| job.result).and_then(|result| result.get("output_file")?.as_str()?.parse().ok());
+    let output = job.and_then(|job| job.output_file());
     output.ok_or_else(|| AttemptError::fatal(JobError::new("annotation_missing", format!("{id} has no output file"))))
 }
 

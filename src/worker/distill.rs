@@ -12,7 +12,7 @@ use crate::domain::{AttemptOutcome, AttemptSpec, DistillationSpec, JobError, Job
 
 /// Trains the student of `spec` and registers it.
 pub async fn distill(worker: &Worker, attempt: &Attempt, spec: &DistillationSpec) -> Result<(), AttemptError> {
-    let folder = worker.scratch.join(format!("{}-e{}", attempt.job.id, attempt.lease.epoch));
+    let folder = attempt_folder::place(worker, attempt.lease);
     attempt_folder::remove_older(worker, attempt).await;
     tokio::fs::create_dir_all(&folder).await.map_err(|error| scratch_failed(&folder, &error))?;
     let result = in_folder(worker, attempt, spec, &folder).await;

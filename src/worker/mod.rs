@@ -6,7 +6,7 @@
 //!   ▲                        └─ annotate | distill | evaluate ──▶ finish, in one statement fenced by the lease epoch
 //!   └── a NOTIFY or the poll wakes it
 //! reaper ── jobs whose lease ran out go back to the queue
-//! sweep  ── files of deleted models go, and files whose time is over
+//! sweep  ── files of deleted models go, and files whose time is over, and what killed processes left
 //! ```
 //! A worker that is asked to end drains, and so does the attempt at a job that is paused: a training writes a snapshot, an
 //! annotation waits for the answers that are on their way, an evaluation begins anew later; then the job is let go. A
@@ -24,6 +24,7 @@ mod distill;
 mod evaluate;
 mod inputs;
 mod lanes;
+mod leftovers;
 mod lineage;
 mod output_file;
 mod snapshots;
@@ -36,6 +37,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 pub use attempt::{Attempt, Stop};
 pub use attempt_error::AttemptError;
 pub use lanes::{reap_once, run, work_once};
+pub use leftovers::remove_leftovers;
 pub use sweep::sweep_once;
 use tokio::sync::Notify;
 

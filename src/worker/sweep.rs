@@ -1,13 +1,18 @@
 //! Removes files whose time is over, what deleted files and models have left: in the artifact store, as copies on this
-//! machine, and as students that this process has loaded.
+//! machine, and as students that this process has loaded; and now and then what killed processes left (`leftovers`).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::Worker;
+use super::{Worker, leftovers};
 use crate::{registry::RegistryError, shutdown::Shutdown, store::RemovedFile, survey::remove_file, telemetry::chain};
 
 /// Whoever deletes a model or a file removes what it leaves at once; this is for what a crash left behind.
 const EVERY: Duration = Duration::from_secs(30);
+/// That reads the whole list of artifacts.
+const LEFTOVERS_EVERY: Duration = Duration::from_secs(3600);
 /// Files whose time is over that one sweep removes.
 const MAX_FILES: u32 = 1000;
 /// Removed files looked at in one statement.
@@ -15,9 +20,16 @@ const PAGE: u32 = 1000;
 
 /// Sweeps until shutdown.
 pub async fn run(worker: Arc<Worker>, shutdown: Shutdown) {
+    let mut leftovers_due = Instant::now();
     while !shutdown.is_cancelled() {
         if let Err(error) = sweep_once(&worker).await {
             tracing::warn!(error = %chain(&error), "what deleted or expired files and models left stays for now");
+        }
+        if Instant::now() >= leftovers_due {
+            leftovers_due = Instant::now() + LEFTOVERS_EVERY;
+            if let Err(error) = leftovers::remove_leftovers(&worker).await {
+                tracing::warn!(error = %chain(&error), "what killed processes left stays for now");
+            }
         }
         tokio::select! {
             () = shutdown.cancelled() => {}

@@ -160,7 +160,7 @@ async fn files_that_a_crash_left_behind_a_deleted_row_are_swept() {
     assert!(prefix.exists());
     app.state.registry.sweep().await.unwrap();
     assert!(!prefix.exists());
-    assert_eq!(app.store.unpurged(10).await.unwrap(), []);
+    assert_eq!(app.store.unpurged(None, 10).await.unwrap(), []);
     app.state.registry.sweep().await.unwrap();
 }
 

@@ -27,6 +27,7 @@ mod benchmark_parsing;
 mod catalogue;
 mod evaluations;
 mod inference;
+mod leftovers;
 mod openai_sdk;
 mod postgres;
 mod readme_tour;
