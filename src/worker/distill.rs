@@ -7,8 +7,11 @@ use serde_json::json;
 use super::{
     Attempt, AttemptError, Worker, attempt_folder, checkpoints::Making, inputs::scratch_failed, snapshots, supervise,
 };
-use crate::artifacts::Published;
-use crate::domain::{AttemptOutcome, AttemptSpec, DistillationSpec, JobError, JobId, Lineage, Model, ModelId};
+use crate::{
+    artifacts::Published,
+    domain::{AttemptOutcome, AttemptSpec, DistillationSpec, JobError, JobId, Lineage, Model, ModelId},
+    telemetry::chain,
+};
 
 /// Trains the student of `spec` and registers it.
 pub async fn distill(worker: &Worker, attempt: &Attempt, spec: &DistillationSpec) -> Result<(), AttemptError> {
@@ -71,7 +74,11 @@ async fn publish(
 ) -> Result<(), AttemptError> {
     let job = &attempt.job;
     let artifact_prefix = format!("jobs/{}/e{}/checkpoint", job.id, attempt.lease.epoch);
-    let published = attempt.in_time(store_checkpoint(worker, &artifact_prefix, folder)).await?;
+    let published = attempt.in_time(store_checkpoint(worker, &artifact_prefix, folder)).await;
+    if let Err(AttemptError::Stopped(_)) = published {
+        discard(worker, &artifact_prefix).await;
+    }
+    let published = published?;
     let metrics = json!({
         "validation_accuracy": outcome.validation_accuracy,
         "test_accuracy": outcome.test_accuracy,
@@ -104,6 +111,13 @@ async fn publish(
 
 async fn store_checkpoint(worker: &Worker, prefix: &str, folder: &Path) -> Result<Published, AttemptError> {
     Ok(worker.artifacts.publish_directory(prefix, &folder.join("checkpoint")).await?)
+}
+
+/// Removes what was stored of a checkpoint that no row will name. What stays behind costs disk alone.
+async fn discard(worker: &Worker, prefix: &str) {
+    if let Err(error) = worker.artifacts.delete_directory(prefix).await {
+        tracing::warn!(prefix, error = %chain(&error), "half a checkpoint stays");
+    }
 }
 
 /// `from-scratch-step-by-step-1a2b3c`. A folder may have any name; a model's has an alphabet.
