@@ -5,7 +5,7 @@ use std::fmt;
 use crate::domain::{Secret, nearest};
 
 /// Parameters that PostgreSQL's client understands. Others are refused: it would log them with their values.
-const PARAMETERS: [&str; 16] = [
+const PARAMETERS: [&str; 18] = [
     "application_name",
     "dbname",
     "host",
@@ -16,6 +16,8 @@ const PARAMETERS: [&str; 16] = [
     "ssl-ca",
     "ssl-cert",
     "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
     "sslcert",
     "sslkey",
     "sslmode",
@@ -119,6 +121,12 @@ mod tests {
             assert_eq!(format!("{url:?}"), format!("DatabaseUrl({shown})"));
             assert_eq!(url.reveal(), address);
         }
+    }
+
+    #[test]
+    fn both_spellings_of_a_parameter_are_taken() {
+        let parameters = "ssl-mode=disable&sslmode=disable&ssl-root-cert=/ca&ssl-ca=/ca&sslrootcert=/ca&ssl-cert=/c";
+        DatabaseUrl::parse(&format!("postgres://u@h/d?{parameters}")).unwrap();
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     settings::{Preset, find},
     values,
 };
-use crate::telemetry::LogFormat;
+use crate::{domain::Hyperparameters, telemetry::LogFormat};
 
 /// The settings in force, where each came from, and what is wrong with them.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl GivenSettings {
             data_dir: reader.value("data_dir", values::folder),
             models_dir: reader.value("models_dir", values::folder),
             device: reader.value("device", values::device),
-            threads: reader.optional("threads", values::number(1), ToString::to_string).unwrap_or_else(cores),
+            threads: reader.optional("threads", threads, ToString::to_string).unwrap_or_else(cores),
             precision: reader.value("precision", values::precision),
             kinds: reader.value("kinds", values::kinds),
             drain_for: Duration::from_secs(reader.value("drain_seconds", values::number(0))),
@@ -183,8 +183,13 @@ fn repeated<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
     names.into_iter().find(|name| !seen.insert(*name)).map(str::to_owned)
 }
 
+fn threads(text: &str) -> Result<usize, String> {
+    values::number_within(1, u64::from(Hyperparameters::MAX_THREADS))(text)
+}
+
 fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    let most = Hyperparameters::MAX_THREADS as usize;
+    std::thread::available_parallelism().map_or(1, |cores| usize::from(cores).min(most))
 }
 
 /// The address at which this machine finds a server that listens there.

@@ -58,6 +58,14 @@ fn everything_that_is_wrong_is_told_at_once_with_where_it_came_from() {
 }
 
 #[test]
+fn more_threads_than_any_machine_has_are_refused() {
+    let reading = given(&[], &[("STEPWISE_THREADS", "100000000000000")], "").read();
+    let fault = "threads = \"100000000000000\" (variable STEPWISE_THREADS): must be at most 1024";
+    assert_eq!(faults(&reading).trim_end(), fault);
+    assert!((1..=1024).contains(&reading.settings.threads));
+}
+
+#[test]
 fn a_variable_that_is_set_to_nothing_is_not_set() {
     assert_eq!(given(&[], &[("STEPWISE_MAX_MODELS", "")], "").read().settings.max_models, 4);
 }

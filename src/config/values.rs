@@ -9,10 +9,18 @@ use crate::{
 
 /// A whole number of at least `least`.
 pub fn number<T: TryFrom<u64>>(least: u64) -> impl Fn(&str) -> Result<T, String> {
+    number_within(least, u64::MAX)
+}
+
+/// A whole number from `least` to `most`.
+pub fn number_within<T: TryFrom<u64>>(least: u64, most: u64) -> impl Fn(&str) -> Result<T, String> {
     move |text| {
         let number = text.replace('_', "").parse::<u64>().map_err(|_| "must be a whole number such as 8".to_owned())?;
         if number < least {
             return Err(format!("must be at least {least}"));
+        }
+        if number > most {
+            return Err(format!("must be at most {most}"));
         }
         T::try_from(number).map_err(|_| "is too large".to_owned())
     }
@@ -94,6 +102,7 @@ mod tests {
     fn what_is_wrong_comes_with_what_would_be_right() {
         assert_eq!(number::<usize>(1)("0").unwrap_err(), "must be at least 1");
         assert_eq!(number::<u32>(1)("99999999999").unwrap_err(), "is too large");
+        assert_eq!(number_within::<usize>(1, 1024)("100000000000000").unwrap_err(), "must be at most 1024");
         assert!(number::<u32>(1)("-3").unwrap_err().contains("such as 8"));
         assert!(kinds("anotation").unwrap_err().contains("did you mean \"annotation\"?"));
         assert!(kinds(" , ").unwrap_err().contains("at least one"));

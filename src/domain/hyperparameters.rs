@@ -121,6 +121,9 @@ pub struct Hyperparameters {
 const DEFAULT_STEPS: u32 = 10_000;
 
 impl Hyperparameters {
+    /// Processor threads that may be asked for; beyond any machine, and below what a thread pool dies of.
+    pub const MAX_THREADS: u32 = 1024;
+
     /// Optimizer steps over this many training rows, at least 1.
     pub fn steps(&self, rows: usize) -> i64 {
         let by_epochs = |epochs: f64| (epochs * rows as f64 / f64::from(self.batch_size)).ceil() as i64;

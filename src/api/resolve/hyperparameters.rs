@@ -36,7 +36,7 @@ fn whole_numbers(refusals: &mut Refusals, given: &Hyperparameters) {
         ("max_input_length", Some(given.max_input_length), MAX_LENGTH),
         ("max_label_length", Some(given.max_label_length), MAX_LENGTH),
         ("max_rationale_length", Some(given.max_rationale_length), MAX_LENGTH),
-        ("threads", given.threads, 1024),
+        ("threads", given.threads, Hyperparameters::MAX_THREADS),
         ("keep_checkpoints/last", Some(given.keep_checkpoints.last), MAX_KEPT),
         ("keep_checkpoints/best", Some(given.keep_checkpoints.best), MAX_KEPT),
     ];
