@@ -30,7 +30,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CommandError> {
         let reply =
             client.get(&url).send().await.map_err(|error| format!("{url} does not answer: {}", error.without_url()))?;
         let (status, body) = (reply.status(), reply.text().await.unwrap_or_default());
-        println!("{} {body}", status.as_u16());
+        super::print(&format!("{} {body}\n", status.as_u16()))?;
         if status.is_success() { Ok(()) } else { Err(format!("{url} answered {status}").into()) }
     })
 }

@@ -46,6 +46,8 @@ enum Command {
         /// The attempt's folder
         #[arg(value_name = "DIR")]
         folder: PathBuf,
+        #[command(flatten)]
+        given: GivenSettings,
     },
     /// Serve recorded answers as an OpenAI-compatible teacher
     ScriptedTeacher(scripted_teacher::Arguments),
@@ -72,17 +74,17 @@ const USAGE: u8 = 2;
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Train { folder } => {
-            start_log();
+        Command::Train { folder, given } => {
+            start_log(&given);
             return train::run(&folder);
         }
-        Command::Doctor(given) => return doctor::run(&given),
-        Command::Settings(arguments) => return settings::run(&arguments),
-        Command::Watch(arguments) => return watch::run(&arguments).unwrap_or_else(|error| failed(&*error)),
+        Command::Doctor(given) => return ended(doctor::run(&given)),
+        Command::Settings(arguments) => return ended(settings::run(&arguments)),
+        Command::Watch(arguments) => return ended(watch::run(&arguments)),
         Command::Openapi => print(&crate::api::openapi_yaml()),
         Command::Errors => print(&crate::catalogue::markdown()),
         Command::ScriptedTeacher(arguments) => {
-            start_log();
+            start_log(&arguments.given);
             scripted_teacher::run(arguments)
         }
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
@@ -97,15 +99,21 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// The exit code of a command that has several.
+fn ended(result: Result<ExitCode, CommandError>) -> ExitCode {
+    result.unwrap_or_else(|error| failed(&*error))
+}
+
 /// Prints why a command ended without doing its work.
 fn failed(error: &(dyn std::error::Error + Send + Sync + 'static)) -> ExitCode {
     report(error);
     if error.is::<Refusal>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
 }
 
-/// Starts the log of a command that has no settings of its own, as the environment says.
-fn start_log() {
-    let settings = GivenSettings::from_environment().read().settings;
+/// Starts the log of a command that reads no other settings. What is wrong with them is for those commands to refuse that
+/// a person starts first: here the defaults stand in.
+fn start_log(given: &GivenSettings) {
+    let settings = given.read().settings;
     telemetry::start(&settings.log, settings.log_format);
 }
 

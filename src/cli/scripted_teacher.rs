@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::Args;
 
 use super::{CommandError, launch};
-use crate::{shutdown, teacher::scripted};
+use crate::{config::GivenSettings, shutdown, teacher::scripted};
 
 /// What the scripted teacher is told.
 #[derive(Debug, Args)]
@@ -19,6 +19,8 @@ pub struct Arguments {
     /// Time that each answer takes, in milliseconds
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
     delay: u64,
+    #[command(flatten)]
+    pub given: GivenSettings,
 }
 
 /// Serves until a signal.

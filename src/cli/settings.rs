@@ -1,10 +1,11 @@
 //! `stepwise settings`: every setting as it is in force, and where it came from. Secrets are not shown.
 
-use std::process::ExitCode;
+use std::{fmt::Write, process::ExitCode};
 
 use clap::Args;
 
-use crate::config::{self, GivenSettings};
+use super::CommandError;
+use crate::config::{self, GivenSettings, Reading};
 
 /// What to print.
 #[derive(Debug, Args)]
@@ -17,34 +18,33 @@ pub struct Arguments {
 }
 
 /// Prints a line a setting; fails when any is wrong.
-pub fn run(arguments: &Arguments) -> ExitCode {
+pub fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     if arguments.markdown {
-        print!("{}", config::markdown());
-        return ExitCode::SUCCESS;
+        super::print(&config::markdown())?;
+        return Ok(ExitCode::SUCCESS);
     }
     let reading = arguments.given.read();
-    for effective in &reading.effective {
-        println!("{:<22} {:<44} {}", effective.key, effective.shown, effective.origin);
-    }
-    for (teacher, origin) in reading.settings.teachers.iter().zip(&reading.teacher_origins) {
-        let key = teacher.api_key_env.as_deref().map_or("no key".to_owned(), |name| format!("key in {name}"));
-        println!(
-            "{:<22} {:<44} {origin}",
-            format!("teachers.{}", teacher.name),
-            format!("{}, {key}", teacher.base_url)
-        );
-    }
-    for task in &reading.settings.tasks {
-        println!("{:<22} {} worked examples", format!("tasks.{}", task.name), task.worked_examples.len());
-    }
+    super::print(&table(&reading))?;
     for warning in &reading.warnings {
         eprintln!("stepwise: {warning}");
     }
-    match reading.accept("settings") {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(refusal) => {
-            eprintln!("stepwise: {refusal}");
-            ExitCode::from(super::USAGE)
-        }
+    reading.accept("settings")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(reading: &Reading) -> String {
+    let mut text = String::new();
+    for effective in &reading.effective {
+        let _ = writeln!(text, "{:<22} {:<44} {}", effective.key, effective.shown, effective.origin);
     }
+    for (teacher, origin) in reading.settings.teachers.iter().zip(&reading.teacher_origins) {
+        let key = teacher.api_key_env.as_deref().map_or("no key".to_owned(), |name| format!("key in {name}"));
+        let (name, asked) = (format!("teachers.{}", teacher.name), format!("{}, {key}", teacher.base_url));
+        let _ = writeln!(text, "{name:<22} {asked:<44} {origin}");
+    }
+    for task in &reading.settings.tasks {
+        let name = format!("tasks.{}", task.name);
+        let _ = writeln!(text, "{name:<22} {} worked examples", task.worked_examples.len());
+    }
+    text
 }

@@ -28,11 +28,6 @@ impl GivenSettings {
         Self { flags, variables: told.map(|(name, value)| (name, Secret::new(value))).collect() }
     }
 
-    /// The environment alone.
-    pub fn from_environment() -> Self {
-        Self::new(BTreeMap::new(), environment())
-    }
-
     /// A setting's value by flag or variable, and which it was.
     pub(super) fn find(&self, setting: &'static Setting) -> Option<(String, Origin)> {
         if let Some(value) = self.flags.get(setting.key) {

@@ -45,7 +45,8 @@ pub fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
 
-const EVERY: &[&str] = &["up", "serve", "work", "migrate", "watch", "healthcheck"];
+const EVERY: &[&str] = &["up", "serve", "work", "migrate", "watch", "healthcheck", "train", "scripted-teacher"];
+const LOGGING: &[&str] = &["up", "serve", "work", "migrate", "train", "scripted-teacher"];
 const RUNNING: &[&str] = &["up", "serve", "work"];
 const SERVING: &[&str] = &["up", "serve"];
 const WORKING: &[&str] = &["up", "work"];
@@ -221,7 +222,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "FILTER",
         default: Preset::Is(crate::telemetry::DEFAULT_FILTER),
         secret: false,
-        commands: &["up", "serve", "work", "migrate"],
+        commands: LOGGING,
         meaning: "what is logged, in `tracing`'s syntax, such as `debug,sqlx=warn`",
     },
     Setting {
@@ -231,7 +232,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "FORMAT",
         default: Preset::Is("text"),
         secret: false,
-        commands: &["up", "serve", "work", "migrate"],
+        commands: LOGGING,
         meaning: "`text` for people or `json` for machines",
     },
 ];
