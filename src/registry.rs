@@ -208,11 +208,17 @@ impl Registry {
 
 /// What the model learned to be asked: its `stepwise.json`, or the defaults where there is none.
 pub fn card(directory: &Path) -> Result<StudentCard, RegistryError> {
+    Ok(own_card(directory)?.unwrap_or_default())
+}
+
+/// The model's `stepwise.json`; none where there is none.
+pub fn own_card(directory: &Path) -> Result<Option<StudentCard>, RegistryError> {
     let path = directory.join(CARD_FILE);
     match fs::read_to_string(&path) {
         Ok(text) => serde_json::from_str(&text)
+            .map(Some)
             .map_err(|error| RegistryError::BadCard { path: path.clone(), message: error.to_string() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(StudentCard::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(RegistryError::Unreadable { path, source }),
     }
 }

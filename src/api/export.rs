@@ -35,7 +35,7 @@ pub async fn export_model(
 ) -> Result<Response, ApiError> {
     let source = models::find(&state, &name).await?;
     let directory = models::open(&state, &source).await?.directory;
-    let card = registry::card(&directory).map_err(|error| models::unusable(source.name(), &error))?;
+    let card = registry::own_card(&directory).map_err(|error| models::unusable(source.name(), &error))?;
     let found = registry::lineage(&directory);
     let none = Map::new();
     let (lineage, metrics) = match &source {
@@ -44,7 +44,7 @@ pub async fn export_model(
         StudentSource::Directory { .. } => (found.as_ref(), &none),
     };
     let id = source.id();
-    let readme = render(&Subject { name: source.name(), id: id.as_deref(), card: &card, metrics, lineage });
+    let readme = render(&Subject { name: source.name(), id: id.as_deref(), card: card.as_ref(), metrics, lineage });
     let export = Export::new(&directory, source.name(), readme).map_err(|error| ApiError::Internal(Box::new(error)))?;
     let disposition = format!("attachment; filename=\"{}\"", export.filename());
     let headers = [

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FromScratch, Hyperparameters, JobError, LabelSource, Method, TaskDefinition};
+use super::{FromScratch, Hyperparameters, JobError, LabelSource, Measurement, Method, TaskDefinition};
 
 /// `spec.json` of an attempt's folder. Every path is relative to that folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -196,9 +196,12 @@ pub struct StudentCard {
     pub max_label_length: u32,
     /// Tokens of a rationale.
     pub max_rationale_length: u32,
-    /// Base, job, data and figures.
+    /// Base, job and data.
     #[serde(default)]
     pub lineage: BTreeMap<String, serde_json::Value>,
+    /// What its training found of it.
+    #[serde(default)]
+    pub measured: Vec<Measurement>,
 }
 
 impl Default for StudentCard {
@@ -213,6 +216,7 @@ impl Default for StudentCard {
             max_label_length: 64,
             max_rationale_length: 256,
             lineage: BTreeMap::new(),
+            measured: Vec::new(),
         }
     }
 }

@@ -62,7 +62,7 @@ pub struct DataSource {
     /// `sha256:` and the digest of its bytes in hexadecimal.
     #[schema(example = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
     pub digest: String,
-    /// Its rows.
+    /// All its rows; a training leaves out those of another split and those that it cannot learn from.
     #[schema(example = 2480)]
     pub rows: u64,
     /// The annotation job that wrote it; null for an upload.

@@ -18,7 +18,7 @@ pub const EXAMPLES_PER_SECOND: &str = "examples_per_second";
 pub const TOKENS_PER_SECOND: &str = "tokens_per_second";
 /// Peak resident memory of the training process.
 pub const MEMORY_BYTES: &str = "memory_bytes";
-/// Share of validation rows whose generated label is right, 0..1.
+/// Share of validation rows whose generated label is the one that they are scored by, 0..1.
 pub const LABEL_ACCURACY: &str = "label_accuracy";
 /// Optimizer steps left out because a loss or gradient was not finite.
 pub const SKIPPED_STEPS: &str = "skipped_steps";

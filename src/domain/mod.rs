@@ -36,6 +36,7 @@ mod ids;
 mod job;
 mod lease;
 mod lineage;
+mod measurement;
 pub mod metric;
 mod model;
 mod model_target;
@@ -64,6 +65,7 @@ pub use ids::{CheckpointId, FileId, IdError, JobId, ModelId, ProjectId, WorkerId
 pub use job::{Job, JobError, JobKind, JobState, PauseReason, Progress};
 pub use lease::{Lease, LeaseTerms};
 pub use lineage::{DataSource, Lineage};
+pub use measurement::Measurement;
 pub use model::{Model, StudentSource};
 pub use model_target::ModelTarget;
 pub use nearest::nearest;

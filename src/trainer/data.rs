@@ -41,6 +41,15 @@ pub struct Question {
     pub input: String,
     /// The label that counts as right.
     pub answer: String,
+    /// Whose label that is.
+    pub by: LabelSource,
+}
+
+impl Question {
+    /// A row that would have been learned by this source's label, and is scored by it instead.
+    fn held_back(row: Row, by: LabelSource) -> Self {
+        Self { input: row.input, answer: row.label, by }
+    }
 }
 
 /// All rows of an attempt.
@@ -73,7 +82,10 @@ impl Data {
 
         let (training, validation) = match &spec.validation {
             AttemptValidation::File(name) => (rows, asked(folder, name, spec, Split::Validation, &mut kept_away)?),
-            AttemptValidation::Fraction { fraction, seed } => carve(rows, *fraction, *seed),
+            AttemptValidation::Fraction { fraction, seed } => {
+                let (training, held_back) = carve(rows, *fraction, *seed);
+                (training, held_back.into_iter().map(|row| Question::held_back(row, spec.label_source)).collect())
+            }
         };
         let training = share(training, &spec.hyperparameters);
         if training.is_empty() {
@@ -218,8 +230,9 @@ fn refuse_too_many_dropped(
 
 fn questions(spec: &AttemptSpec, examples: Vec<Example>) -> Vec<Question> {
     let question = |example: Example| {
-        let answer = example.label.as_deref().or(example.label_from(spec.label_source))?.to_owned();
-        Some(Question { input: example.input, answer })
+        let by = if example.label.is_some() { LabelSource::GroundTruth } else { spec.label_source };
+        let answer = example.label_from(by)?.to_owned();
+        Some(Question { input: example.input, answer, by })
     };
     examples.into_iter().filter_map(question).collect()
 }

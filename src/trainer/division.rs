@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::data::{Question, Row};
+use super::data::Row;
 use super::randomness::{self, Draw};
 use crate::domain::Hyperparameters;
 
 /// All rows of one input go to one side: a student is not examined on inputs that it learned. The inputs come in the
 /// order of the seed, and each goes to the validation rows that still fits into their share; where none does, the one with
 /// the fewest rows. At least one input is left to learn from.
-pub fn carve(rows: Vec<Row>, fraction: f64, seed: u64) -> (Vec<Row>, Vec<Question>) {
+pub fn carve(rows: Vec<Row>, fraction: f64, seed: u64) -> (Vec<Row>, Vec<Row>) {
     let wanted = (rows.len() as f64 * fraction).round() as usize;
     let mut chosen = vec![false; rows.len()];
     for index in carved(&rows, wanted, seed) {
@@ -18,7 +18,7 @@ pub fn carve(rows: Vec<Row>, fraction: f64, seed: u64) -> (Vec<Row>, Vec<Questio
     let (mut training, mut validation) = (Vec::new(), Vec::new());
     for (row, chosen) in rows.into_iter().zip(chosen) {
         if chosen {
-            validation.push(Question { input: row.input, answer: row.label });
+            validation.push(row);
         } else {
             training.push(row);
         }
@@ -86,7 +86,7 @@ mod tests {
     fn sides(rows: Vec<Row>, fraction: f64, seed: u64) -> (Vec<String>, Vec<String>) {
         let (training, validation) = carve(rows, fraction, seed);
         let training = training.into_iter().map(|row| row.input).collect();
-        (training, validation.into_iter().map(|question| question.input).collect())
+        (training, validation.into_iter().map(|row| row.input).collect())
     }
 
     #[test]

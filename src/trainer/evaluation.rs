@@ -4,7 +4,7 @@ use super::data::Question;
 use super::learner::Learner;
 use super::lessons::LessonWriter;
 use super::{StopRequest, TrainError};
-use crate::domain::{AttemptSpec, Method, single_target};
+use crate::domain::{AttemptSpec, LabelSource, Measurement, Method, Split, single_target};
 use crate::student::{T5, batch, generation};
 use crate::task::scoring;
 
@@ -58,6 +58,12 @@ impl Exam {
     /// Whether there is anything to ask.
     pub fn is_empty(&self) -> bool {
         self.questions.is_empty()
+    }
+
+    /// What is to be told of an accuracy that was found here.
+    pub fn measured(&self, split: Split, accuracy: f64) -> Measurement {
+        let by_ground_truth = self.questions.iter().filter(|question| question.by == LabelSource::GroundTruth).count();
+        Measurement { split, accuracy, rows: self.questions.len() as u64, by_ground_truth: by_ground_truth as u64 }
     }
 
     /// Has the student answer every question, without help from the right answers. Nothing when it was asked to stop

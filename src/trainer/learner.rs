@@ -93,6 +93,7 @@ pub fn card(spec: &AttemptSpec) -> StudentCard {
         max_label_length: hyperparameters.max_label_length,
         max_rationale_length: hyperparameters.max_rationale_length,
         lineage: spec.lineage.clone(),
+        measured: Vec::new(),
     }
 }
 

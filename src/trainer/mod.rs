@@ -52,7 +52,7 @@ use self::schedule::Course;
 use self::snapshot::Snapshot;
 use self::training::{Assignment, Training};
 use crate::device;
-use crate::domain::{AttemptOutcome, AttemptSpec, AttemptStudent, Frame};
+use crate::domain::{AttemptOutcome, AttemptSpec, AttemptStudent, Frame, Split};
 
 /// How a training ends that does not fail.
 #[derive(Debug)]
@@ -136,10 +136,14 @@ fn attempt(given: Assignment<'_>, send: &mut dyn FnMut(Frame)) -> Result<Ended, 
         training.snapshot();
         return Ok(Ended::Stopped);
     };
-    training.learner.save(&folder.join("checkpoint"), &learner::card(spec))?;
+    let validation_accuracy = kept.map(|(_, accuracy)| accuracy);
+    let mut card = learner::card(spec);
+    card.measured.extend(validation_accuracy.map(|accuracy| validation.measured(Split::Validation, accuracy)));
+    card.measured.extend(test_accuracy.map(|accuracy| test.measured(Split::Test, accuracy)));
+    training.learner.save(&folder.join("checkpoint"), &card)?;
     Ok(Ended::Finished(AttemptOutcome {
         best_step: kept.map_or(course.steps, |(step, _)| step),
-        validation_accuracy: kept.map(|(_, accuracy)| accuracy),
+        validation_accuracy,
         test_accuracy,
         steps: course.steps,
         seconds: training.seconds(),

@@ -105,7 +105,10 @@ impl<'a> Reporter<'a> {
     /// The student was examined on the validation rows.
     pub fn evaluated(&mut self, step: i64, findings: &Findings) {
         self.send_metrics(step, vec![(metric::LABEL_ACCURACY, findings.accuracy)]);
-        let message = format!("step {step}: {:.1} % of the validation labels are right", 100.0 * findings.accuracy);
+        let message = format!(
+            "step {step}: {:.1} % of the validation rows are answered with their label",
+            100.0 * findings.accuracy
+        );
         let data = json!({"step": step, "label_accuracy": findings.accuracy, "predictions": findings.shown});
         self.event("info", "evaluated", message, data);
         // An evaluation is no part of a step's time.

@@ -17,7 +17,7 @@ use super::snapshot::{Conditions, Snapshot, SnapshotError, Standing};
 use super::{StopRequest, TrainError};
 use crate::{
     device,
-    domain::{AttemptSpec, AttemptStudent},
+    domain::{AttemptSpec, AttemptStudent, Split},
 };
 
 /// An attempt that cannot compute this many steps in a row is lost.
@@ -183,13 +183,12 @@ impl<'a> Training<'a> {
         }
         self.standing.checkpoint_at = step;
         let name = format!("checkpoint-{step}");
+        let accuracy = self.found.filter(|(at, _)| *at == step).map(|(_, accuracy)| accuracy);
         let mut card = learner::card(self.given.spec);
         card.lineage.insert("step".to_owned(), json!(step));
+        card.measured.extend(accuracy.map(|accuracy| validation.measured(Split::Validation, accuracy)));
         match self.learner.save(&self.given.folder.join(&name), &card) {
-            Ok(()) => {
-                let accuracy = self.found.filter(|(at, _)| *at == step).map(|(_, accuracy)| accuracy);
-                self.reporter.checkpoint(step, &name, accuracy);
-            }
+            Ok(()) => self.reporter.checkpoint(step, &name, accuracy),
             Err(error) => {
                 let message = format!("no checkpoint after step {step}: {error}");
                 self.reporter.event("warn", "checkpoint_failed", message, json!({"step": step}));

@@ -86,7 +86,10 @@ async fn a_checkpoint_is_evaluated_exported_and_a_student() {
     let export = app.get(&format!("/v1/models/{name}/export")).await;
     assert_eq!(export.headers["content-disposition"], "attachment; filename=\"desk-ckpt-step-4.tar\"");
     let card = String::from_utf8_lossy(&export.bytes);
-    assert!(card.contains("the weights of an unfinished training") && card.contains("value: 0.25}"));
+    assert!(
+        card.contains("the weights of an unfinished training")
+            && card.contains("| validation | not recorded | 0.2500 |")
+    );
 }
 
 /// How sure a model is of its answer to the one input of these tests.

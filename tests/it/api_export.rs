@@ -54,7 +54,7 @@ async fn an_export_is_the_published_folder_with_a_card() {
     let card = String::from_utf8(files["desk/README.md"].clone()).unwrap();
     for part in [
         "library_name: transformers",
-        "value: 0.9}",
+        "| validation | not recorded | 0.9000 |",
         "\"predict: \" + text",
         "`refund`, `exchange`, `reject`",
         "did not cause the label",
@@ -120,7 +120,36 @@ async fn a_folder_that_was_exported_still_knows_its_lineage() {
     assert_eq!((&shown["base"], &shown["hyperparameters"]["seed"]), (&json!("mini"), &json!(3)), "{shown:#}");
     let tar = app.get("/v1/models/copy/export").await.bytes;
     let card = String::from_utf8(unpack(&tar).await["copy/README.md"].clone()).unwrap();
-    assert!(card.contains("base_model: \"mini\"") && card.contains("a teacher's labels"), "{card}");
+    assert!(card.contains("- base: `mini`") && card.contains("a teacher's labels"), "{card}");
+    assert!(!card.contains("base_model"), "a name of this service means nothing on the Hub: {card}");
+}
+
+#[tokio::test]
+async fn a_folder_without_a_card_of_its_own_is_not_praised_for_what_it_never_learned() {
+    let app = TestApp::start().await;
+    write_student(&app, "plain", LabelSet::Open);
+    std::fs::remove_file(app.models_dir.join("plain/stepwise.json")).unwrap();
+    let card = card_of(&app, "plain").await;
+    assert!(
+        !card.contains("Distilling") && !card.contains("Accuracy") && card.contains("Nothing came with it"),
+        "{card}"
+    );
+}
+
+#[tokio::test]
+async fn a_folder_that_was_exported_still_knows_its_figures() {
+    let app = TestApp::start().await;
+    let folder = app.models_dir.join("copy");
+    write_student_to(&folder, LabelSet::Open, 1);
+    let measured = json!([{"split": "test", "accuracy": 0.625, "rows": 8, "by_ground_truth": 8}]);
+    edit(&folder.join("stepwise.json"), |card| card["measured"] = measured);
+    let card = card_of(&app, "copy").await;
+    assert!(card.contains("| test, 8 rows | ground truth | 0.6250 |"), "{card}");
+}
+
+async fn card_of(app: &TestApp, model: &str) -> String {
+    let tar = app.get(&format!("/v1/models/{model}/export")).await.bytes;
+    String::from_utf8(unpack(&tar).await[&format!("{model}/README.md")].clone()).unwrap()
 }
 
 fn edit(path: &Path, change: impl FnOnce(&mut Value)) {

@@ -164,6 +164,34 @@ fn an_exam_shows_how_long_texts_begin() {
 }
 
 #[test]
+fn a_checkpoint_says_how_good_it_was_and_by_whose_labels() {
+    let mut attempt = Attempt::new();
+    let labeled = |number: usize| {
+        let mut row = row(number);
+        if number < 6 {
+            row["label"] = row["teacher_label"].clone();
+        }
+        row
+    };
+    attempt.write("test.jsonl", (0..10).map(labeled));
+    attempt.spec.test = Some("test.jsonl".to_owned());
+    attempt.spec.hyperparameters.eval_rows = Some(12);
+    attempt.write_spec();
+    let output = train_command(attempt.folder.path()).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let card: Value = serde_json::from_slice(&attempt.checkpoint()["stepwise.json"]).unwrap();
+    let told = |split: &str| card["measured"].as_array().unwrap().iter().find(|found| found["split"] == split).unwrap();
+    // The rows that were held back have the teacher's labels alone; of them, so many are asked about.
+    assert_eq!(
+        (&told("validation")["rows"], &told("validation")["by_ground_truth"]),
+        (&json!(12), &json!(0)),
+        "{card}"
+    );
+    assert_eq!((&told("test")["rows"], &told("test")["by_ground_truth"]), (&json!(10), &json!(6)), "{card}");
+    assert!((0.0..=1.0).contains(&told("test")["accuracy"].as_f64().unwrap()));
+}
+
+#[test]
 fn rows_that_all_lack_a_part_are_refused_by_name() {
     for (part, code) in [("teacher_label", "missing_teacher_labels"), ("rationale", "missing_rationales")] {
         let attempt = Attempt::new();

@@ -1,0 +1,127 @@
+//! The card's words, by what is known of the model.
+
+use serde_json::json;
+
+use super::*;
+use crate::domain::Measurement;
+
+fn card(method: Method, measured: &[Measurement]) -> StudentCard {
+    StudentCard { method, measured: measured.to_vec(), ..StudentCard::default() }
+}
+
+fn lineage(method: &str, label_source: &str, change: Value) -> Lineage {
+    let file = |name: &str| json!({"file": "file-0198c0de000070008000000000000003", "filename": name, "digest": "sha256:00", "rows": 500});
+    let mut lineage = json!({
+        "base": "from_scratch", "job": "job-0198c0de000070008000000000000002", "method": method,
+        "label_source": label_source, "alpha": 0.5, "hyperparameters": {}, "training": [file("rows.jsonl")],
+        "validation_fraction": 0.1, "test": file("test.jsonl"),
+    });
+    lineage.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    serde_json::from_value(lineage).unwrap()
+}
+
+fn rendered(card: Option<&StudentCard>, metrics: Value, lineage: Option<&Lineage>) -> String {
+    let metrics = metrics.as_object().unwrap();
+    render(&Subject { name: "desk", card, id: None, metrics, lineage })
+}
+
+fn has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in:\n{text}");
+    }
+}
+
+fn lacks(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(!text.contains(part), "{part:?} in:\n{text}");
+    }
+}
+
+#[test]
+fn each_way_of_learning_is_called_by_its_name() {
+    for (method, by_file, label_source, said, unsaid) in [
+        (
+            Method::StepByStep,
+            "step_by_step",
+            "teacher",
+            "a teacher's labels and rationales by Distilling",
+            "fine-tuning",
+        ),
+        (Method::StepByStep, "step_by_step", "ground_truth", "ground truth and rationales by Distilling", "teacher's"),
+        (Method::Standard, "standard", "teacher", "a teacher's labels alone (standard distillation)", "Step-by-Step"),
+        (Method::Standard, "standard", "ground_truth", "ground truth alone (standard fine-tuning)", "istil"),
+        (Method::RationaleThenLabel, "rationale_then_label", "teacher", "rationales and labels as one", "Step-by-Step"),
+        (Method::RationaleThenLabel, "rationale_then_label", "ground_truth", "rationales and ground truth", "istil"),
+    ] {
+        let (card, lineage) = (card(method, &[]), lineage(by_file, label_source, json!({})));
+        let text = rendered(Some(&card), json!({}), Some(&lineage));
+        has(&text, &[said, "\n- stepwise\n", "No figure of its training is recorded."]);
+        lacks(&text, &[unsaid]);
+        assert_eq!(text.contains("- distilling-step-by-step"), method == Method::StepByStep);
+        assert_eq!(text.contains("with a rationale on request"), method == Method::StepByStep);
+    }
+}
+
+#[test]
+fn a_folder_that_says_nothing_of_itself_is_credited_with_nothing() {
+    let text = rendered(None, json!({}), None);
+    has(&text, &["A T5. Nothing came with it", "print(ask(text, 64))", "Nothing is known here of the data"]);
+    lacks(&text, &["istil", "- stepwise", "Accuracy", "## What it learned", "on request", "held back", "base_model"]);
+}
+
+#[test]
+fn a_folder_whose_making_is_not_known_says_only_how_it_is_asked() {
+    let text = rendered(Some(&card(Method::StepByStep, &[])), json!({"validation_accuracy": 0.9}), None);
+    has(&text, &["with a rationale on request.\n", "| validation | not recorded | 0.9000 |"]);
+    lacks(&text, &["istil", "- stepwise", "model-index", "held back", "had a say"]);
+}
+
+#[test]
+fn agreement_with_the_teacher_is_not_called_accuracy_on_the_hub() {
+    let measured = |split, by_ground_truth| Measurement { split, accuracy: 0.75, rows: 40, by_ground_truth };
+    let lineage = lineage("step_by_step", "teacher", json!({}));
+    let text = rendered(
+        Some(&card(Method::StepByStep, &[measured(Split::Validation, 0), measured(Split::Test, 40)])),
+        json!({"validation_accuracy": 0.5}),
+        Some(&lineage),
+    );
+    has(
+        &text,
+        &[
+            "| validation: held back from rows.jsonl, 40 rows | the teacher's labels | 0.7500 |",
+            "| test: test.jsonl, 40 rows | ground truth | 0.7500 |",
+            "agrees with the teacher, mistakes included",
+            "name: \"test.jsonl\", type: jsonl, split: test",
+            "name: test accuracy, value: 0.75}",
+            "The validation rows had a say",
+        ],
+    );
+    lacks(&text, &["validation accuracy", "0.5000"]);
+
+    let mixed = card(Method::StepByStep, &[measured(Split::Test, 30)]);
+    let text = rendered(Some(&mixed), json!({}), Some(&lineage));
+    has(&text, &["| ground truth in 30 rows, the teacher's labels in 10 | 0.7500 |"]);
+    lacks(&text, &["model-index", "had a say"]);
+}
+
+#[test]
+fn a_figure_without_its_labels_is_accuracy_only_where_nothing_else_is_possible() {
+    let metrics = json!({"test_accuracy": 0.8});
+    let card = card(Method::Standard, &[]);
+    let learned_truth = lineage("standard", "ground_truth", json!({}));
+    has(&rendered(Some(&card), metrics.clone(), Some(&learned_truth)), &["| ground truth | 0.8000 |", "value: 0.8}"]);
+    let learned_teacher = lineage("standard", "teacher", json!({}));
+    let text = rendered(Some(&card), metrics, Some(&learned_teacher));
+    has(&text, &["| test: test.jsonl | not recorded | 0.8000 |"]);
+    lacks(&text, &["model-index"]);
+}
+
+#[test]
+fn a_base_of_this_service_is_no_base_on_the_hub() {
+    let card = card(Method::Standard, &[]);
+    for (base, shown) in [("google/t5-v1_1-small", true), ("mini-t5", false), ("desk:ckpt-step-20", false)] {
+        let text = rendered(Some(&card), json!({}), Some(&lineage("standard", "teacher", json!({"base": base}))));
+        assert_eq!(text.contains("base_model:"), shown, "{text}");
+        has(&text, &[&format!("- base: `{base}`")]);
+    }
+}
