@@ -65,8 +65,15 @@ class Processes:
         wait_for(process, f"http://{address}", "/v1/models", "the scripted teacher")
         return f"http://{address}/v1"
 
-    def service(self, teacher, models_dir=None):
-        """A client of a new service that knows this one teacher: a table of its settings."""
+    def end(self, name):
+        """Stops what was started under this name."""
+        for started in [started for started in self.started if started[0] == name]:
+            stop(started[1])
+            self.started.remove(started)
+
+    def service(self, teacher, models_dir=None, arguments=()):
+        """A client of a new service that knows this one teacher: a table of its settings. Where one was ended before, it goes
+        on with the same data."""
         config = os.path.join(self.folder, "stepwise.toml")
         with open(config, "w", encoding="utf-8") as file:
             # A JSON string of plain ASCII, and a JSON number, are TOML too.
@@ -76,7 +83,7 @@ class Processes:
         address = f"127.0.0.1:{free_port()}"
         process = self.start(
             "service", "up", "--config", config, "--listen", address,
-            "--data-dir", os.path.join(self.folder, "data"), "--models-dir", models_dir,
+            "--data-dir", os.path.join(self.folder, "data"), "--models-dir", models_dir, *arguments,
         )
         return wait_for(process, f"http://{address}", "/readyz", "the service")
 
