@@ -16,9 +16,9 @@ use super::{
     tidy,
 };
 use crate::{
-    domain::{Checkpoint, Model, ModelId, StudentSource},
+    domain::{ModelId, StudentSource},
     registry::{OpenModel, RegistryError},
-    store::{DeletedCheckpoint, DeletedModel, Store},
+    store::{Deletion, Store},
     telemetry::chain,
 };
 
@@ -123,19 +123,22 @@ pub async fn delete_model(
     State(state): State<AppState>,
     Name(name): Name,
 ) -> Result<axum::Json<ModelDeleted>, ApiError> {
-    match find(&state, &name).await? {
-        StudentSource::Directory { name, .. } => Err(ApiError::ModelIsDirectory(name)),
+    let project = Store::default_project();
+    let deleted = match find(&state, &name).await? {
+        StudentSource::Directory { name, .. } => return Err(ApiError::ModelIsDirectory(name)),
         StudentSource::Registered(model) => {
             refuse_alias(&state, &name, &model.name).await?;
-            let deleted = delete(&state, *model).await?;
-            Ok(axum::Json(ModelDeleted { id: deleted, object: ModelObject::Model, deleted: true }))
+            let deletion = state.store.delete_model(project, model.id).await?;
+            settled(&state, model.name, deletion).await?.name
         }
         StudentSource::Checkpoint(checkpoint) => {
             refuse_alias(&state, &name, &checkpoint.name).await?;
-            let deleted = delete_checkpoint(&state, *checkpoint).await?;
-            Ok(axum::Json(ModelDeleted { id: deleted, object: ModelObject::Model, deleted: true }))
+            let deletion = state.store.delete_checkpoint(project, checkpoint.id).await?;
+            settled(&state, checkpoint.name.clone(), deletion).await?;
+            checkpoint.name
         }
-    }
+    };
+    Ok(axum::Json(ModelDeleted { id: deleted, object: ModelObject::Model, deleted: true }))
 }
 
 async fn refuse_alias(state: &AppState, name: &str, model: &str) -> Result<(), ApiError> {
@@ -145,27 +148,15 @@ async fn refuse_alias(state: &AppState, name: &str, model: &str) -> Result<(), A
     }
 }
 
-async fn delete(state: &AppState, model: Model) -> Result<String, ApiError> {
-    match state.store.delete_model(Store::default_project(), model.id).await? {
-        DeletedModel::NotFound => Err(not_found(state, &model.name).await?),
-        DeletedModel::HasAlias(alias) => Err(ApiError::ModelHasAlias { model: model.name, alias }),
-        DeletedModel::InUse(job) => Err(ApiError::ModelInUse { model: model.name, job }),
-        DeletedModel::Deleted(gone) => {
+/// What was taken away, or why it was not.
+async fn settled<T>(state: &AppState, model: String, deletion: Deletion<T>) -> Result<T, ApiError> {
+    match deletion {
+        Deletion::NotFound => Err(not_found(state, &model).await?),
+        Deletion::HasAlias(alias) => Err(ApiError::ModelHasAlias { model, alias }),
+        Deletion::InUse(job) => Err(ApiError::ModelInUse { model, job }),
+        Deletion::Deleted(gone) => {
             remove_files(state).await;
-            Ok(gone.name)
-        }
-    }
-}
-
-async fn delete_checkpoint(state: &AppState, checkpoint: Checkpoint) -> Result<String, ApiError> {
-    let model = checkpoint.name;
-    match state.store.delete_checkpoint(Store::default_project(), checkpoint.id).await? {
-        DeletedCheckpoint::NotFound => Err(not_found(state, &model).await?),
-        DeletedCheckpoint::HasAlias(alias) => Err(ApiError::ModelHasAlias { model, alias }),
-        DeletedCheckpoint::InUse(job) => Err(ApiError::ModelInUse { model, job }),
-        DeletedCheckpoint::Deleted => {
-            remove_files(state).await;
-            Ok(model)
+            Ok(gone)
         }
     }
 }

@@ -5,21 +5,8 @@ use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Page, Store, StoreError, one_more, rows::Place, storable};
+use super::{Deletion, Page, Store, StoreError, one_more, rows::Place, storable};
 use crate::domain::{Checkpoint, CheckpointId, JobId, KeepCheckpoints, Lease, ProjectId};
-
-/// What became of a request to delete a checkpoint.
-#[derive(Debug, Clone, PartialEq)]
-pub enum DeletedCheckpoint {
-    /// It is gone; its files are the caller's to remove.
-    Deleted,
-    /// There is no such checkpoint.
-    NotFound,
-    /// This alias points to it.
-    HasAlias(String),
-    /// This job, which is not terminal, trains from it or scores it.
-    InUse(JobId),
-}
 
 /// Which checkpoint is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,11 +123,7 @@ impl Store {
     }
 
     /// Takes a checkpoint away that no alias points to and no unfinished job uses.
-    pub async fn delete_checkpoint(
-        &self,
-        project: ProjectId,
-        id: CheckpointId,
-    ) -> Result<DeletedCheckpoint, StoreError> {
+    pub async fn delete_checkpoint(&self, project: ProjectId, id: CheckpointId) -> Result<Deletion<()>, StoreError> {
         tokio::spawn(delete_checkpoint(self.pool.clone(), project, id)).await.map_err(StoreError::Abandoned)?
     }
 }
@@ -182,11 +165,7 @@ async fn retire_checkpoints(pool: PgPool, job: JobId, keep: KeepCheckpoints) -> 
     Ok(retired.rows_affected())
 }
 
-async fn delete_checkpoint(
-    pool: PgPool,
-    project: ProjectId,
-    id: CheckpointId,
-) -> Result<DeletedCheckpoint, StoreError> {
+async fn delete_checkpoint(pool: PgPool, project: ProjectId, id: CheckpointId) -> Result<Deletion<()>, StoreError> {
     let mut transaction = pool.begin().await?;
     let found = sqlx::query_scalar!(
         r#"-- delete_checkpoint: lock
@@ -197,7 +176,7 @@ async fn delete_checkpoint(
     .fetch_optional(&mut *transaction)
     .await?;
     if found.is_none() {
-        return Ok(DeletedCheckpoint::NotFound);
+        return Ok(Deletion::NotFound);
     }
     let held = sqlx::query!(
         r#"-- delete_checkpoint
@@ -219,11 +198,7 @@ async fn delete_checkpoint(
     .fetch_one(&mut *transaction)
     .await?;
     transaction.commit().await?;
-    Ok(match (held.alias, held.reader) {
-        (Some(alias), _) => DeletedCheckpoint::HasAlias(alias),
-        (None, Some(job)) => DeletedCheckpoint::InUse(JobId(job)),
-        (None, None) => DeletedCheckpoint::Deleted,
-    })
+    Ok(Deletion::unless_held(held.alias, held.reader, ()))
 }
 
 struct CheckpointRow {

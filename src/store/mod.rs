@@ -40,7 +40,7 @@ use crate::domain::ProjectId;
 
 pub use aliases::{DeletedAlias, PutAlias, SetAlias};
 pub use annotations::{AnnotationCounts, StatusCount};
-pub use checkpoints::{DeletedCheckpoint, WhichCheckpoint};
+pub use checkpoints::WhichCheckpoint;
 pub use error::StoreError;
 pub use estimates::PastJob;
 pub use events::{Event, EventLevel, NewEvent};
@@ -52,7 +52,7 @@ pub use jobs::{JobFilter, QueuePlace};
 pub use leftovers::Artifact;
 pub use listen::{JobListener, Wake};
 pub use metrics::Metric;
-pub use model_removal::{DeletedModel, Removed, RemovedKind};
+pub use model_removal::{Deletion, Removed, RemovedKind};
 pub use models::Relative;
 pub use queue::{Beat, Request};
 pub use requests::Retried;

@@ -7,17 +7,28 @@ use uuid::Uuid;
 use super::{Store, StoreError, models::ModelRow};
 use crate::domain::{JobId, Model, ModelId, ProjectId};
 
-/// What became of a request to delete a model.
+/// What became of a request to delete a model or a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
-pub enum DeletedModel {
+pub enum Deletion<T> {
     /// It is gone and its name is free; its files are the caller's to remove.
-    Deleted(Box<Model>),
-    /// There is no such model.
+    Deleted(T),
+    /// There is no such thing.
     NotFound,
     /// This alias points to it.
     HasAlias(String),
     /// This job, which is not terminal, trains from it or scores it.
     InUse(JobId),
+}
+
+impl<T> Deletion<T> {
+    /// What holds on to it, where anything does; else what is gone.
+    pub(super) fn unless_held(alias: Option<String>, reader: Option<Uuid>, gone: T) -> Self {
+        match (alias, reader) {
+            (Some(alias), _) => Self::HasAlias(alias),
+            (None, Some(job)) => Self::InUse(JobId(job)),
+            (None, None) => Self::Deleted(gone),
+        }
+    }
 }
 
 /// What was taken away while its files may still be there.
@@ -42,7 +53,7 @@ pub enum RemovedKind {
 
 impl Store {
     /// Takes a model away that no alias points to and no unfinished job uses.
-    pub async fn delete_model(&self, project: ProjectId, id: ModelId) -> Result<DeletedModel, StoreError> {
+    pub async fn delete_model(&self, project: ProjectId, id: ModelId) -> Result<Deletion<Model>, StoreError> {
         // A task of its own, so that a caller who goes away leaves no connection inside a transaction.
         tokio::spawn(delete_model(self.pool.clone(), project, id)).await.map_err(StoreError::Abandoned)?
     }
@@ -111,7 +122,7 @@ impl Store {
 
 /// Two statements, because only a statement that begins after the lock is held sees a job that was submitted, or an alias
 /// that was moved, while we waited for it: both lock the model's row as well.
-async fn delete_model(pool: PgPool, project: ProjectId, id: ModelId) -> Result<DeletedModel, StoreError> {
+async fn delete_model(pool: PgPool, project: ProjectId, id: ModelId) -> Result<Deletion<Model>, StoreError> {
     let mut transaction = pool.begin().await?;
     let row = sqlx::query_as!(
         ModelRow,
@@ -126,7 +137,7 @@ async fn delete_model(pool: PgPool, project: ProjectId, id: ModelId) -> Result<D
     )
     .fetch_optional(&mut *transaction)
     .await?;
-    let Some(row) = row else { return Ok(DeletedModel::NotFound) };
+    let Some(row) = row else { return Ok(Deletion::NotFound) };
     let held = sqlx::query!(
         r#"-- delete_model
         with alias as materialized (
@@ -150,9 +161,5 @@ async fn delete_model(pool: PgPool, project: ProjectId, id: ModelId) -> Result<D
     .fetch_one(&mut *transaction)
     .await?;
     transaction.commit().await?;
-    Ok(match (held.alias, held.reader) {
-        (Some(alias), _) => DeletedModel::HasAlias(alias),
-        (None, Some(job)) => DeletedModel::InUse(JobId(job)),
-        (None, None) => DeletedModel::Deleted(Box::new(Model::try_from(row)?)),
-    })
+    Ok(Deletion::unless_held(held.alias, held.reader, Model::try_from(row)?))
 }

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use stepwise::{
     domain::{JobKind, LabelSet, ModelTarget, TrainingSource},
-    store::{DeletedModel, PutAlias, SetAlias, Store},
+    store::{Deletion, PutAlias, SetAlias, Store},
 };
 
 use crate::support::{
@@ -192,8 +192,8 @@ async fn a_model_that_is_deleted_while_an_alias_moves_to_it_is_not_left_dangling
         let (put, deleted) =
             tokio::join!(app.store.put_alias(project, &alias), app.store.delete_model(project, model.id));
         match deleted.unwrap() {
-            DeletedModel::Deleted(_) => assert_eq!(put.unwrap(), PutAlias::TargetGone),
-            DeletedModel::HasAlias(by) => assert_eq!(
+            Deletion::Deleted(_) => assert_eq!(put.unwrap(), PutAlias::TargetGone),
+            Deletion::HasAlias(by) => assert_eq!(
                 (by.as_str(), app.get("/v1/aliases/live").await.body["model"].clone()),
                 ("live", json!(model.name))
             ),

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use stepwise::{
     domain::{JobId, JobKind, LabelSet, TrainingSource},
-    store::{DeletedModel, NewJob, Store},
+    store::{Deletion, NewJob, Store},
 };
 
 use crate::support::{
@@ -156,7 +156,7 @@ async fn files_that_a_crash_left_behind_a_deleted_row_are_swept() {
     let prefix = app.artifacts_dir.join(&model.artifact_prefix);
     // What a process leaves that dies between the row and the files.
     let deleted = app.store.delete_model(Store::default_project(), model.id).await.unwrap();
-    assert!(matches!(deleted, DeletedModel::Deleted(_)));
+    assert!(matches!(deleted, Deletion::Deleted(_)));
     assert!(prefix.exists());
     app.state.registry.sweep().await.unwrap();
     assert!(!prefix.exists());
@@ -215,7 +215,7 @@ async fn a_job_that_waits_for_a_distillation_keeps_the_model_that_it_makes() {
     let id: JobId = evaluation.id().parse().unwrap();
     app.store.cancel_job(Store::default_project(), id).await.unwrap();
     let deleted = app.store.delete_model(Store::default_project(), model.id).await.unwrap();
-    assert!(matches!(deleted, DeletedModel::Deleted(_)), "{deleted:?}");
+    assert!(matches!(deleted, Deletion::Deleted(_)), "{deleted:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -229,8 +229,8 @@ async fn a_job_and_a_deletion_at_the_same_moment_never_both_succeed() {
         let job = NewJob { models: vec![model.id], ..new_job(spec) };
         let (created, deleted) = tokio::join!(app.store.create_job(&job), app.store.delete_model(project, model.id));
         match deleted.unwrap() {
-            DeletedModel::Deleted(_) => assert!(created.unwrap_err().to_string().contains("model")),
-            DeletedModel::InUse(by) => assert_eq!((by, created.unwrap().id), (job.id, job.id)),
+            Deletion::Deleted(_) => assert!(created.unwrap_err().to_string().contains("model")),
+            Deletion::InUse(by) => assert_eq!((by, created.unwrap().id), (job.id, job.id)),
             other => panic!("{other:?}"),
         }
         app.store.cancel_job(project, job.id).await.unwrap();

@@ -12,7 +12,7 @@ use serde_json::json;
 use stepwise::{
     api::tidy_once,
     registry::RegistryError,
-    store::{DeletedModel, Snapshot, Store},
+    store::{Deletion, Snapshot, Store},
     worker::{Worker, remove_leftovers, sweep_once},
 };
 
@@ -153,7 +153,7 @@ async fn files_that_cannot_be_removed_do_not_hold_up_the_others() {
     let model = app.model("gone").await;
     assert_eq!(app.post("/v1/predictions", json!({"model": "gone", "inputs": ["late"]})).await.status, 200);
     let deleted = app.store.delete_model(project, model.id).await.unwrap();
-    assert!(matches!(deleted, DeletedModel::Deleted(_)));
+    assert!(matches!(deleted, Deletion::Deleted(_)));
     let copies = || fs::read_dir(app.models_dir.with_file_name("cache")).unwrap().count();
     assert_eq!(copies(), 1);
     let swept = sweep_once(&app.worker()).await;

@@ -3,7 +3,7 @@
 use serde_json::json;
 use stepwise::{
     domain::{File, FileId, JobId, Lease, TrainingSource},
-    store::{DeletedFile, DeletedModel, NewJob, Store, StoreError},
+    store::{DeletedFile, Deletion, NewJob, Store, StoreError},
 };
 
 use crate::support::{
@@ -91,7 +91,7 @@ async fn a_job_that_is_made_while_its_parent_ends_keeps_the_model() {
     creating.await.unwrap().unwrap();
     ending.await.unwrap().unwrap();
     let deleted = db.store.delete_model(Store::default_project(), id).await.unwrap();
-    assert_eq!(deleted, DeletedModel::InUse(child.id));
+    assert_eq!(deleted, Deletion::InUse(child.id));
 }
 
 #[tokio::test]

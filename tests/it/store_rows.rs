@@ -8,7 +8,7 @@ use stepwise::{
         Annotation, AnnotationStatus, EvaluationSpec, JobId, JobKind, JobSpec, JobState, JobWarning, Purpose, Split,
         TaskDefinition, TrainingSource, Validating,
     },
-    store::{DeletedFile, DeletedModel, EventLevel, FileFilter, JobFilter, NewEvent, RemovedFile, Store, StoreError},
+    store::{DeletedFile, Deletion, EventLevel, FileFilter, JobFilter, NewEvent, RemovedFile, Store, StoreError},
 };
 
 use crate::support::{
@@ -333,8 +333,8 @@ async fn a_deleted_model_frees_its_name() {
     assert_eq!(db.store.model(project, "returns").await.unwrap().as_ref(), Some(&first));
     assert_eq!(db.store.model(project, &first.id.to_string()).await.unwrap().as_ref(), Some(&first));
     let deleted = db.store.delete_model(project, first.id).await.unwrap();
-    assert_eq!(deleted, DeletedModel::Deleted(Box::new(first.clone())));
-    assert_eq!(db.store.delete_model(project, first.id).await.unwrap(), DeletedModel::NotFound);
+    assert_eq!(deleted, Deletion::Deleted(first.clone()));
+    assert_eq!(db.store.delete_model(project, first.id).await.unwrap(), Deletion::NotFound);
     assert_eq!(db.store.model(project, "returns").await.unwrap(), None);
     let second = make().await;
     let third = make().await;
