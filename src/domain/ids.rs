@@ -106,6 +106,9 @@ id!(
     "worker-"
 );
 
+/// How ids begin that stand where a model's name may: no name that people or the service choose begins like that.
+pub const ID_PREFIXES: [&str; 3] = [JobId::PREFIX, ModelId::PREFIX, CheckpointId::PREFIX];
+
 #[cfg(test)]
 mod tests {
     use super::*;

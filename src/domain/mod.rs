@@ -61,7 +61,7 @@ pub use evaluation::{
 pub use example::{Example, LabelSource, Method, Split};
 pub use file::{File, FileStatus, LineError, Purpose, RowCounts, Validation};
 pub use hyperparameters::{Hyperparameters, KeepCheckpoints, Optimizer, Precision, Schedule};
-pub use ids::{CheckpointId, FileId, IdError, JobId, ModelId, ProjectId, WorkerId};
+pub use ids::{CheckpointId, FileId, ID_PREFIXES, IdError, JobId, ModelId, ProjectId, WorkerId};
 pub use job::{Job, JobError, JobKind, JobState, PauseReason, Progress};
 pub use lease::{Lease, LeaseTerms};
 pub use lineage::{DataSource, Lineage};

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::UNIX_EPOCH};
 use super::Refusals;
 use crate::{
     api::{AppState, error::ApiError, extract::nearest, list::MAX_LIMIT},
-    domain::{Checkpoint, CheckpointId, JobSpec, ModelId, ModelTarget, StudentSource, TaskDefinition},
+    domain::{Checkpoint, CheckpointId, ID_PREFIXES, JobSpec, ModelId, ModelTarget, StudentSource, TaskDefinition},
     registry::{REQUIRED_FILES, Registry},
     store::{NewJob, Store},
 };
@@ -56,7 +56,7 @@ pub async fn task_of(state: &AppState, checkpoint: &Checkpoint) -> Result<Option
 pub fn check_name(refusals: &mut Refusals, pointer: &str, what: &str, name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let form = (1..=128).contains(&name.len()) && name.chars().all(plain) && !name.starts_with('.');
-    let is_id = ["job-", "model-", "checkpoint-"].iter().any(|prefix| name.starts_with(prefix));
+    let is_id = ID_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     refusals.require(form && !is_id, pointer, || {
         format!(
             "{what}'s name has 1 to 128 letters, digits, '-', '_' or '.', and does not begin with '.', 'job-', 'model-' or \
