@@ -163,7 +163,7 @@ pub struct Evaluation {
     /// Rows that have no ground truth and were left out.
     #[schema(example = 0)]
     pub unlabeled_rows: u64,
-    /// Rows of the file whose split keeps them for training and that were left out.
+    /// Rows whose split keeps them for training and that were left out, as far as the file was read.
     #[serde(default)]
     #[schema(example = 0)]
     pub train_rows: u64,

@@ -114,7 +114,7 @@ pub struct Validation {
 
 /// Rows that a job reads of a file, by what they hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RowCounts {
+pub struct FileRows {
     /// All of them.
     pub rows: u64,
     /// Those with ground truth.
@@ -125,7 +125,7 @@ pub struct RowCounts {
     pub with_rationale: u64,
 }
 
-impl RowCounts {
+impl FileRows {
     /// Rows with a label of this source.
     pub fn labeled_by(&self, source: LabelSource) -> u64 {
         match source {
@@ -138,12 +138,12 @@ impl RowCounts {
 impl Validation {
     /// What the rows of these splits and those without a split hold. A file that was stored before this was counted gives
     /// the most that it can be: better a job that fails later than one that is refused wrongly.
-    pub fn rows_of(&self, splits: &[Split]) -> RowCounts {
+    pub fn rows_of(&self, splits: &[Split]) -> FileRows {
         let found = self.statistics.as_ref();
         let rows = found.map_or(self.valid_rows, |found| found.splits.of(splits));
         let count =
             |by_split: Option<SplitCounts>, all: u64| by_split.map_or(all.min(rows), |counts| counts.of(splits));
-        RowCounts {
+        FileRows {
             rows,
             labeled: count(found.and_then(|found| found.labeled_splits), self.labeled_rows),
             teacher_labeled: count(found.and_then(|found| found.teacher_labeled_splits), self.teacher_labeled_rows),

@@ -59,7 +59,7 @@ pub use evaluation::{
     Confusion, Evaluation, LabelScores, Measure, ModelEvaluation, PairEvaluation, Scores, TeacherEvaluation,
 };
 pub use example::{Example, LabelSource, Method, Split};
-pub use file::{File, FileStatus, LineError, Purpose, RowCounts, Validation};
+pub use file::{File, FileRows, FileStatus, LineError, Purpose, Validation};
 pub use hyperparameters::{Hyperparameters, KeepCheckpoints, Optimizer, Precision, Schedule};
 pub use ids::{CheckpointId, FileId, ID_PREFIXES, IdError, JobId, ModelId, ProjectId, WorkerId};
 pub use job::{Job, JobError, JobKind, JobState, PauseReason, Progress};

@@ -172,7 +172,7 @@ pub struct EvaluationSpec {
     pub teacher: Option<TeacherAnswers>,
     /// How every subject is scored, and the label set that models choose from.
     pub task: TaskDefinition,
-    /// Only the first so many rows; null: all.
+    /// Only the first so many of the rows that are not kept for training; null: all.
     #[schema(example = 1000)]
     pub max_examples: Option<u64>,
 }

@@ -207,6 +207,26 @@ async fn one_file_is_judged_by_the_rows_that_each_part_of_a_job_reads() {
 }
 
 #[tokio::test]
+async fn rows_without_a_label_count_over_all_sources_together_as_in_the_training() {
+    let app = TestApp::start().await;
+    let good: Vec<_> = (0..8).map(|row| json!({"input": format!("row {row}"), "teacher_label": "refund"})).collect();
+    let half = [json!({"input": "a", "teacher_label": "refund"}), json!({"input": "b"})];
+    let (good, half) = (app.file(&good).await, app.file(&half).await);
+    let alone = json!({"training": [{"file": half}], "method": "standard"});
+    let answer = distill(&app, alone).await;
+    let detail = answer.refused(400, "missing_teacher_labels", "#/training/0/file");
+    assert!(detail.starts_with("1 of 2 training rows"), "{detail}");
+    let both = json!([{"file": good}, {"file": half}]);
+    assert_eq!(distill(&app, json!({"training": both, "method": "standard"})).await.status, 201);
+    let strict = json!({"training": both, "method": "standard", "max_dropped_ratio": 0.05});
+    distill(&app, strict).await.refused(400, "missing_teacher_labels", "#/training/1/file");
+    // What a teacher is yet to answer counts as answered.
+    let annotation = app.post("/v1/annotation-jobs", json!({"file": good, "teacher": "scripted"})).await.id();
+    let mixed = json!([{"annotation_job": annotation}, {"file": half}]);
+    assert_eq!(distill(&app, json!({"training": mixed, "method": "standard"})).await.status, 201);
+}
+
+#[tokio::test]
 async fn a_file_without_a_row_of_the_split_that_it_is_named_for_is_refused() {
     let app = TestApp::start().await;
     let rows = one_file_for_all();

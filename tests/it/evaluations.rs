@@ -231,6 +231,23 @@ async fn a_cancelled_evaluation_stops_between_batches_and_leaves_no_file() {
 }
 
 #[tokio::test]
+async fn the_first_rows_are_counted_among_those_that_are_evaluated() {
+    let app = TestApp::start().await;
+    write_student(&app, "tiny", desk_labels());
+    let row = |number: usize| {
+        let split = ["train", "test"][usize::from(number >= 6)];
+        json!({"input": format!("row {number}"), "label": "refund", "split": split})
+    };
+    let file = app.file(&(0..10).map(row).collect::<Vec<_>>()).await;
+    let job = evaluate(&app, json!({"file": file, "models": ["tiny"], "max_examples": 3})).await;
+    assert_eq!(job["state"], "succeeded", "{job:#}");
+    assert_eq!((&job["result"]["examples"], &job["result"]["train_rows"]), (&json!(3), &json!(6)));
+    let lines = output(&app, &job["result"]).await;
+    assert_eq!((&lines[0]["input"], lines.len()), (&json!("row 6"), 3));
+    assert_eq!(job["estimate"]["rows"], 3);
+}
+
+#[tokio::test]
 async fn what_cannot_be_scored_is_refused_with_what_would_be_right() {
     let app = TestApp::start().await;
     write_student(&app, "tiny", desk_labels());

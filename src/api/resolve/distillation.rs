@@ -2,6 +2,7 @@
 
 mod data;
 mod request;
+mod training;
 
 use super::{Refusals, Submission, hyperparameters, model::Pins, student, task, warn_of_leakage};
 use crate::{
@@ -36,7 +37,7 @@ pub async fn resolve(state: &AppState, request: DistillationJobRequest) -> Resul
     let prefixes = request.prefixes.unwrap_or_default();
     check_prefixes(&mut refusals, method, &prefixes);
     let wanted = data::Wanted { task: &task, method, label_source, max_dropped_ratio };
-    let training = data::training(state, &mut refusals, &wanted, request.training).await?;
+    let training = training::training(state, &mut refusals, &wanted, request.training).await?;
     let validation = data::validation(state, &mut refusals, &wanted, request.validation).await?;
     let test = data::test(state, &mut refusals, &wanted, request.test).await?;
     refusals.finish()?;

@@ -11,7 +11,7 @@ pub use teacher::TeacherSource;
 use super::{Metadata, Refusals, Submission, file, file::Strangers, task, warn_of_leakage};
 use crate::{
     api::{AppState, error::ApiError, shapes::NameOr},
-    domain::{EvaluationSpec, File, FileId, JobId, JobSpec, LabelSource, RowCounts, Split, TaskDefinition},
+    domain::{EvaluationSpec, File, FileId, FileRows, JobId, JobSpec, LabelSource, Split, TaskDefinition},
     store::NewJob,
 };
 
@@ -30,7 +30,7 @@ pub struct EvaluationJobRequest {
     teacher: Option<TeacherSource>,
     /// A task's name or its definition, by which every subject is scored; default: the first model's own.
     task: Option<NameOr<TaskDefinition>>,
-    /// Only the first so many rows.
+    /// Only the first so many of the rows that are not kept for training.
     #[schema(example = 1000)]
     max_examples: Option<u64>,
     /// Higher runs sooner; default 0.
@@ -81,7 +81,7 @@ async fn check_file(
     state: &AppState,
     refusals: &mut Refusals,
     id: FileId,
-) -> Result<Option<(File, RowCounts)>, ApiError> {
+) -> Result<Option<(File, FileRows)>, ApiError> {
     let found = file::usable_for(state, refusals, "#/file", id, &Split::EVALUATED).await?;
     if found.as_ref().is_some_and(|(_, rows)| rows.labeled == 0) {
         let advice = "upload rows with ground truth: {\"input\": …, \"label\": …}";

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 use super::Refusals;
 use crate::{
     api::{AppState, error::ApiError},
-    domain::{Example, File, FileId, FileStatus, LabelSet, LabelSource, LineError, RowCounts, Split, TaskDefinition},
+    domain::{Example, File, FileId, FileRows, FileStatus, LabelSet, LabelSource, LineError, Split, TaskDefinition},
     store::Store,
     task::{labels::not_in_set, lines::LineReader},
 };
@@ -59,7 +59,7 @@ pub async fn usable_for(
     pointer: &str,
     id: FileId,
     splits: &[Split],
-) -> Result<Option<(File, RowCounts)>, ApiError> {
+) -> Result<Option<(File, FileRows)>, ApiError> {
     let Some(file) = usable(state, refusals, pointer, id).await? else { return Ok(None) };
     let counts = file.validation.rows_of(splits);
     if counts.rows == 0 {

@@ -40,8 +40,10 @@ pub async fn count(
     teacher: Option<&StoredAnswers>,
 ) -> Result<RowCounts, AttemptError> {
     let mut found = RowCounts::default();
-    let mut rows = std::pin::pin!(all(worker, spec, file));
-    while let Some(row) = rows.next().await {
+    let mut rows = std::pin::pin!(inputs::examples(worker, file));
+    while found.labeled + found.unlabeled < spec.max_examples.unwrap_or(u64::MAX)
+        && let Some(row) = rows.next().await
+    {
         found.take(spec, &row?, teacher)?;
         attempt.check()?;
     }
@@ -67,7 +69,7 @@ impl RowCounts {
         row: &Example,
         teacher: Option<&StoredAnswers>,
     ) -> Result<(), AttemptError> {
-        if row.split == Some(Split::Train) {
+        if !row.is_for(&Split::EVALUATED) {
             self.train += 1;
             return Ok(());
         }
@@ -94,16 +96,9 @@ pub fn labeled<'a>(
     spec: &'a EvaluationSpec,
     file: &'a File,
 ) -> impl Stream<Item = Result<Example, AttemptError>> + 'a {
-    all(worker, spec, file).try_filter(|row| future::ready(row.label.is_some() && row.split != Some(Split::Train)))
-}
-
-fn all<'a>(
-    worker: &'a Worker,
-    spec: &'a EvaluationSpec,
-    file: &'a File,
-) -> impl Stream<Item = Result<Example, AttemptError>> + 'a {
     let limit = usize::try_from(spec.max_examples.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-    inputs::examples(worker, file).take(limit)
+    let evaluated = inputs::examples(worker, file).try_filter(|row| future::ready(row.is_for(&Split::EVALUATED)));
+    evaluated.take(limit).try_filter(|row| future::ready(row.label.is_some()))
 }
 
 /// The next rows, at most `most`; none at the end.

@@ -9,7 +9,7 @@ use crate::{
         error::ApiError,
         resolve::{Refusals, submission::parent},
     },
-    domain::{JobId, JobKind, JobState, RowCounts, TeacherAnswers},
+    domain::{FileRows, JobId, JobKind, JobState, TeacherAnswers},
 };
 
 const POINTER: &str = "#/teacher/annotation_job";
@@ -37,7 +37,7 @@ pub async fn check(
     state: &AppState,
     refusals: &mut Refusals,
     given: Option<TeacherSource>,
-    rows: &RowCounts,
+    rows: &FileRows,
 ) -> Result<Teacher, ApiError> {
     let Some(TeacherSource { annotation_job: id }) = given else {
         let has_answers = rows.teacher_labeled > 0;

@@ -1,0 +1,207 @@
+//! The training rows of a distillation: each source is there, and holds what the method and the label source need.
+
+use super::{data::Wanted, request::Training};
+use crate::{
+    api::{
+        AppState,
+        error::ApiError,
+        resolve::{
+            Refusals,
+            file::{Strangers, check_labels, refuse_without_rows, usable_for},
+            submission::parent,
+        },
+        shapes::OneOrMany,
+    },
+    domain::{FileId, FileRows, Job, JobId, JobSpec, JobState, LabelSource, Method, Split, TrainingSource},
+    store::Store,
+};
+
+const MAX_SOURCES: usize = 64;
+
+/// The training rows as a worker reads them.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// Where they come from.
+    pub sources: Vec<TrainingSource>,
+    /// Annotation jobs that are not over.
+    pub waits_for: Vec<JobId>,
+}
+
+/// Training sources, checked.
+pub async fn training(
+    state: &AppState,
+    refusals: &mut Refusals,
+    wanted: &Wanted<'_>,
+    training: OneOrMany<Training>,
+) -> Result<Sources, ApiError> {
+    let given = training.with_pointers("#/training");
+    refusals.require((1..=MAX_SOURCES).contains(&given.len()), "#/training", || {
+        format!("{} training sources; send 1 to {MAX_SOURCES}", given.len())
+    });
+    let (mut found, mut read) = (Sources::default(), Vec::new());
+    for (pointer, source) in given.into_iter().take(MAX_SOURCES) {
+        match (source.file, source.annotation_job) {
+            (Some(id), None) => {
+                let pointer = format!("{pointer}/file");
+                let counts = check_training_file(state, refusals, wanted, &pointer, id).await?;
+                read.extend(counts.map(|counts| ReadFile::of(counts, wanted, pointer, id)));
+                found.sources.push(TrainingSource::File(id));
+            }
+            (None, Some(id)) => {
+                let pointer = format!("{pointer}/annotation_job");
+                if let Some(annotated) = check_annotation(state, refusals, wanted, &pointer, id).await? {
+                    found.waits_for.extend((!annotated.is_over).then_some(id));
+                    read.extend(annotated.rows.map(|rows| ReadFile::of(rows, wanted, pointer, annotated.file)));
+                }
+                found.sources.push(TrainingSource::AnnotationJob(id));
+            }
+            _ => refusals.add(pointer, "invalid_value", "send either {\"file\": …} or {\"annotation_job\": …}"),
+        }
+    }
+    refuse_too_many_dropped(refusals, wanted, &read);
+    Ok(found)
+}
+
+/// The training rows of one source.
+struct ReadFile {
+    pointer: String,
+    id: FileId,
+    rows: u64,
+    /// Those with the label that is learned.
+    labeled: u64,
+}
+
+impl ReadFile {
+    fn of(counts: FileRows, wanted: &Wanted<'_>, pointer: String, id: FileId) -> Self {
+        Self { pointer, id, rows: counts.rows, labeled: counts.labeled_by(wanted.label_source) }
+    }
+}
+
+/// The trainer counts over all sources together, and so does this; named are the sources to blame.
+fn refuse_too_many_dropped(refusals: &mut Refusals, wanted: &Wanted<'_>, read: &[ReadFile]) {
+    let too_many =
+        |rows: u64, labeled: u64| rows.saturating_sub(labeled) as f64 > wanted.max_dropped_ratio * rows as f64;
+    if !too_many(read.iter().map(|file| file.rows).sum(), read.iter().map(|file| file.labeled).sum()) {
+        return;
+    }
+    let (code, field) = match wanted.label_source {
+        LabelSource::Teacher => ("missing_teacher_labels", "teacher_label"),
+        LabelSource::GroundTruth => ("missing_labels", "label"),
+    };
+    for ReadFile { pointer, id, rows, labeled } in read.iter().filter(|file| too_many(file.rows, file.labeled)) {
+        let detail = format!(
+            "{} of {rows} training rows of {id} have no {field:?}; max_dropped_ratio allows {}",
+            rows.saturating_sub(*labeled),
+            wanted.max_dropped_ratio
+        );
+        refusals.add(pointer, code, detail);
+    }
+}
+
+async fn check_training_file(
+    state: &AppState,
+    refusals: &mut Refusals,
+    wanted: &Wanted<'_>,
+    pointer: &str,
+    id: FileId,
+) -> Result<Option<FileRows>, ApiError> {
+    let splits = &[Split::Train];
+    let Some((file, rows)) = usable_for(state, refusals, pointer, id, splits).await? else { return Ok(None) };
+    let labeled = rows.labeled_by(wanted.label_source);
+    if labeled == 0 {
+        let (code, field, advice) = match wanted.label_source {
+            LabelSource::Teacher => (
+                "missing_teacher_labels",
+                "teacher_label",
+                "annotate it first, or learn people's labels with \"label_source\": \"ground_truth\"",
+            ),
+            LabelSource::GroundTruth => {
+                ("missing_labels", "label", "or learn the teacher's with \"label_source\": \"teacher\"")
+            }
+        };
+        refusals.add(pointer, code, format!("no training row of {id} has a {field:?}; {advice}"));
+    }
+    if wanted.method != Method::Standard && rows.with_rationale == 0 {
+        let detail = format!(
+            "no training row of {id} has a \"rationale\", which {} learns; annotate it first, or use \"method\": \"standard\"",
+            wanted.method.as_str()
+        );
+        refusals.add(pointer, "missing_rationales", detail);
+    }
+    let strangers = Strangers { task: wanted.task, source: wanted.label_source, splits };
+    check_labels(state, refusals, pointer, &file, &strangers).await?;
+    Ok((labeled > 0).then_some(rows))
+}
+
+/// The rows that an annotation gives or will give.
+struct Annotated {
+    /// Its output; while it is not over, the file that it annotates.
+    file: FileId,
+    /// What is known of them; none where they were refused.
+    rows: Option<FileRows>,
+    is_over: bool,
+}
+
+async fn check_annotation(
+    state: &AppState,
+    refusals: &mut Refusals,
+    wanted: &Wanted<'_>,
+    pointer: &str,
+    id: JobId,
+) -> Result<Option<Annotated>, ApiError> {
+    let Some(job) = parent(state, refusals, pointer, id).await? else { return Ok(None) };
+    let JobSpec::Annotation(spec) = &job.spec else {
+        refusals.add(pointer, "invalid_value", format!("{id} is not an annotation job but of kind {}", job.kind()));
+        return Ok(None);
+    };
+    if job.state != JobState::Succeeded {
+        let rows = check_annotated_file(state, refusals, wanted, pointer, spec.file).await?;
+        return Ok(Some(Annotated { file: spec.file, rows, is_over: false }));
+    }
+    let Some(file) = output_of(state, refusals, pointer, &job).await? else { return Ok(None) };
+    let rows = check_training_file(state, refusals, wanted, pointer, file).await?;
+    Ok(Some(Annotated { file, rows, is_over: true }))
+}
+
+/// An annotation keeps its rows' ground truth and splits, so what it cannot give is known before it is over. A row that it
+/// is yet to answer counts as answered.
+async fn check_annotated_file(
+    state: &AppState,
+    refusals: &mut Refusals,
+    wanted: &Wanted<'_>,
+    pointer: &str,
+    id: FileId,
+) -> Result<Option<FileRows>, ApiError> {
+    let splits = &[Split::Train];
+    let Some(file) = state.store.file(Store::default_project(), id).await? else { return Ok(None) };
+    let rows = file.validation.rows_of(splits);
+    if rows.rows == 0 {
+        refuse_without_rows(refusals, pointer, id, splits);
+    } else if wanted.label_source == LabelSource::GroundTruth && rows.labeled == 0 {
+        let detail = format!(
+            "no training row of {id} has a \"label\"; the teacher's are learned with \"label_source\": \"teacher\""
+        );
+        refusals.add(pointer, "missing_labels", detail);
+        return Ok(None);
+    }
+    Ok(Some(FileRows { teacher_labeled: rows.rows, ..rows }))
+}
+
+/// What an annotation has left is a file like any other, and may have been deleted like any other.
+async fn output_of(
+    state: &AppState,
+    refusals: &mut Refusals,
+    pointer: &str,
+    job: &Job,
+) -> Result<Option<FileId>, ApiError> {
+    let Some(output) = job.output_file() else {
+        refusals.add(pointer, "file_not_found", format!("{} left no output file; annotate its file again", job.id));
+        return Ok(None);
+    };
+    if state.store.file(Store::default_project(), output).await?.is_none() {
+        let detail = format!("{output}, which {} wrote, was deleted; annotate its file again", job.id);
+        refusals.add(pointer, "file_not_found", detail);
+        return Ok(None);
+    }
+    Ok(Some(output))
+}
