@@ -5,11 +5,8 @@ use std::sync::Arc;
 
 use super::InferenceError;
 use crate::domain::{LabelSet, StudentCard};
-use crate::student::Student;
+use crate::student::{Student, scoring::MAX_LABEL_TOKENS};
 
-/// Tokens of a label, the one that ends it among them, at most. A batch holds a score of the whole vocabulary for each of
-/// them, so one endless label would take the memory of everybody who waits.
-pub(super) const MAX_LABEL_TOKENS: usize = 256;
 /// Characters of a label that an error shows.
 const SHOWN_CHARS: usize = 80;
 

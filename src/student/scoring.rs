@@ -6,6 +6,10 @@ use super::T5;
 use super::batch::{pad, size};
 use super::generation::host;
 
+/// Tokens of a label to choose from, the one that ends it among them, at most. A batch holds a score of the whole
+/// vocabulary for each of them, so one endless label would take the memory of everybody who waits.
+pub const MAX_LABEL_TOKENS: usize = 256;
+
 /// Numbers that are held at once for the labels' tokens: 256 MB in fp32. More labels, or rows, go in parts.
 const MAX_NUMBERS: usize = 1 << 26;
 

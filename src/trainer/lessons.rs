@@ -1,8 +1,10 @@
 //! Rows as token ids: what the student reads and what it must answer, by method.
 
+use super::TrainError;
 use super::data::{Question, Row};
-use crate::domain::{AttemptSpec, Method, single_target};
-use crate::student::StudentTokenizer;
+use crate::domain::{AttemptSpec, LabelSet, Method, single_target};
+use crate::student::{StudentTokenizer, scoring::MAX_LABEL_TOKENS};
+use crate::task::labels;
 
 /// What a sequence teaches. Each objective has a loss of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,21 @@ impl<'a> LessonWriter<'a> {
     /// A writer for one attempt.
     pub fn new(spec: &'a AttemptSpec, tokenizer: &'a StudentTokenizer) -> Self {
         Self { spec, tokenizer, truncated: 0 }
+    }
+
+    /// Refuses a label set that the finished student could not choose from.
+    pub fn check_labels(&self) -> Result<(), TrainError> {
+        let LabelSet::Fixed(labels) = &self.spec.task.label_set else { return Ok(()) };
+        let tokens = |label: &String| self.tokenizer.encode(label, usize::MAX).ids.len();
+        match labels.iter().find(|label| tokens(label) > MAX_LABEL_TOKENS) {
+            None => Ok(()),
+            Some(long) => {
+                let (shown, tokens) = (labels::shown(long), tokens(long));
+                let message = format!("the label {shown:?}… has {tokens} tokens; a student weighs {MAX_LABEL_TOKENS}");
+                let hint = "shorten the label, or leave the task's label set open";
+                Err(TrainError::refused("label_too_long", message, hint))
+            }
+        }
     }
 
     /// What a row teaches under the attempt's method.

@@ -95,6 +95,7 @@ fn attempt(given: Assignment<'_>, send: &mut dyn FnMut(Frame)) -> Result<Ended, 
 
     let tokenizer = learner.tokenizer.clone();
     let mut writer = LessonWriter::new(spec, &tokenizer);
+    writer.check_labels()?;
     let lessons: Vec<Lesson> = data.training.iter().map(|row| writer.lesson(row)).collect();
     let validation = Exam::new(data.validation, hyperparameters.eval_rows, &mut writer);
     let test = Exam::new(data.test, None, &mut writer);

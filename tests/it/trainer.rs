@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use stepwise::domain::{AttemptValidation, Frame, Method, Precision};
+use stepwise::domain::{AttemptValidation, Frame, LabelSet, Method, Precision};
 
 use crate::support::attempt::{Attempt, row};
 
@@ -145,6 +145,16 @@ fn a_file_that_gives_no_question_is_refused_before_anything_is_learned() {
     attempt.spec.validation = AttemptValidation::Fraction { fraction: 0.25, seed: 0 };
     attempt.spec.test = Some("asked.jsonl".to_owned());
     assert_eq!(attempt.train().0.unwrap_err().code, "missing_labels");
+}
+
+#[test]
+fn a_label_set_that_the_student_could_not_choose_from_is_refused() {
+    let mut attempt = Attempt::new();
+    let labels = ["refund".to_owned(), "reject".to_owned(), "t".repeat(300)];
+    attempt.spec.task.label_set = LabelSet::Fixed(labels.to_vec());
+    let error = attempt.train().0.unwrap_err();
+    assert_eq!(error.code, "label_too_long");
+    assert!(error.message.contains("a student weighs 256"), "{}", error.message);
 }
 
 #[test]
