@@ -15,6 +15,7 @@ use self::{model::EvaluatedModel, rows::RowCounts, teacher::StoredAnswers};
 use super::{Attempt, AttemptError, Worker, inputs, output_file::OutputFile};
 use crate::{
     domain::{Evaluation, EvaluationSpec, Example, File, JobError, ModelEvaluation, Progress, TeacherEvaluation},
+    store::{EventLevel, NewEvent},
     task::scoreboard::{Answer, Marks, Scoreboard},
 };
 
@@ -28,6 +29,7 @@ pub async fn evaluate(worker: &Worker, attempt: &Attempt, spec: &EvaluationSpec)
     let file = inputs::file(worker, attempt.job.project_id, spec.file).await?;
     let teacher = StoredAnswers::read(worker, attempt, spec.teacher).await?;
     let counts = rows::count(worker, attempt, spec, &file, teacher.as_ref()).await?;
+    let teacher = compared(attempt, teacher, &counts).await?;
     let models = attempt.unless_stopped(model::open_all(worker, attempt, spec)).await?;
     let mut evaluating = Evaluating {
         worker,
@@ -39,9 +41,9 @@ pub async fn evaluate(worker: &Worker, attempt: &Attempt, spec: &EvaluationSpec)
         models,
         teacher,
     };
-    // Nothing of it is kept, so a batch that takes long need not be waited for.
     // An earlier attempt may have been further: this one begins at the first row.
     attempt.persist(|| attempt.store().progress(attempt.lease, evaluating.progress)).await?;
+    // Nothing of it is kept, so a batch that takes long need not be waited for.
     match attempt.in_time(evaluating.answer_all(&file)).await {
         Ok(()) => evaluating.finish(&file, &counts).await,
         Err(error) => {
@@ -49,6 +51,22 @@ pub async fn evaluate(worker: &Worker, attempt: &Attempt, spec: &EvaluationSpec)
             Err(error)
         }
     }
+}
+
+/// The teacher's answers, if there is anything to compare. The file's own are taken because they are there; where only rows
+/// without ground truth have them, nobody asked for the comparison that is not made.
+async fn compared(
+    attempt: &Attempt,
+    teacher: Option<StoredAnswers>,
+    counts: &RowCounts,
+) -> Result<Option<StoredAnswers>, AttemptError> {
+    if teacher.is_none() || counts.answered > 0 {
+        return Ok(teacher);
+    }
+    let message = "no row with a \"label\" has a \"teacher_label\": the teacher is not compared".to_owned();
+    let code = "teacher_left_out".to_owned();
+    attempt.tell(NewEvent { level: EventLevel::Warn, code, message, data: json!({}) }).await?;
+    Ok(None)
 }
 
 /// An evaluation under way.

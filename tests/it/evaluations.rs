@@ -182,6 +182,19 @@ async fn the_teachers_answers_can_come_from_an_annotation_job_of_the_same_inputs
 }
 
 #[tokio::test]
+async fn a_teacher_that_answered_only_rows_without_ground_truth_is_left_out_with_a_warning() {
+    let app = TestApp::start().await;
+    write_student(&app, "a", desk_labels());
+    let rows = [json!({"input": "x", "label": "refund"}), json!({"input": "y", "teacher_label": "refund"})];
+    let file = app.file(&rows).await;
+    let ended = evaluate(&app, json!({"file": file, "models": ["a"]})).await;
+    assert_eq!((&ended["state"], &ended["result"]["teacher"]), (&json!("succeeded"), &json!(null)), "{ended:#}");
+    let events = app.get(&format!("/v1/jobs/{}/events?limit=100", ended["id"].as_str().unwrap())).await;
+    let codes: Vec<_> = events.body["data"].as_array().unwrap().iter().map(|event| &event["code"]).collect();
+    assert!(codes.contains(&&json!("teacher_left_out")), "{codes:?}");
+}
+
+#[tokio::test]
 async fn an_open_task_has_no_figures_by_label_and_arithmetic_counts_by_value() {
     let app = TestApp::start().await;
     write_student(&app, "open", LabelSet::Open);

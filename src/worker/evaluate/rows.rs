@@ -21,7 +21,7 @@ pub struct RowCounts {
     /// Rows whose split keeps them for training.
     pub train: u64,
     /// Rows with ground truth that the teacher answered.
-    answered: u64,
+    pub answered: u64,
 }
 
 impl RowCounts {
@@ -50,7 +50,9 @@ pub async fn count(
     let fault = if found.labeled == 0 {
         JobError::new("missing_labels", format!("{} has no row with a \"label\" to score against", file.id))
             .with_hint("evaluate on rows with ground truth: {\"input\": …, \"label\": …}")
-    } else if teacher.is_some() && found.answered == 0 {
+    } else if let Some(StoredAnswers::Annotated(_)) = teacher
+        && found.answered == 0
+    {
         JobError::new(
             "missing_teacher_answers",
             format!("the teacher answered none of the labeled rows of {}", file.id),
