@@ -227,6 +227,19 @@ async fn rows_without_a_label_count_over_all_sources_together_as_in_the_training
 }
 
 #[tokio::test]
+async fn rows_without_a_rationale_are_dropped_only_where_one_target_holds_both() {
+    let app = TestApp::start().await;
+    let rationale = |row: usize| if row < 5 { json!("because") } else { json!(null) };
+    let row = |row| json!({"input": format!("row {row}"), "teacher_label": "refund", "rationale": rationale(row)});
+    let file = app.file(&(0..10).map(row).collect::<Vec<_>>()).await;
+    let by = |method: &str| json!({"training": {"file": file}, "method": method});
+    assert_eq!(distill(&app, by("step_by_step")).await.status, 201);
+    let answer = distill(&app, by("rationale_then_label")).await;
+    let detail = answer.refused(400, "missing_rationales", "#/training/file");
+    assert!(detail.starts_with("5 of 10 training rows"), "{detail}");
+}
+
+#[tokio::test]
 async fn a_file_without_a_row_of_the_split_that_it_is_named_for_is_refused() {
     let app = TestApp::start().await;
     let rows = one_file_for_all();

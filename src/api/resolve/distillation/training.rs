@@ -69,29 +69,35 @@ struct ReadFile {
     rows: u64,
     /// Those with the label that is learned.
     labeled: u64,
+    /// Those that can have all that the method needs of each row: at most so many.
+    usable: u64,
 }
 
 impl ReadFile {
     fn of(counts: FileRows, wanted: &Wanted<'_>, pointer: String, id: FileId) -> Self {
-        Self { pointer, id, rows: counts.rows, labeled: counts.labeled_by(wanted.label_source) }
+        let labeled = counts.labeled_by(wanted.label_source);
+        // One target holds both: without its rationale, a row is not learned at all.
+        let needs_both = wanted.method == Method::RationaleThenLabel;
+        let usable = if needs_both { labeled.min(counts.with_rationale) } else { labeled };
+        Self { pointer, id, rows: counts.rows, labeled, usable }
     }
 }
 
 /// The trainer counts over all sources together, and so does this; named are the sources to blame.
 fn refuse_too_many_dropped(refusals: &mut Refusals, wanted: &Wanted<'_>, read: &[ReadFile]) {
-    let too_many =
-        |rows: u64, labeled: u64| rows.saturating_sub(labeled) as f64 > wanted.max_dropped_ratio * rows as f64;
-    if !too_many(read.iter().map(|file| file.rows).sum(), read.iter().map(|file| file.labeled).sum()) {
+    let too_many = |rows: u64, usable: u64| rows.saturating_sub(usable) as f64 > wanted.max_dropped_ratio * rows as f64;
+    if !too_many(read.iter().map(|file| file.rows).sum(), read.iter().map(|file| file.usable).sum()) {
         return;
     }
-    let (code, field) = match wanted.label_source {
+    let without_label = match wanted.label_source {
         LabelSource::Teacher => ("missing_teacher_labels", "teacher_label"),
         LabelSource::GroundTruth => ("missing_labels", "label"),
     };
-    for ReadFile { pointer, id, rows, labeled } in read.iter().filter(|file| too_many(file.rows, file.labeled)) {
+    for ReadFile { pointer, id, rows, labeled, usable } in read.iter().filter(|file| too_many(file.rows, file.usable)) {
+        let (code, field) = if usable < labeled { ("missing_rationales", "rationale") } else { without_label };
         let detail = format!(
             "{} of {rows} training rows of {id} have no {field:?}; max_dropped_ratio allows {}",
-            rows.saturating_sub(*labeled),
+            rows.saturating_sub(*usable),
             wanted.max_dropped_ratio
         );
         refusals.add(pointer, code, detail);
@@ -130,7 +136,8 @@ async fn check_training_file(
     }
     let strangers = Strangers { task: wanted.task, source: wanted.label_source, splits };
     check_labels(state, refusals, pointer, &file, &strangers).await?;
-    Ok((labeled > 0).then_some(rows))
+    let lacks = labeled == 0 || (wanted.method != Method::Standard && rows.with_rationale == 0);
+    Ok((!lacks).then_some(rows))
 }
 
 /// The rows that an annotation gives or will give.
@@ -184,7 +191,7 @@ async fn check_annotated_file(
         refusals.add(pointer, "missing_labels", detail);
         return Ok(None);
     }
-    Ok(Some(FileRows { teacher_labeled: rows.rows, ..rows }))
+    Ok(Some(FileRows { teacher_labeled: rows.rows, with_rationale: rows.rows, ..rows }))
 }
 
 /// What an annotation has left is a file like any other, and may have been deleted like any other.
