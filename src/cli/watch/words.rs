@@ -89,12 +89,25 @@ pub fn result(value: &Value) -> Vec<String> {
                 items.iter().enumerate().for_each(|(place, item)| add(lines, &format!("{name}[{place}]"), item));
             }
             Value::String(text) => lines.push(format!("{name}: {}", plain(text))),
-            other => lines.push(format!("{name}: {other}")),
+            other => lines.push(format!("{name}: {}", rounded(other))),
         }
     }
     let mut lines = Vec::new();
     add(&mut lines, "", value);
     lines
+}
+
+/// A value with its fractions to four digits: nobody reads a seventeenth. `--json` has all of them.
+fn rounded(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("[{}]", items.iter().map(rounded).collect::<Vec<_>>().join(", ")),
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(small) if small != 0.0 && small.abs() < 0.001 => format!("{small:.2e}"),
+            Some(fraction) => ((fraction * 1e4).round() / 1e4).to_string(),
+            None => number.to_string(),
+        },
+        other => other.to_string(),
+    }
 }
 
 /// A text without control characters: what a teacher or a file wrote must not command the terminal.
@@ -166,10 +179,13 @@ mod tests {
 
     #[test]
     fn a_result_is_told_line_by_line_and_cannot_command_the_terminal() {
-        let found = json!({"model": "a\u{1b}[2Jb", "none": null, "counts": {"valid": 3}, "models": [{"accuracy": 0.5}], "ci": [0.1, 0.2]});
+        let found = json!({"model": "a\u{1b}[2Jb", "none": null, "counts": {"valid": 3}, "models": [{"accuracy": 0.5}], "ci": [0.12345678, 1.0], "p": 0.0000817});
         let mut lines = result(&found);
         lines.sort();
-        assert_eq!(lines, ["ci: [0.1,0.2]", "counts.valid: 3", "model: a [2Jb", "models[0].accuracy: 0.5"]);
+        assert_eq!(
+            lines,
+            ["ci: [0.1235, 1]", "counts.valid: 3", "model: a [2Jb", "models[0].accuracy: 0.5", "p: 8.17e-5"]
+        );
     }
 
     #[test]
