@@ -1,5 +1,7 @@
 //! `GET /v1/models/{id}/export`: a model to take away.
 
+use std::path::PathBuf;
+
 use axum::{
     body::Body,
     extract::State,
@@ -19,6 +21,7 @@ use super::{
 use crate::{
     domain::StudentSource,
     export::{Export, Subject, render},
+    inference::TokenCounter,
     registry,
 };
 
@@ -45,7 +48,11 @@ pub async fn export_model(
     };
     let id = source.id();
     let readme = render(&Subject { name: source.name(), id: id.as_deref(), card: card.as_ref(), metrics, lineage });
-    let export = Export::new(&directory, source.name(), readme).map_err(|error| ApiError::Internal(Box::new(error)))?;
+    let export = Export::new(&directory, source.name(), readme);
+    let mut export = export.map_err(|error| ApiError::Internal(Box::new(error)))?;
+    if export.lacks_tokenizer() {
+        export.add_tokenizer(tokenizer_json(source.name(), directory).await?);
+    }
     let disposition = format!("attachment; filename=\"{}\"", export.filename());
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar")),
@@ -57,4 +64,10 @@ pub async fn export_model(
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ];
     Ok((headers, Body::from_stream(export.stream())).into_response())
+}
+
+/// What a folder's own tokenizer is as a `tokenizer.json`.
+async fn tokenizer_json(name: &str, directory: PathBuf) -> Result<String, ApiError> {
+    let json = tokio::task::spawn_blocking(move || TokenCounter::open(&directory)?.tokenizer_json()).await;
+    json.map_err(|error| ApiError::Internal(Box::new(error)))?.map_err(|error| models::unusable(name, &error))
 }

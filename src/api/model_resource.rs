@@ -197,7 +197,7 @@ impl ModelResource {
             metrics: Map::new(),
             bytes: None,
             digest: None,
-            missing_files: model::missing_files(path).into_iter().map(str::to_owned).collect(),
+            missing_files: registry::missing_files(path).into_iter().map(str::to_owned).collect(),
             aliases: Vec::new(),
             lineage: None,
             ancestors: None,

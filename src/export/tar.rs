@@ -18,11 +18,13 @@ const FILES: [&str; 7] = [
     "model.safetensors",
     "special_tokens_map.json",
     "stepwise.json",
-    "tokenizer.json",
+    TOKENIZER,
     "tokenizer_config.json",
 ];
 
 const CARD: &str = "README.md";
+
+const TOKENIZER: &str = "tokenizer.json";
 
 /// A header and the end of an archive are counted in blocks.
 const BLOCK_BYTES: u64 = 512;
@@ -74,6 +76,18 @@ impl Export {
         }
         entries.sort_by_key(|entry| entry.name);
         Ok(Self { folder: plain_name(name), entries })
+    }
+
+    /// Whether the folder lacks the file that every T5's tokenizer can be read from.
+    pub fn lacks_tokenizer(&self) -> bool {
+        self.entries.iter().all(|entry| entry.name != TOKENIZER)
+    }
+
+    /// Adds a `tokenizer.json` that the folder lacks.
+    pub fn add_tokenizer(&mut self, json: String) {
+        let bytes = json.len() as u64;
+        self.entries.push(Entry { name: TOKENIZER, content: Content::Text(json), bytes });
+        self.entries.sort_by_key(|entry| entry.name);
     }
 
     /// A file name that is safe in a header and on every disk.

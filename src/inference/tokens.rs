@@ -1,4 +1,4 @@
-//! How long texts are in a model's own tokens; needs its tokenizer and none of its weights.
+//! A model's tokenizer without its weights: how long texts are in its own tokens, and its file where the model lacks it.
 
 use std::path::Path;
 
@@ -17,6 +17,14 @@ impl TokenCounter {
     pub fn open(directory: &Path) -> Result<Self, InferenceError> {
         let tokenizer = StudentTokenizer::from_dir(directory);
         tokenizer.map(Self).map_err(|error| InferenceError::ModelBroken { reason: error.to_string() })
+    }
+
+    /// The tokenizer as a `tokenizer.json`, whatever it was read from.
+    ///
+    /// # Errors
+    /// [`InferenceError::ModelBroken`] when it cannot be written down.
+    pub fn tokenizer_json(&self) -> Result<String, InferenceError> {
+        self.0.to_json().map_err(|error| InferenceError::ModelBroken { reason: error.to_string() })
     }
 
     /// The text's tokens, the one that ends it among them.

@@ -11,6 +11,7 @@ mod layers;
 mod parameters;
 mod position;
 pub mod scoring;
+mod sentencepiece;
 mod t5;
 mod tokenizer;
 pub mod unigram;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokenizers::Tokenizer;
 
-use super::StudentError;
+use super::{StudentError, sentencepiece};
 
 /// A T5's tokenizer.
 #[derive(Clone)]
@@ -25,18 +25,17 @@ pub struct Encoded {
 }
 
 impl StudentTokenizer {
-    /// Reads a folder's `tokenizer.json`.
+    /// Reads a folder's `tokenizer.json` or, where it has none, its `spiece.model`.
     pub fn from_dir(directory: &Path) -> Result<Self, StudentError> {
         let path = directory.join("tokenizer.json");
         if !path.exists() {
-            let spiece = directory.join("spiece.model").exists();
-            let hint = if spiece {
-                ", but a spiece.model, which is not supported yet; supported is tokenizer.json"
-            } else {
-                ""
-            };
-            let hint = hint.to_owned();
-            return Err(StudentError::Missing { directory: directory.to_owned(), name: "tokenizer.json", hint });
+            let spiece = directory.join(sentencepiece::FILE);
+            if !spiece.exists() {
+                let hint = ", nor a spiece.model, which would do as well".to_owned();
+                return Err(StudentError::Missing { directory: directory.to_owned(), name: "tokenizer.json", hint });
+            }
+            let tokenizer = sentencepiece::tokenizer(directory)?;
+            return Self::from_tokenizer(tokenizer).map_err(|error| StudentError::malformed(&spiece, error));
         }
         let text = std::fs::read(&path).map_err(StudentError::file(&path))?;
         let tokenizer = Tokenizer::from_bytes(text).map_err(|error| StudentError::malformed(&path, error))?;
@@ -100,7 +99,12 @@ impl StudentTokenizer {
 
     /// Writes `tokenizer.json`.
     pub fn save(&self, path: &Path) -> Result<(), StudentError> {
-        let text = self.tokenizer.to_string(false).map_err(|error| StudentError::malformed(path, error))?;
+        let text = self.to_json().map_err(|error| StudentError::malformed(path, error))?;
         std::fs::write(path, text).map_err(StudentError::file(path))
+    }
+
+    /// The text of its `tokenizer.json`.
+    pub fn to_json(&self) -> Result<String, StudentError> {
+        self.tokenizer.to_string(false).map_err(|error| StudentError::Tokenizer(error.to_string()))
     }
 }

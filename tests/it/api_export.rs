@@ -12,7 +12,7 @@ use crate::support::{
     student::{write_student, write_student_to},
 };
 
-async fn unpack(tar: &[u8]) -> BTreeMap<String, Vec<u8>> {
+pub async fn unpack(tar: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut entries = tokio_tar::Archive::new(tar).entries().unwrap();
     while let Some(entry) = entries.next().await {

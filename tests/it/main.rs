@@ -34,6 +34,7 @@ mod readme_tour;
 mod returns_desk;
 mod road;
 mod secrets;
+mod sentencepiece;
 mod settings;
 mod store_cancel;
 mod store_listen;

@@ -6,7 +6,7 @@ use super::Refusals;
 use crate::{
     api::{AppState, error::ApiError, extract::nearest, list::MAX_LIMIT},
     domain::{Checkpoint, CheckpointId, ID_PREFIXES, JobSpec, ModelId, ModelTarget, StudentSource, TaskDefinition},
-    registry::{REQUIRED_FILES, Registry},
+    registry::{self, Registry},
     store::{NewJob, Store},
 };
 
@@ -70,13 +70,8 @@ pub fn check_name(refusals: &mut Refusals, pointer: &str, what: &str, name: &str
 pub fn missing(source: &StudentSource) -> Vec<&'static str> {
     match source {
         StudentSource::Registered(_) | StudentSource::Checkpoint(_) => Vec::new(),
-        StudentSource::Directory { path, .. } => missing_files(path),
+        StudentSource::Directory { path, .. } => registry::missing_files(path),
     }
-}
-
-/// What a model's folder lacks.
-pub fn missing_files(folder: &Path) -> Vec<&'static str> {
-    REQUIRED_FILES.into_iter().filter(|file| !folder.join(file).is_file()).collect()
 }
 
 /// When a model's folder got its configuration, in Unix seconds; 0 where that cannot be read. OpenAI's clients want a time

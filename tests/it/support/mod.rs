@@ -10,6 +10,7 @@ pub mod latch;
 pub mod models;
 pub mod seed;
 pub mod service;
+pub mod spiece;
 pub mod student;
 pub mod teacher;
 pub mod worker;

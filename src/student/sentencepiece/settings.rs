@@ -1,0 +1,78 @@
+//! What `tokenizer_config.json` and `special_tokens_map.json` say about a `spiece.model` beside them.
+
+use std::{fs, io, path::Path};
+
+use serde::Deserialize;
+use serde_json::Value;
+use tokenizers::pre_tokenizers::metaspace::PrependScheme;
+
+use crate::student::StudentError;
+
+/// T5's sentinels where nothing else is said.
+const EXTRA_IDS: u16 = 100;
+
+/// How a tokenizer is made of the model.
+#[derive(Debug)]
+pub struct Settings {
+    /// How many sentinels follow the pieces.
+    pub extra_ids: u16,
+    add_prefix_space: bool,
+    legacy: bool,
+}
+
+/// Either file, as far as it matters.
+#[derive(Debug, Default, Deserialize)]
+struct Config {
+    extra_ids: Option<u16>,
+    add_prefix_space: Option<bool>,
+    legacy: Option<bool>,
+    /// Texts, or objects with a `content`.
+    additional_special_tokens: Option<Vec<Value>>,
+}
+
+impl Settings {
+    /// Reads what there is in a folder; neither file must be there.
+    pub fn read(directory: &Path) -> Result<Self, StudentError> {
+        let path = directory.join("tokenizer_config.json");
+        let config = read(&path)?;
+        let tokens = match config.additional_special_tokens {
+            Some(tokens) => Some(tokens),
+            None => read(&directory.join("special_tokens_map.json"))?.additional_special_tokens,
+        };
+        let listed = tokens.map_or(0, |tokens| tokens.iter().filter(|token| is_sentinel(token)).count());
+        let listed = Some(listed).filter(|listed| *listed > 0);
+        let extra_ids = match (config.extra_ids, listed) {
+            (Some(said), Some(listed)) if said > 0 && usize::from(said) != listed => {
+                let reason = format!("extra_ids is {said}, but {listed} sentinels are listed as special tokens");
+                return Err(StudentError::malformed(&path, reason));
+            }
+            (Some(said), _) => said,
+            (None, Some(listed)) => u16::try_from(listed).map_err(|error| StudentError::malformed(&path, error))?,
+            (None, None) => EXTRA_IDS,
+        };
+        let add_prefix_space = config.add_prefix_space.unwrap_or(true);
+        Ok(Self { extra_ids, add_prefix_space, legacy: config.legacy.unwrap_or(true) })
+    }
+
+    /// Which parts of a text get a space before them: T5's older behavior gives one to what follows a special token, too.
+    pub fn prepend(&self) -> PrependScheme {
+        match (self.add_prefix_space, self.legacy) {
+            (false, _) => PrependScheme::Never,
+            (true, true) => PrependScheme::Always,
+            (true, false) => PrependScheme::First,
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Config, StudentError> {
+    match fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| StudentError::malformed(path, error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
+        Err(error) => Err(StudentError::file(path)(error)),
+    }
+}
+
+fn is_sentinel(token: &Value) -> bool {
+    let text = token.as_str().or_else(|| token["content"].as_str());
+    text.is_some_and(|text| text.contains("<extra_id_"))
+}
