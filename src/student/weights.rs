@@ -1,14 +1,12 @@
-//! A T5's tensors by name: drawn anew, read from and written to `model.safetensors`.
+//! A T5's tensors by name: drawn anew, and written to `model.safetensors`. Their reading is in `stored_weights`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use safetensors::tensor::{Metadata, TensorInfo, View, serialize_to_file};
+use safetensors::tensor::{View, serialize_to_file};
 use safetensors::{Dtype, SafeTensorError};
 use tch::{Device, Kind, Tensor};
 
@@ -19,11 +17,8 @@ use super::{StudentError, T5Config};
 /// `lm_head.weight` is absent when the output layer is tied to the embedding.
 pub type Weights = BTreeMap<String, Tensor>;
 
-/// The file that holds the tensors.
-const WEIGHTS_FILE: &str = "model.safetensors";
-
-/// Headers of published models are below 1 MB; this is the limit of the safetensors format's own implementation.
-const MAX_HEADER_BYTES: u64 = 100_000_000;
+/// The file that holds the tensors, where they are in one.
+pub(super) const WEIGHTS_FILE: &str = "model.safetensors";
 
 /// Copies of `shared.weight` that older exports store.
 const EMBEDDING_COPIES: [&str; 2] = ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
@@ -57,79 +52,8 @@ fn normal(shape: &[i64], deviation: f64, random: &mut ChaCha8Rng) -> Tensor {
     Tensor::from_slice(&values).view(shape)
 }
 
-/// Reads a folder's `model.safetensors` (F32 or BF16) as `kind` on `device`. Names and shapes are checked where a
-/// `T5` is made of them.
-pub fn load_weights(dir: &Path, config: &T5Config, device: Device, kind: Kind) -> Result<Weights, StudentError> {
-    let path = dir.join(WEIGHTS_FILE);
-    if !path.exists() {
-        return Err(StudentError::Missing { directory: dir.to_owned(), name: WEIGHTS_FILE, hint: found_instead(dir) });
-    }
-    let mut file = File::open(&path).map_err(StudentError::file(&path))?;
-    let header = read_header(&mut file, &path)?;
-    let mut weights = Weights::new();
-    for name in header.offset_keys() {
-        let info = header.info(&name).ok_or_else(|| StudentError::malformed(&path, "header changed while read"))?;
-        let tensor = read_tensor(&mut file, &path, &name, info)?;
-        let tensor = tensor.f_to_device(device).and_then(|tensor| tensor.f_to_kind(kind));
-        weights.insert(name, tensor.map_err(|error| StudentError::malformed(&path, error))?);
-    }
-    drop_copies(&mut weights, config);
-    Ok(weights)
-}
-
-fn found_instead(dir: &Path) -> String {
-    let supported = "supported is one file of safetensors with F32 or BF16 tensors";
-    let other =
-        ["model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", "flax_model.msgpack"]
-            .into_iter()
-            .find(|name| dir.join(name).exists());
-    other.map_or_else(
-        || format!("; {supported}"),
-        |name| format!(", but a {name}, which is not supported yet; {supported}"),
-    )
-}
-
-/// The header, checked against the file's length; the file is left at the first tensor's first byte.
-fn read_header(file: &mut File, path: &Path) -> Result<Metadata, StudentError> {
-    let file_bytes = file.metadata().map_err(StudentError::file(path))?.len();
-    let mut length = [0; 8];
-    file.read_exact(&mut length).map_err(|_| StudentError::malformed(path, "is shorter than a safetensors header"))?;
-    let header_bytes = u64::from_le_bytes(length);
-    if header_bytes > MAX_HEADER_BYTES.min(file_bytes) {
-        return Err(StudentError::malformed(path, format!("is not a safetensors file of {header_bytes} header bytes")));
-    }
-    let mut header = vec![0; usize::try_from(header_bytes).unwrap_or_default()];
-    file.read_exact(&mut header).map_err(StudentError::file(path))?;
-    let header: Metadata = serde_json::from_slice(&header)
-        .map_err(|error| StudentError::malformed(path, format!("has no safetensors header: {error}")))?;
-    let expected = 8 + header_bytes + header.data_len() as u64;
-    if expected != file_bytes {
-        let reason = format!("has {file_bytes} bytes where its header promises {expected}: an incomplete copy?");
-        return Err(StudentError::malformed(path, reason));
-    }
-    Ok(header)
-}
-
-/// The next tensor of the file; tensors lie in the header's order without gaps. Read rather than mapped: a file that
-/// shrinks under a map kills the process.
-fn read_tensor(file: &mut File, path: &Path, name: &str, info: &TensorInfo) -> Result<Tensor, StudentError> {
-    let kind = match info.dtype {
-        Dtype::F32 => Kind::Float,
-        Dtype::BF16 => Kind::BFloat16,
-        other => {
-            let reason = format!("{name} is stored as {other:?}; supported are F32 and BF16");
-            return Err(StudentError::malformed(path, reason));
-        }
-    };
-    let mut bytes = vec![0; info.data_offsets.1 - info.data_offsets.0];
-    file.read_exact(&mut bytes).map_err(StudentError::file(path))?;
-    let shape: Result<Vec<i64>, _> = info.shape.iter().map(|size| i64::try_from(*size)).collect();
-    let shape = shape.map_err(|_| StudentError::malformed(path, format!("{name} has an impossible shape")))?;
-    Tensor::f_from_data_size(&bytes, &shape, kind).map_err(|error| StudentError::malformed(path, error))
-}
-
 /// Older exports store the embedding up to four times; one is kept.
-fn drop_copies(weights: &mut Weights, config: &T5Config) {
+pub(super) fn drop_copies(weights: &mut Weights, config: &T5Config) {
     for copy in EMBEDDING_COPIES {
         if let Some(tensor) = weights.remove(copy) {
             weights.entry("shared.weight".to_owned()).or_insert(tensor);

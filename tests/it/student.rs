@@ -126,17 +126,12 @@ fn sharded_gated_silu_tensors_compute_what_transformers_computes() {
     let Some(folder) = shared("reference") else { return };
     let tokenizer = StudentTokenizer::from_dir(&folder.join("t5_v1_1_gated_gelu")).unwrap();
     let folder = folder.join("ul2_gated_silu");
-    let mut weights = read_shards(&folder);
-    weights.retain(|name, _| !name.contains("embed_tokens"));
-    let model = T5::new(&T5Config::from_dir(&folder).unwrap(), &weights).unwrap();
+    let config = T5Config::from_dir(&folder).unwrap();
+    let weights = load_weights(&folder, &config, Device::Cpu, Kind::Float).unwrap();
+    let model = T5::new(&config, &weights).unwrap();
     let expected = json(&folder.join("expected.json"));
     check_losses(&model, &tokenizer, &expected);
     check_generation(&model, &tokenizer, &expected);
-}
-
-fn read_shards(folder: &Path) -> Weights {
-    let shards = (1..=4).map(|shard| folder.join(format!("model-0000{shard}-of-00004.safetensors")));
-    shards.flat_map(|shard| Tensor::read_safetensors(shard).unwrap()).collect()
 }
 
 #[test]
@@ -293,6 +288,52 @@ fn bf16_weights_keep_their_kind_and_copies_of_the_embedding_are_dropped() {
     let read = load_weights(folder.path(), &config, Device::Cpu, Kind::BFloat16).unwrap();
     assert_eq!(read.keys().cloned().collect::<Vec<_>>(), names);
     assert!(read.iter().all(|(name, tensor)| tensor.equal(&weights[name])));
+}
+
+/// A small student's folder with its tensors in two shards.
+fn sharded(folder: &Path) -> (T5Config, Weights) {
+    let (config, weights) = small_student(FeedForwardKind::Relu, true);
+    let shard = |place: usize| format!("model-0000{}-of-00002.safetensors", place % 2 + 1);
+    let mut map = serde_json::Map::new();
+    let mut shards = [Weights::new(), Weights::new()];
+    for (place, (name, tensor)) in weights.iter().enumerate() {
+        map.insert(name.clone(), shard(place).into());
+        shards[place % 2].insert(name.clone(), tensor.copy());
+    }
+    for (place, tensors) in shards.iter().enumerate() {
+        save_weights(folder, tensors).unwrap();
+        fs::rename(folder.join("model.safetensors"), folder.join(shard(place))).unwrap();
+    }
+    let index = serde_json::json!({"metadata": {"total_size": 1}, "weight_map": map});
+    fs::write(folder.join("model.safetensors.index.json"), index.to_string()).unwrap();
+    (config, weights)
+}
+
+#[test]
+fn shards_are_read_as_their_index_says_and_what_is_wrong_with_them_is_said() {
+    let whole = tempfile::tempdir().unwrap();
+    let (config, weights) = sharded(whole.path());
+    let read = load_weights(whole.path(), &config, Device::Cpu, Kind::Float).unwrap();
+    assert_eq!(read.keys().collect::<Vec<_>>(), weights.keys().collect::<Vec<_>>());
+    assert!(read.iter().all(|(name, tensor)| tensor.equal(&weights[name])));
+
+    let (first, second) = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors");
+    let index = "model.safetensors.index.json";
+    let says = |break_it: &dyn Fn(&Path), words: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        sharded(folder.path());
+        break_it(folder.path());
+        let error = load_weights(folder.path(), &config, Device::Cpu, Kind::Float).err().unwrap().to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error} lacks one of {words:?}");
+    };
+    says(&|folder| fs::remove_file(folder.join(second)).unwrap(), &[second, "No such file"]);
+    says(
+        &|folder| fs::write(folder.join(second), fs::read(folder.join(first)).unwrap()).unwrap(),
+        &[second, "two models"],
+    );
+    says(&|folder| fs::write(folder.join(index), "{}").unwrap(), &[index, "weight_map"]);
+    let elsewhere = r#"{"weight_map": {"shared.weight": "../model.safetensors"}}"#;
+    says(&|folder| fs::write(folder.join(index), elsewhere).unwrap(), &[index, "../model.safetensors"]);
 }
 
 #[test]

@@ -1,0 +1,146 @@
+//! A T5's tensors read from its folder: from one file of safetensors, or from several with an index.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde::Deserialize;
+use tch::{Device, Kind, Tensor};
+
+use super::weights::{WEIGHTS_FILE, drop_copies};
+use super::{StudentError, T5Config, Weights};
+
+/// Where the tensors of a larger model are, by shard.
+const INDEX_FILE: &str = "model.safetensors.index.json";
+
+/// Headers of published models are below 1 MB; this is the limit of the safetensors format's own implementation.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// Reads a folder's `model.safetensors`, or the shards that `model.safetensors.index.json` lists (F32 or BF16), as `kind`
+/// on `device`. Names and shapes are checked where a `T5` is made of them.
+///
+/// # Errors
+/// Names the file, and the tensor, at fault: a shard that is not there, a tensor that is not in the shard that the index
+/// says, one that no index knows.
+pub fn load_weights(dir: &Path, config: &T5Config, device: Device, kind: Kind) -> Result<Weights, StudentError> {
+    let mut weights = Weights::new();
+    if dir.join(WEIGHTS_FILE).exists() {
+        weights = read_file(&dir.join(WEIGHTS_FILE), device, kind)?;
+    } else if dir.join(INDEX_FILE).exists() {
+        let index = Index::read(&dir.join(INDEX_FILE))?;
+        for (shard, names) in index.shards() {
+            let path = dir.join(shard);
+            let tensors = read_file(&path, device, kind)?;
+            let found: BTreeSet<&str> = tensors.keys().map(String::as_str).collect();
+            if let Some(name) = names.symmetric_difference(&found).next() {
+                let reason = if found.contains(name) {
+                    format!("holds {name}, which {INDEX_FILE} does not place there")
+                } else {
+                    format!("lacks {name}, which {INDEX_FILE} places there")
+                };
+                return Err(StudentError::malformed(&path, format!("{reason}: shards of two models?")));
+            }
+            weights.extend(tensors);
+        }
+    } else {
+        return Err(StudentError::Missing { directory: dir.to_owned(), name: WEIGHTS_FILE, hint: found_instead(dir) });
+    }
+    drop_copies(&mut weights, config);
+    Ok(weights)
+}
+
+/// `model.safetensors.index.json`; what else it has (`metadata`) is not read.
+#[derive(Deserialize)]
+struct Index {
+    /// The shard of each tensor.
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Index {
+    fn read(path: &Path) -> Result<Self, StudentError> {
+        let text = std::fs::read_to_string(path).map_err(StudentError::file(path))?;
+        let index: Self = serde_json::from_str(&text)
+            .map_err(|error| StudentError::malformed(path, format!("is no index of shards: {error}")))?;
+        let is_plain = |shard: &str| Path::new(shard).file_name().is_some_and(|name| name == shard);
+        match index.weight_map.values().find(|shard| !is_plain(shard)) {
+            Some(shard) => Err(StudentError::malformed(path, format!("names {shard:?}, which is no file beside it"))),
+            None => Ok(index),
+        }
+    }
+
+    /// The tensors of each shard.
+    fn shards(&self) -> BTreeMap<&str, BTreeSet<&str>> {
+        let mut shards: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (name, shard) in &self.weight_map {
+            shards.entry(shard).or_default().insert(name);
+        }
+        shards
+    }
+}
+
+/// The tensors of one file.
+fn read_file(path: &Path, device: Device, kind: Kind) -> Result<Weights, StudentError> {
+    let mut file = File::open(path).map_err(StudentError::file(path))?;
+    let header = read_header(&mut file, path)?;
+    let mut weights = Weights::new();
+    for name in header.offset_keys() {
+        let info = header.info(&name).ok_or_else(|| StudentError::malformed(path, "header changed while read"))?;
+        let tensor = read_tensor(&mut file, path, &name, info)?;
+        let tensor = tensor.f_to_device(device).and_then(|tensor| tensor.f_to_kind(kind));
+        weights.insert(name, tensor.map_err(|error| StudentError::malformed(path, error))?);
+    }
+    Ok(weights)
+}
+
+fn found_instead(dir: &Path) -> String {
+    let supported = "supported are safetensors with F32 or BF16 tensors, in one file or in shards";
+    let other = ["pytorch_model.bin", "pytorch_model.bin.index.json", "flax_model.msgpack"]
+        .into_iter()
+        .find(|name| dir.join(name).exists());
+    other.map_or_else(
+        || format!("; {supported}"),
+        |name| format!(", but a {name}, which is not supported yet; {supported}"),
+    )
+}
+
+/// The header, checked against the file's length; the file is left at the first tensor's first byte.
+fn read_header(file: &mut File, path: &Path) -> Result<Metadata, StudentError> {
+    let file_bytes = file.metadata().map_err(StudentError::file(path))?.len();
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(|_| StudentError::malformed(path, "is shorter than a safetensors header"))?;
+    let header_bytes = u64::from_le_bytes(length);
+    if header_bytes > MAX_HEADER_BYTES.min(file_bytes) {
+        return Err(StudentError::malformed(path, format!("is not a safetensors file of {header_bytes} header bytes")));
+    }
+    let mut header = vec![0; usize::try_from(header_bytes).unwrap_or_default()];
+    file.read_exact(&mut header).map_err(StudentError::file(path))?;
+    let header: Metadata = serde_json::from_slice(&header)
+        .map_err(|error| StudentError::malformed(path, format!("has no safetensors header: {error}")))?;
+    let expected = 8 + header_bytes + header.data_len() as u64;
+    if expected != file_bytes {
+        let reason = format!("has {file_bytes} bytes where its header promises {expected}: an incomplete copy?");
+        return Err(StudentError::malformed(path, reason));
+    }
+    Ok(header)
+}
+
+/// The next tensor of the file; tensors lie in the header's order without gaps. Read rather than mapped: a file that
+/// shrinks under a map kills the process.
+fn read_tensor(file: &mut File, path: &Path, name: &str, info: &TensorInfo) -> Result<Tensor, StudentError> {
+    let kind = match info.dtype {
+        Dtype::F32 => Kind::Float,
+        Dtype::BF16 => Kind::BFloat16,
+        other => {
+            let reason = format!("{name} is stored as {other:?}; supported are F32 and BF16");
+            return Err(StudentError::malformed(path, reason));
+        }
+    };
+    let mut bytes = vec![0; info.data_offsets.1 - info.data_offsets.0];
+    file.read_exact(&mut bytes).map_err(StudentError::file(path))?;
+    let shape: Result<Vec<i64>, _> = info.shape.iter().map(|size| i64::try_from(*size)).collect();
+    let shape = shape.map_err(|_| StudentError::malformed(path, format!("{name} has an impossible shape")))?;
+    Tensor::f_from_data_size(&bytes, &shape, kind).map_err(|error| StudentError::malformed(path, error))
+}
