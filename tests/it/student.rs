@@ -122,6 +122,19 @@ fn check_losses(model: &T5, tokenizer: &StudentTokenizer, expected: &Value) {
 }
 
 #[test]
+fn relu_tensors_of_torch_save_compute_what_transformers_computes() {
+    let Some(folder) = shared("reference") else { return };
+    let tokenizer = StudentTokenizer::from_dir(&folder.join("t5_v1_1_gated_gelu")).unwrap();
+    let folder = folder.join("t5_relu_tied");
+    let config = T5Config::from_dir(&folder).unwrap();
+    let weights = load_weights(&folder, &config, Device::Cpu, Kind::Float).unwrap();
+    let model = T5::new(&config, &weights).unwrap();
+    let expected = json(&folder.join("expected.json"));
+    check_losses(&model, &tokenizer, &expected);
+    check_generation(&model, &tokenizer, &expected);
+}
+
+#[test]
 fn sharded_gated_silu_tensors_compute_what_transformers_computes() {
     let Some(folder) = shared("reference") else { return };
     let tokenizer = StudentTokenizer::from_dir(&folder.join("t5_v1_1_gated_gelu")).unwrap();
@@ -354,7 +367,7 @@ fn what_is_wrong_with_a_folder_is_said() {
     says(&|folder| fs::remove_file(folder.join("config.json")).unwrap(), &["no config.json"]);
     says(
         &|folder| fs::rename(folder.join("model.safetensors"), folder.join("pytorch_model.bin")).unwrap(),
-        &["pytorch_model.bin", "not supported yet"],
+        &["pytorch_model.bin", "no archive of torch.save"],
     );
     says(
         &|folder| {

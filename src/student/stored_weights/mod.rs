@@ -1,4 +1,8 @@
-//! A T5's tensors read from its folder: from one file of safetensors, or from several with an index.
+//! A T5's tensors read from its folder: from safetensors or from what `torch.save` wrote, in one file or in shards with an
+//! index.
+
+mod pickle;
+mod torch_archive;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -10,49 +14,67 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
+use self::torch_archive::read_archive;
 use super::weights::{WEIGHTS_FILE, drop_copies};
 use super::{StudentError, T5Config, Weights};
 
-/// Where the tensors of a larger model are, by shard.
-const INDEX_FILE: &str = "model.safetensors.index.json";
+/// How a file's tensors are read.
+type ReadFile = fn(&Path, Device, Kind) -> Result<Weights, StudentError>;
+
+/// The forms of a model's tensors, the preferred one first: one file, the index of its shards, and how each is read.
+const FORMS: [(&str, &str, ReadFile); 2] = [
+    (WEIGHTS_FILE, "model.safetensors.index.json", read_safetensors),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json", read_archive),
+];
 
 /// Headers of published models are below 1 MB; this is the limit of the safetensors format's own implementation.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
-/// Reads a folder's `model.safetensors`, or the shards that `model.safetensors.index.json` lists (F32 or BF16), as `kind`
-/// on `device`. Names and shapes are checked where a `T5` is made of them.
+/// Reads a folder's `model.safetensors` (F32 or BF16), the shards that `model.safetensors.index.json` lists, or the same of
+/// `pytorch_model.bin`, as `kind` on `device`. Names and shapes are checked where a `T5` is made of them.
 ///
 /// # Errors
 /// Names the file, and the tensor, at fault: a shard that is not there, a tensor that is not in the shard that the index
-/// says, one that no index knows.
+/// says, one that no index knows; of a `pytorch_model.bin` everything that is no tensor.
 pub fn load_weights(dir: &Path, config: &T5Config, device: Device, kind: Kind) -> Result<Weights, StudentError> {
-    let mut weights = Weights::new();
-    if dir.join(WEIGHTS_FILE).exists() {
-        weights = read_file(&dir.join(WEIGHTS_FILE), device, kind)?;
-    } else if dir.join(INDEX_FILE).exists() {
-        let index = Index::read(&dir.join(INDEX_FILE))?;
-        for (shard, names) in index.shards() {
-            let path = dir.join(shard);
-            let tensors = read_file(&path, device, kind)?;
-            let found: BTreeSet<&str> = tensors.keys().map(String::as_str).collect();
-            if let Some(name) = names.symmetric_difference(&found).next() {
-                let reason = if found.contains(name) {
-                    format!("holds {name}, which {INDEX_FILE} does not place there")
-                } else {
-                    format!("lacks {name}, which {INDEX_FILE} places there")
-                };
-                return Err(StudentError::malformed(&path, format!("{reason}: shards of two models?")));
-            }
-            weights.extend(tensors);
-        }
-    } else {
-        return Err(StudentError::Missing { directory: dir.to_owned(), name: WEIGHTS_FILE, hint: found_instead(dir) });
+    for (whole, index, read) in FORMS {
+        let (whole, index) = (dir.join(whole), dir.join(index));
+        let weights = if whole.exists() {
+            read(&whole, device, kind)
+        } else if index.exists() {
+            read_shards(dir, &index, |path| read(path, device, kind))
+        } else {
+            continue;
+        };
+        let mut weights = weights?;
+        drop_copies(&mut weights, config);
+        return Ok(weights);
     }
-    drop_copies(&mut weights, config);
+    Err(StudentError::Missing { directory: dir.to_owned(), name: WEIGHTS_FILE, hint: found_instead(dir) })
+}
+
+/// Every shard of an index, each with exactly the tensors that the index places there.
+fn read_shards(
+    dir: &Path,
+    index: &Path,
+    read: impl Fn(&Path) -> Result<Weights, StudentError>,
+) -> Result<Weights, StudentError> {
+    let mut weights = Weights::new();
+    for (shard, names) in Index::read(index)?.shards() {
+        let path = dir.join(shard);
+        let tensors = read(&path)?;
+        let found: BTreeSet<&str> = tensors.keys().map(String::as_str).collect();
+        if let Some(name) = names.symmetric_difference(&found).next() {
+            let has = if found.contains(name) { "holds" } else { "lacks" };
+            let reason = format!("{has} {name}, otherwise than {} says: shards of two models?", index.display());
+            return Err(StudentError::malformed(&path, reason));
+        }
+        weights.extend(tensors);
+    }
     Ok(weights)
 }
 
-/// `model.safetensors.index.json`; what else it has (`metadata`) is not read.
+/// The index of shards; what else it has (`metadata`) is not read.
 #[derive(Deserialize)]
 struct Index {
     /// The shard of each tensor.
@@ -81,8 +103,8 @@ impl Index {
     }
 }
 
-/// The tensors of one file.
-fn read_file(path: &Path, device: Device, kind: Kind) -> Result<Weights, StudentError> {
+/// The tensors of one file of safetensors.
+fn read_safetensors(path: &Path, device: Device, kind: Kind) -> Result<Weights, StudentError> {
     let mut file = File::open(path).map_err(StudentError::file(path))?;
     let header = read_header(&mut file, path)?;
     let mut weights = Weights::new();
@@ -96,14 +118,10 @@ fn read_file(path: &Path, device: Device, kind: Kind) -> Result<Weights, Student
 }
 
 fn found_instead(dir: &Path) -> String {
-    let supported = "supported are safetensors with F32 or BF16 tensors, in one file or in shards";
-    let other = ["pytorch_model.bin", "pytorch_model.bin.index.json", "flax_model.msgpack"]
-        .into_iter()
-        .find(|name| dir.join(name).exists());
-    other.map_or_else(
-        || format!("; {supported}"),
-        |name| format!(", but a {name}, which is not supported yet; {supported}"),
-    )
+    let supported = "supported are safetensors and pytorch_model.bin, in one file or in shards";
+    let other = ["flax_model.msgpack", "tf_model.h5"].into_iter().find(|name| dir.join(name).exists());
+    other
+        .map_or_else(|| format!("; {supported}"), |name| format!(", but a {name}, which is not supported; {supported}"))
 }
 
 /// The header, checked against the file's length; the file is left at the first tensor's first byte.
