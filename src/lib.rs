@@ -23,6 +23,7 @@ pub mod config;
 pub mod device;
 #[cfg(feature = "engine")]
 pub mod inference;
+pub mod layout;
 pub mod leakage;
 pub mod registry;
 pub mod shutdown;

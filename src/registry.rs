@@ -23,14 +23,9 @@ use std::{
 use crate::{
     artifacts::{ArtifactError, Artifacts},
     domain::{Checkpoint, CheckpointId, JobId, Lineage, Model, ModelTarget, ProjectId, StudentCard, StudentSource},
+    layout,
     store::{Store, StoreError, WhichCheckpoint},
 };
-
-/// Files without which a folder is no model.
-const REQUIRED_FILES: [&str; 2] = ["config.json", "model.safetensors"];
-
-/// A model's tokenizer: the first of these that is there.
-const TOKENIZER_FILES: [&str; 2] = ["tokenizer.json", "spiece.model"];
 
 /// What says how a `spiece.model` is to be read; a folder may lack them.
 const TOKENIZER_SETTINGS: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
@@ -235,15 +230,8 @@ pub fn lineage(directory: &Path) -> Option<Lineage> {
     serde_json::from_value(serde_json::Value::Object(members)).ok()
 }
 
-/// The files without which a folder is no model and that this one lacks.
-pub fn missing_files(folder: &Path) -> Vec<&'static str> {
-    let there = |file: &&str| folder.join(file).is_file();
-    let missing = REQUIRED_FILES.into_iter().filter(|file| !there(file));
-    missing.chain((!TOKENIZER_FILES.iter().any(there)).then_some(TOKENIZER_FILES[0])).collect()
-}
-
 fn require_files(name: &str, path: &Path) -> Result<(), RegistryError> {
-    match missing_files(path).into_iter().next() {
+    match layout::missing_files(path).into_iter().next() {
         Some(file) => Err(RegistryError::Incomplete { name: name.to_owned(), file, path: path.to_owned() }),
         None => Ok(()),
     }
@@ -253,15 +241,16 @@ fn require_files(name: &str, path: &Path) -> Result<(), RegistryError> {
 /// one is noticed.
 fn directory_key(path: &Path) -> Result<String, RegistryError> {
     let mut key = path.display().to_string();
-    let optional = TOKENIZER_FILES.into_iter().chain(TOKENIZER_SETTINGS).chain([CARD_FILE]);
-    for name in REQUIRED_FILES.into_iter().chain(optional) {
+    let weights = layout::weight_files(path);
+    let beside = layout::TOKENIZER_FILES.into_iter().chain(TOKENIZER_SETTINGS).chain(["config.json", CARD_FILE]);
+    for name in weights.iter().map(String::as_str).chain(beside) {
         let file = path.join(name);
         match fs::metadata(&file) {
             Ok(metadata) => {
                 let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
                 key += &format!("@{}+{}", modified.unwrap_or_default().as_nanos(), metadata.len());
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !REQUIRED_FILES.contains(&name) => key += "@none",
+            Err(error) if error.kind() == io::ErrorKind::NotFound => key += "@none",
             Err(source) => return Err(RegistryError::Unreadable { path: file, source }),
         }
     }

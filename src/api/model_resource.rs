@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::{AppState, error::ApiError, resolve::model};
 use crate::{
     domain::{Checkpoint, JobId, Lineage, Model, ModelId, ModelTarget, StudentSource, TaskDefinition},
-    registry,
+    layout, registry,
     store::{Relative, Store},
 };
 
@@ -197,7 +197,7 @@ impl ModelResource {
             metrics: Map::new(),
             bytes: None,
             digest: None,
-            missing_files: registry::missing_files(path).into_iter().map(str::to_owned).collect(),
+            missing_files: layout::missing_files(path).into_iter().map(str::to_owned).collect(),
             aliases: Vec::new(),
             lineage: None,
             ancestors: None,

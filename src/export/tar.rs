@@ -11,11 +11,12 @@ use tokio::io::{AsyncReadExt, AsyncWrite, DuplexStream, duplex};
 use tokio_tar::{Builder, EntryType, Header};
 use tokio_util::io::ReaderStream;
 
-/// What is packed of a folder, where it is there; the card comes beside it.
-const FILES: [&str; 7] = [
+use crate::layout;
+
+/// What is packed of a folder beside its tensors, where it is there; the card comes beside it.
+const FILES: [&str; 6] = [
     "config.json",
     "generation_config.json",
-    "model.safetensors",
     "special_tokens_map.json",
     "stepwise.json",
     TOKENIZER,
@@ -47,7 +48,7 @@ pub struct Export {
 
 #[derive(Debug)]
 struct Entry {
-    name: &'static str,
+    name: String,
     content: Content,
     bytes: u64,
 }
@@ -65,16 +66,16 @@ impl Export {
     /// A file that cannot be looked at; one that is not there is left out.
     pub fn new(directory: &Path, name: &str, card: String) -> io::Result<Self> {
         let bytes = card.len() as u64;
-        let mut entries = vec![Entry { name: CARD, content: Content::Text(card), bytes }];
-        for name in FILES {
-            let path = directory.join(name);
+        let mut entries = vec![Entry { name: CARD.to_owned(), content: Content::Text(card), bytes }];
+        for name in FILES.map(str::to_owned).into_iter().chain(layout::weight_files(directory)) {
+            let path = directory.join(&name);
             match fs::metadata(&path) {
                 Ok(found) => entries.push(Entry { name, content: Content::File(path), bytes: found.len() }),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
-        entries.sort_by_key(|entry| entry.name);
+        entries.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(Self { folder: plain_name(name), entries })
     }
 
@@ -86,8 +87,8 @@ impl Export {
     /// Adds a `tokenizer.json` that the folder lacks.
     pub fn add_tokenizer(&mut self, json: String) {
         let bytes = json.len() as u64;
-        self.entries.push(Entry { name: TOKENIZER, content: Content::Text(json), bytes });
-        self.entries.sort_by_key(|entry| entry.name);
+        self.entries.push(Entry { name: TOKENIZER.to_owned(), content: Content::Text(json), bytes });
+        self.entries.sort_by(|one, other| one.name.cmp(&other.name));
     }
 
     /// A file name that is safe in a header and on every disk.

@@ -12,13 +12,11 @@ use tch::{Device, Kind, Tensor};
 
 use super::parameters::{Initial, parameters};
 use super::{StudentError, T5Config};
+use crate::layout::SAFETENSORS;
 
 /// A T5's tensors by their Hugging Face names, such as `encoder.block.0.layer.0.SelfAttention.q.weight`.
 /// `lm_head.weight` is absent when the output layer is tied to the embedding.
 pub type Weights = BTreeMap<String, Tensor>;
-
-/// The file that holds the tensors, where they are in one.
-pub(super) const WEIGHTS_FILE: &str = "model.safetensors";
 
 /// Copies of `shared.weight` that older exports store.
 const EMBEDDING_COPIES: [&str; 2] = ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
@@ -66,7 +64,7 @@ pub(super) fn drop_copies(weights: &mut Weights, config: &T5Config) {
 
 /// Writes `model.safetensors` with the tensors in the kind they have. The bytes depend on the tensors alone.
 pub fn save_weights(dir: &Path, weights: &Weights) -> Result<(), StudentError> {
-    let path = dir.join(WEIGHTS_FILE);
+    let path = dir.join(SAFETENSORS);
     let stored: Result<Vec<(&str, Stored)>, StudentError> =
         weights.iter().map(|(name, tensor)| Ok((name.as_str(), Stored::new(name, tensor)?))).collect();
     // transformers refuses a file that does not say which framework's layout it has.

@@ -51,6 +51,33 @@ async fn a_student_answers_from_its_label_set() {
 }
 
 #[tokio::test]
+async fn a_folder_with_its_tensors_in_shards_is_a_model_and_is_exported_whole() {
+    let app = TestApp::start().await;
+    write_student(&app, "tiny", desk_labels());
+    let ask =
+        async || app.post("/v1/predictions", json!({"model": "tiny", "inputs": ["late"]})).await.body["data"].clone();
+    let before = ask().await;
+    let folder = app.models_dir.join("tiny");
+    let whole = std::fs::read(folder.join("model.safetensors")).unwrap();
+    let header = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&whole[8..8 + header]).unwrap();
+    let names = header.as_object().unwrap().keys().filter(|name| *name != "__metadata__");
+    let map: serde_json::Map<_, _> =
+        names.map(|name| (name.clone(), json!("model-00001-of-00001.safetensors"))).collect();
+    std::fs::rename(folder.join("model.safetensors"), folder.join("model-00001-of-00001.safetensors")).unwrap();
+    assert_eq!(app.get("/v1/models/tiny").await.body["missing_files"], json!(["model.safetensors"]));
+    let index = json!({"metadata": {}, "weight_map": map});
+    std::fs::write(folder.join("model.safetensors.index.json"), index.to_string()).unwrap();
+    assert_eq!(app.get("/v1/models/tiny").await.body["missing_files"], json!([]));
+    assert_eq!(ask().await, before);
+    let export = app.get("/v1/models/tiny/export").await;
+    let tar = String::from_utf8_lossy(&export.bytes).into_owned();
+    for name in ["tiny/model-00001-of-00001.safetensors", "tiny/model.safetensors.index.json"] {
+        assert!(tar.contains(name), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn confidence_probabilities_and_rationale_come_when_asked_for() {
     let app = TestApp::start().await;
     write_student(&app, "tiny", LabelSet::Open);

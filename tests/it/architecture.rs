@@ -19,11 +19,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("postgres", &[]),
     ("teacher", &["domain", "task", "clock", "shutdown", "telemetry"]),
     ("device", &["domain"]),
-    ("student", &["domain", "device"]),
+    ("layout", &[]),
+    ("student", &["domain", "device", "layout"]),
     ("trainer", &["domain", "task", "student", "device"]),
     ("inference", &["domain", "artifacts", "student", "device"]),
-    ("registry", &["domain", "store", "artifacts"]),
-    ("export", &["domain"]),
+    ("registry", &["domain", "layout", "store", "artifacts"]),
+    ("export", &["domain", "layout"]),
     ("survey", &["domain", "artifacts", "task"]),
     ("leakage", &["domain", "store", "artifacts", "registry", "survey"]),
     (
@@ -47,6 +48,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "api",
         &[
             "domain",
+            "layout",
             "clock",
             "store",
             "artifacts",

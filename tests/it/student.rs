@@ -122,29 +122,13 @@ fn check_losses(model: &T5, tokenizer: &StudentTokenizer, expected: &Value) {
 }
 
 #[test]
-fn relu_tensors_of_torch_save_compute_what_transformers_computes() {
-    let Some(folder) = shared("reference") else { return };
-    let tokenizer = StudentTokenizer::from_dir(&folder.join("t5_v1_1_gated_gelu")).unwrap();
-    let folder = folder.join("t5_relu_tied");
-    let config = T5Config::from_dir(&folder).unwrap();
-    let weights = load_weights(&folder, &config, Device::Cpu, Kind::Float).unwrap();
-    let model = T5::new(&config, &weights).unwrap();
-    let expected = json(&folder.join("expected.json"));
-    check_losses(&model, &tokenizer, &expected);
-    check_generation(&model, &tokenizer, &expected);
-}
-
-#[test]
-fn sharded_gated_silu_tensors_compute_what_transformers_computes() {
-    let Some(folder) = shared("reference") else { return };
-    let tokenizer = StudentTokenizer::from_dir(&folder.join("t5_v1_1_gated_gelu")).unwrap();
-    let folder = folder.join("ul2_gated_silu");
-    let config = T5Config::from_dir(&folder).unwrap();
-    let weights = load_weights(&folder, &config, Device::Cpu, Kind::Float).unwrap();
-    let model = T5::new(&config, &weights).unwrap();
-    let expected = json(&folder.join("expected.json"));
-    check_losses(&model, &tokenizer, &expected);
-    check_generation(&model, &tokenizer, &expected);
+fn folders_as_the_hub_has_them_compute_what_transformers_computes() {
+    // A pytorch_model.bin, and safetensors in shards; both with a spiece.model.
+    for name in ["t5_relu_tied", "ul2_gated_silu"] {
+        let Some((student, expected)) = reference(name) else { return };
+        check_losses(&student.model, &student.tokenizer, &expected);
+        check_generation(&student.model, &student.tokenizer, &expected);
+    }
 }
 
 #[test]

@@ -6,7 +6,8 @@ use super::Refusals;
 use crate::{
     api::{AppState, error::ApiError, extract::nearest, list::MAX_LIMIT},
     domain::{Checkpoint, CheckpointId, ID_PREFIXES, JobSpec, ModelId, ModelTarget, StudentSource, TaskDefinition},
-    registry::{self, Registry},
+    layout,
+    registry::Registry,
     store::{NewJob, Store},
 };
 
@@ -70,7 +71,7 @@ pub fn check_name(refusals: &mut Refusals, pointer: &str, what: &str, name: &str
 pub fn missing(source: &StudentSource) -> Vec<&'static str> {
     match source {
         StudentSource::Registered(_) | StudentSource::Checkpoint(_) => Vec::new(),
-        StudentSource::Directory { path, .. } => registry::missing_files(path),
+        StudentSource::Directory { path, .. } => layout::missing_files(path),
     }
 }
 

@@ -4,28 +4,22 @@
 mod pickle;
 mod torch_archive;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
-use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 use self::torch_archive::read_archive;
-use super::weights::{WEIGHTS_FILE, drop_copies};
+use super::weights::drop_copies;
 use super::{StudentError, T5Config, Weights};
+use crate::layout::{SAFETENSORS, ShardIndex, TORCH_ARCHIVE, WEIGHT_FILES};
 
 /// How a file's tensors are read.
 type ReadFile = fn(&Path, Device, Kind) -> Result<Weights, StudentError>;
-
-/// The forms of a model's tensors, the preferred one first: one file, the index of its shards, and how each is read.
-const FORMS: [(&str, &str, ReadFile); 2] = [
-    (WEIGHTS_FILE, "model.safetensors.index.json", read_safetensors),
-    ("pytorch_model.bin", "pytorch_model.bin.index.json", read_archive),
-];
 
 /// Headers of published models are below 1 MB; this is the limit of the safetensors format's own implementation.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -37,8 +31,9 @@ const MAX_HEADER_BYTES: u64 = 100_000_000;
 /// Names the file, and the tensor, at fault: a shard that is not there, a tensor that is not in the shard that the index
 /// says, one that no index knows; of a `pytorch_model.bin` everything that is no tensor.
 pub fn load_weights(dir: &Path, config: &T5Config, device: Device, kind: Kind) -> Result<Weights, StudentError> {
-    for (whole, index, read) in FORMS {
-        let (whole, index) = (dir.join(whole), dir.join(index));
+    for (name, index) in WEIGHT_FILES {
+        let read: ReadFile = if name == TORCH_ARCHIVE { read_archive } else { read_safetensors };
+        let (whole, index) = (dir.join(name), dir.join(index));
         let weights = if whole.exists() {
             read(&whole, device, kind)
         } else if index.exists() {
@@ -50,7 +45,7 @@ pub fn load_weights(dir: &Path, config: &T5Config, device: Device, kind: Kind) -
         drop_copies(&mut weights, config);
         return Ok(weights);
     }
-    Err(StudentError::Missing { directory: dir.to_owned(), name: WEIGHTS_FILE, hint: found_instead(dir) })
+    Err(StudentError::Missing { directory: dir.to_owned(), name: SAFETENSORS, hint: found_instead(dir) })
 }
 
 /// Every shard of an index, each with exactly the tensors that the index places there.
@@ -60,7 +55,7 @@ fn read_shards(
     read: impl Fn(&Path) -> Result<Weights, StudentError>,
 ) -> Result<Weights, StudentError> {
     let mut weights = Weights::new();
-    for (shard, names) in Index::read(index)?.shards() {
+    for (shard, names) in ShardIndex::read(index).map_err(StudentError::file(index))?.shards() {
         let path = dir.join(shard);
         let tensors = read(&path)?;
         let found: BTreeSet<&str> = tensors.keys().map(String::as_str).collect();
@@ -72,35 +67,6 @@ fn read_shards(
         weights.extend(tensors);
     }
     Ok(weights)
-}
-
-/// The index of shards; what else it has (`metadata`) is not read.
-#[derive(Deserialize)]
-struct Index {
-    /// The shard of each tensor.
-    weight_map: BTreeMap<String, String>,
-}
-
-impl Index {
-    fn read(path: &Path) -> Result<Self, StudentError> {
-        let text = std::fs::read_to_string(path).map_err(StudentError::file(path))?;
-        let index: Self = serde_json::from_str(&text)
-            .map_err(|error| StudentError::malformed(path, format!("is no index of shards: {error}")))?;
-        let is_plain = |shard: &str| Path::new(shard).file_name().is_some_and(|name| name == shard);
-        match index.weight_map.values().find(|shard| !is_plain(shard)) {
-            Some(shard) => Err(StudentError::malformed(path, format!("names {shard:?}, which is no file beside it"))),
-            None => Ok(index),
-        }
-    }
-
-    /// The tensors of each shard.
-    fn shards(&self) -> BTreeMap<&str, BTreeSet<&str>> {
-        let mut shards: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for (name, shard) in &self.weight_map {
-            shards.entry(shard).or_default().insert(name);
-        }
-        shards
-    }
 }
 
 /// The tensors of one file of safetensors.
