@@ -8,6 +8,27 @@ use std::{
 
 use serde::Deserialize;
 
+/// The model's shape.
+pub const CONFIG: &str = "config.json";
+
+/// How the model generates, as `transformers` wants to be told.
+pub const GENERATION_CONFIG: &str = "generation_config.json";
+
+/// What tells a server how to ask the model; this program's own, and a folder may lack it.
+pub const CARD: &str = "stepwise.json";
+
+/// The tokenizer whole, which this program writes.
+pub const TOKENIZER: &str = "tokenizer.json";
+
+/// The tokenizer's SentencePiece model, from which it is built where the whole is missing.
+pub const SENTENCEPIECE: &str = "spiece.model";
+
+/// What says how a SentencePiece model is to be read; a folder may lack it.
+pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+
+/// The names of the tokenizer's special tokens, in an older place; a folder may lack it.
+pub const SPECIAL_TOKENS: &str = "special_tokens_map.json";
+
 /// The tensors in one file of safetensors, which this program writes.
 pub const SAFETENSORS: &str = "model.safetensors";
 
@@ -17,11 +38,6 @@ pub const TORCH_ARCHIVE: &str = "pytorch_model.bin";
 /// A model's tensors, the preferred form first: the one file, or the index of its shards.
 pub const WEIGHT_FILES: [(&str, &str); 2] =
     [(SAFETENSORS, "model.safetensors.index.json"), (TORCH_ARCHIVE, "pytorch_model.bin.index.json")];
-
-/// A model's tokenizer: the first of these that is there.
-pub const TOKENIZER_FILES: [&str; 2] = ["tokenizer.json", "spiece.model"];
-
-const CONFIG: &str = "config.json";
 
 /// The index of shards; what else it has (`metadata`) is not read.
 #[derive(Debug, Deserialize)]
@@ -61,8 +77,8 @@ pub fn missing_files(folder: &Path) -> Vec<&'static str> {
     let there = |file: &str| folder.join(file).is_file();
     let config = (!there(CONFIG)).then_some(CONFIG);
     let weights = !WEIGHT_FILES.iter().any(|(whole, index)| there(whole) || there(index));
-    let tokenizer = !TOKENIZER_FILES.iter().any(|file| there(file));
-    let missing = [config, weights.then_some(SAFETENSORS), tokenizer.then_some(TOKENIZER_FILES[0])];
+    let tokenizer = !there(TOKENIZER) && !there(SENTENCEPIECE);
+    let missing = [config, weights.then_some(SAFETENSORS), tokenizer.then_some(TOKENIZER)];
     missing.into_iter().flatten().collect()
 }
 

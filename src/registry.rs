@@ -27,12 +27,6 @@ use crate::{
     store::{Store, StoreError, WhichCheckpoint},
 };
 
-/// What says how a `spiece.model` is to be read; a folder may lack them.
-const TOKENIZER_SETTINGS: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
-
-/// What tells a server how to ask a model; a folder may lack it.
-const CARD_FILE: &str = "stepwise.json";
-
 /// Why a model cannot be found or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
@@ -173,7 +167,8 @@ impl Registry {
             Err(source) => return Err(RegistryError::Unreadable { path: self.models_dir.clone(), source }),
         };
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let mut names: Vec<_> = names.filter(|name| self.models_dir.join(name).join("config.json").is_file()).collect();
+        let mut names: Vec<_> =
+            names.filter(|name| self.models_dir.join(name).join(layout::CONFIG).is_file()).collect();
         names.sort();
         Ok(names)
     }
@@ -214,7 +209,7 @@ pub fn card(directory: &Path) -> Result<StudentCard, RegistryError> {
 
 /// The model's `stepwise.json`; none where there is none.
 pub fn own_card(directory: &Path) -> Result<Option<StudentCard>, RegistryError> {
-    let path = directory.join(CARD_FILE);
+    let path = directory.join(layout::CARD);
     match fs::read_to_string(&path) {
         Ok(text) => serde_json::from_str(&text)
             .map(Some)
@@ -237,22 +232,22 @@ fn require_files(name: &str, path: &Path) -> Result<(), RegistryError> {
     }
 }
 
-/// A folder may be changed by hand; its files' sizes and times tell. Every file that is loaded counts, so that a mended
-/// one is noticed.
+/// A folder may be changed by hand; its files' names, sizes and times tell. Every file counts, whichever of them are loaded,
+/// and none is read: this is asked before each prediction.
 fn directory_key(path: &Path) -> Result<String, RegistryError> {
-    let mut key = path.display().to_string();
-    let weights = layout::weight_files(path);
-    let beside = layout::TOKENIZER_FILES.into_iter().chain(TOKENIZER_SETTINGS).chain(["config.json", CARD_FILE]);
-    for name in weights.iter().map(String::as_str).chain(beside) {
-        let file = path.join(name);
-        match fs::metadata(&file) {
-            Ok(metadata) => {
-                let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-                key += &format!("@{}+{}", modified.unwrap_or_default().as_nanos(), metadata.len());
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => key += "@none",
-            Err(source) => return Err(RegistryError::Unreadable { path: file, source }),
+    let unreadable = |source| RegistryError::Unreadable { path: path.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        // Followed, as the Hub's cache has links.
+        let Ok(metadata) = fs::metadata(entry.path()) else { continue };
+        if metadata.is_file() {
+            let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            let name = entry.file_name().to_string_lossy().into_owned();
+            files.push((name, modified.unwrap_or_default().as_nanos(), metadata.len()));
         }
     }
-    Ok(key)
+    files.sort();
+    let key = files.into_iter().map(|(name, modified, bytes)| format!("@{name}+{modified}+{bytes}"));
+    Ok(format!("{}{}", path.display(), key.collect::<String>()))
 }

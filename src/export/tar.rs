@@ -15,17 +15,15 @@ use crate::layout;
 
 /// What is packed of a folder beside its tensors, where it is there; the card comes beside it.
 const FILES: [&str; 6] = [
-    "config.json",
-    "generation_config.json",
-    "special_tokens_map.json",
-    "stepwise.json",
-    TOKENIZER,
-    "tokenizer_config.json",
+    layout::CONFIG,
+    layout::GENERATION_CONFIG,
+    layout::SPECIAL_TOKENS,
+    layout::CARD,
+    layout::TOKENIZER,
+    layout::TOKENIZER_CONFIG,
 ];
 
 const CARD: &str = "README.md";
-
-const TOKENIZER: &str = "tokenizer.json";
 
 /// A header and the end of an archive are counted in blocks.
 const BLOCK_BYTES: u64 = 512;
@@ -81,13 +79,13 @@ impl Export {
 
     /// Whether the folder lacks the file that every T5's tokenizer can be read from.
     pub fn lacks_tokenizer(&self) -> bool {
-        self.entries.iter().all(|entry| entry.name != TOKENIZER)
+        self.entries.iter().all(|entry| entry.name != layout::TOKENIZER)
     }
 
     /// Adds a `tokenizer.json` that the folder lacks.
     pub fn add_tokenizer(&mut self, json: String) {
         let bytes = json.len() as u64;
-        self.entries.push(Entry { name: TOKENIZER.to_owned(), content: Content::Text(json), bytes });
+        self.entries.push(Entry { name: layout::TOKENIZER.to_owned(), content: Content::Text(json), bytes });
         self.entries.sort_by(|one, other| one.name.cmp(&other.name));
     }
 

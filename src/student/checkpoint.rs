@@ -10,9 +10,7 @@ use tch::{Device, Kind};
 use super::{StudentError, StudentTokenizer, T5, T5Config, Weights, load_weights, save_weights};
 use crate::device;
 use crate::domain::{Precision, StudentCard};
-
-/// What tells a server how to ask the student.
-const CARD_FILE: &str = "stepwise.json";
+use crate::layout;
 
 /// A T5 with everything that is needed to ask it.
 pub struct Student {
@@ -64,7 +62,7 @@ fn check_fit(tokenizer: &StudentTokenizer, config: &T5Config) -> Result<(), Stud
 
 /// Reads a folder's `stepwise.json`; without one, the default card.
 pub fn read_card(dir: &Path) -> Result<StudentCard, StudentError> {
-    let path = dir.join(CARD_FILE);
+    let path = dir.join(layout::CARD);
     if !path.exists() {
         return Ok(StudentCard::default());
     }
@@ -82,12 +80,12 @@ pub fn save_checkpoint(
     card: &StudentCard,
 ) -> Result<(), StudentError> {
     fs::create_dir_all(dir).map_err(StudentError::file(dir))?;
-    write_json(&dir.join("config.json"), config)?;
-    write_json(&dir.join("generation_config.json"), &generation_config(config))?;
-    write_json(&dir.join("tokenizer_config.json"), &tokenizer_config(tokenizer, card))?;
-    write_json(&dir.join("special_tokens_map.json"), &special_tokens(tokenizer))?;
-    write_json(&dir.join(CARD_FILE), card)?;
-    tokenizer.save(&dir.join("tokenizer.json"))?;
+    write_json(&dir.join(layout::CONFIG), config)?;
+    write_json(&dir.join(layout::GENERATION_CONFIG), &generation_config(config))?;
+    write_json(&dir.join(layout::TOKENIZER_CONFIG), &tokenizer_config(tokenizer, card))?;
+    write_json(&dir.join(layout::SPECIAL_TOKENS), &special_tokens(tokenizer))?;
+    write_json(&dir.join(layout::CARD), card)?;
+    tokenizer.save(&dir.join(layout::TOKENIZER))?;
     save_weights(dir, weights)
 }
 

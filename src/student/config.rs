@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StudentError;
 use crate::domain::FromScratch;
+use crate::layout;
 
 /// The shape of a T5. Keys that are not listed here are ignored; the defaults are those of `transformers`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,10 +90,10 @@ impl FeedForwardKind {
 impl T5Config {
     /// Reads and checks `config.json` of a folder.
     pub fn from_dir(directory: &Path) -> Result<Self, StudentError> {
-        let path = directory.join("config.json");
+        let path = directory.join(layout::CONFIG);
         if !path.exists() {
             let hint = ": a student is a folder in Hugging Face's layout".to_owned();
-            return Err(StudentError::Missing { directory: directory.to_owned(), name: "config.json", hint });
+            return Err(StudentError::Missing { directory: directory.to_owned(), name: layout::CONFIG, hint });
         }
         let text = fs::read_to_string(&path).map_err(StudentError::file(&path))?;
         let config: Self = serde_json::from_str(&text).map_err(|error| StudentError::malformed(&path, error))?;

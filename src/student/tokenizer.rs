@@ -5,6 +5,7 @@ use std::path::Path;
 use tokenizers::Tokenizer;
 
 use super::{StudentError, sentencepiece};
+use crate::layout;
 
 /// A T5's tokenizer.
 #[derive(Clone)]
@@ -27,12 +28,12 @@ pub struct Encoded {
 impl StudentTokenizer {
     /// Reads a folder's `tokenizer.json` or, where it has none, its `spiece.model`.
     pub fn from_dir(directory: &Path) -> Result<Self, StudentError> {
-        let path = directory.join("tokenizer.json");
+        let path = directory.join(layout::TOKENIZER);
         if !path.exists() {
-            let spiece = directory.join(sentencepiece::FILE);
+            let spiece = directory.join(layout::SENTENCEPIECE);
             if !spiece.exists() {
                 let hint = ", nor a spiece.model, which would do as well".to_owned();
-                return Err(StudentError::Missing { directory: directory.to_owned(), name: "tokenizer.json", hint });
+                return Err(StudentError::Missing { directory: directory.to_owned(), name: layout::TOKENIZER, hint });
             }
             let tokenizer = sentencepiece::tokenizer(directory)?;
             return Self::from_tokenizer(tokenizer).map_err(|error| StudentError::malformed(&spiece, error));

@@ -14,6 +14,7 @@ use crate::{
         TrainingSource, Validating,
     },
     inference::StudentShape,
+    layout,
     store::{PastJob, Store},
 };
 
@@ -148,7 +149,7 @@ async fn shape(state: &AppState, spec: &DistillationSpec) -> Result<StudentShape
     let found = state.registry.find_for_job(Store::default_project(), name, spec.student_target.as_ref()).await;
     let config = match found.map_err(|error| Unknown::Unreadable(error.to_string()))? {
         None => return Err(Unknown::Unreadable(format!("there is no model {name:?} any more"))),
-        Some(StudentSource::Directory { path, .. }) => tokio::fs::read(path.join("config.json"))
+        Some(StudentSource::Directory { path, .. }) => tokio::fs::read(path.join(layout::CONFIG))
             .await
             .map_err(|error| Unknown::Unreadable(format!("{}: {error}", path.display())))?,
         Some(StudentSource::Registered(model)) => published_config(state, &model.artifact_prefix).await?,

@@ -78,7 +78,7 @@ pub fn missing(source: &StudentSource) -> Vec<&'static str> {
 /// When a model's folder got its configuration, in Unix seconds; 0 where that cannot be read. OpenAI's clients want a time
 /// of every model.
 pub fn written_at(folder: &Path) -> i64 {
-    let modified = fs::metadata(folder.join("config.json")).and_then(|metadata| metadata.modified());
+    let modified = fs::metadata(folder.join(layout::CONFIG)).and_then(|metadata| metadata.modified());
     let since = modified.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or_default()
 }

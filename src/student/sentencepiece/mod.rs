@@ -24,16 +24,14 @@ use self::{
     settings::Settings,
 };
 use super::StudentError;
-
-/// Where a folder has its SentencePiece model.
-pub const FILE: &str = "spiece.model";
+use crate::layout;
 
 const SPACE: char = '▁';
 const END: &str = "</s>";
 
 /// Builds the tokenizer of this folder's `spiece.model`.
 pub fn tokenizer(directory: &Path) -> Result<Tokenizer, StudentError> {
-    let path = directory.join(FILE);
+    let path = directory.join(layout::SENTENCEPIECE);
     let bytes = std::fs::read(&path).map_err(StudentError::file(&path))?;
     let settings = Settings::read(directory)?;
     build(&bytes, &settings).map_err(|reason| {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 
-use crate::student::StudentError;
+use crate::{layout, student::StudentError};
 
 /// T5's sentinels where nothing else is said.
 const EXTRA_IDS: u16 = 100;
@@ -33,11 +33,11 @@ struct Config {
 impl Settings {
     /// Reads what there is in a folder; neither file must be there.
     pub fn read(directory: &Path) -> Result<Self, StudentError> {
-        let path = directory.join("tokenizer_config.json");
+        let path = directory.join(layout::TOKENIZER_CONFIG);
         let config = read(&path)?;
         let tokens = match config.additional_special_tokens {
             Some(tokens) => Some(tokens),
-            None => read(&directory.join("special_tokens_map.json"))?.additional_special_tokens,
+            None => read(&directory.join(layout::SPECIAL_TOKENS))?.additional_special_tokens,
         };
         let listed = tokens.map_or(0, |tokens| tokens.iter().filter(|token| is_sentinel(token)).count());
         let listed = Some(listed).filter(|listed| *listed > 0);
