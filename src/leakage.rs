@@ -100,16 +100,15 @@ impl Leakage<'_> {
 
     async fn of_evaluation(&self, spec: &EvaluationSpec) -> Result<Vec<JobWarning>, LeakageError> {
         let mut warnings = Vec::new();
+        let evaluated = Named { name: EVALUATION, rows: self.rows(spec.file, Split::EVALUATED.to_vec()).await? };
         for model in &spec.models {
             let trainings = self.trainings_of(model, spec.targets.get(model)).await?;
             let Some((own, bases)) = trainings.split_first() else { continue };
             let training = self.training_rows(own).await?;
-            let rows = self.rows(spec.file, Split::EVALUATED.to_vec()).await?;
-            let evaluated = Named { name: EVALUATION, rows };
             let groups = [Named { name: TRAINING, rows: training.clone() }, evaluated.clone()];
             let shared = self.compare(&groups).await?;
             warnings.extend(pairs(&groups, &shared).map(|pair| pair.warning(Some(model))));
-            warnings.extend(self.of_bases(bases, &training, &[evaluated], Some(model)).await);
+            warnings.extend(self.of_bases(bases, &training, std::slice::from_ref(&evaluated), Some(model)).await);
         }
         Ok(warnings)
     }

@@ -94,12 +94,16 @@ impl Registry {
         if let Some(folder) = self.folder(name) {
             return Ok(Some(folder));
         }
+        // Neither a model nor an alias can have a name of this form.
+        if name.parse::<CheckpointId>().is_ok() || Checkpoint::parse_name(name).is_some() {
+            return self.checkpoint_by_name(project, name).await;
+        }
         if let Some(model) = self.registered(project, name).await? {
             return Ok(Some(StudentSource::Registered(Box::new(model))));
         }
         match self.store.alias(project, name).await? {
             Some(alias) => self.target(project, &alias.target).await,
-            None => self.checkpoint_by_name(project, name).await,
+            None => Ok(None),
         }
     }
 
@@ -219,9 +223,9 @@ pub fn own_card(directory: &Path) -> Result<Option<StudentCard>, RegistryError> 
     }
 }
 
-/// What the folder's `stepwise.json` says of its making; none where it says nothing that can be read.
-pub fn lineage(directory: &Path) -> Option<Lineage> {
-    let members = card(directory).ok()?.lineage.into_iter().collect();
+/// What a card says of its model's making; none where it says nothing that can be read.
+pub fn lineage(card: &StudentCard) -> Option<Lineage> {
+    let members = card.lineage.clone().into_iter().collect();
     serde_json::from_value(serde_json::Value::Object(members)).ok()
 }
 

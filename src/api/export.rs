@@ -39,7 +39,7 @@ pub async fn export_model(
     let source = models::find(&state, &name).await?;
     let directory = models::open(&state, &source).await?.directory;
     let card = registry::own_card(&directory).map_err(|error| models::unusable(source.name(), &error))?;
-    let found = registry::lineage(&directory);
+    let found = card.as_ref().and_then(registry::lineage);
     let none = Map::new();
     let (lineage, metrics) = match &source {
         StudentSource::Registered(model) => (model.lineage.as_ref().or(found.as_ref()), &model.metrics),

@@ -121,7 +121,10 @@ impl ModelResource {
                 relatives(state.store.children(found.id, SHOWN_CHILDREN).await?),
             ),
             // A folder that was exported here, or copied, still says where it comes from.
-            StudentSource::Directory { path, .. } => (registry::lineage(path), Some(Vec::new()), Some(Vec::new())),
+            StudentSource::Directory { path, .. } => {
+                let card = registry::card(path).ok();
+                (card.as_ref().and_then(registry::lineage), Some(Vec::new()), Some(Vec::new()))
+            }
             StudentSource::Checkpoint(found) => {
                 (Some(found.lineage.clone()), relatives(line_of(state, &found.lineage).await?), Some(Vec::new()))
             }
