@@ -1,6 +1,6 @@
 //! The OpenAPI document: made from the routes, committed as `openapi.yaml`, compared in a test.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use axum::extract::State;
 use utoipa::{
@@ -51,8 +51,9 @@ pub fn openapi_yaml() -> String {
 }
 
 /// Answers `/openapi.json`.
-pub async fn document(State(_): State<AppState>) -> axum::Json<utoipa::openapi::OpenApi> {
-    axum::Json(openapi())
+pub async fn document(State(_): State<AppState>) -> axum::Json<&'static utoipa::openapi::OpenApi> {
+    static DOCUMENT: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(openapi);
+    axum::Json(&DOCUMENT)
 }
 
 /// Problems that any route may answer.

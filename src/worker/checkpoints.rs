@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde_json::{Map, json};
 
-use super::{Attempt, AttemptError, Worker, sweep};
+use super::{Attempt, AttemptError, Worker};
 use crate::{
     artifacts::ArtifactError,
     domain::{Checkpoint, CheckpointId, DistillationSpec, Lineage, metric},
@@ -100,7 +100,7 @@ async fn retire(worker: &Worker, attempt: &Attempt, spec: &DistillationSpec) -> 
     match retired {
         Ok(0) => {}
         Ok(_) => {
-            if let Err(error) = sweep::sweep_once(worker).await {
+            if let Err(error) = worker.registry.sweep().await {
                 tracing::warn!(error = %chain(&error), "the files of retired checkpoints stay for now");
             }
         }
