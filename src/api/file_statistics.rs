@@ -2,6 +2,7 @@
 //! file itself, under `validation.statistics`.
 
 use axum::extract::State;
+use bytes::Bytes;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{Receiver, channel};
@@ -16,7 +17,7 @@ use super::{
     openapi::OfOne,
 };
 use crate::{
-    domain::{Example, File, FileId, Hyperparameters, Percentiles, StudentCard},
+    domain::{Example, File, FileId, Hyperparameters, LineError, Percentiles, StudentCard},
     inference::TokenCounter,
     task::{lines::LineReader, statistics::Lengths},
 };
@@ -150,31 +151,22 @@ struct Counts {
     rationale: Lengths,
 }
 
-/// Rows are read here and counted on a thread of its own, which ends when this future is dropped.
+/// The file's bytes are read here; a thread of its own, which ends when this future is dropped, makes rows of them and counts.
 async fn count(state: &AppState, file: &File, counting: Counting, most: u64) -> Result<Counts, ApiError> {
-    let (rows, arriving) = channel(CHUNKS_WAITING);
-    let thread = tokio::task::spawn_blocking(move || counting.run(arriving));
+    let (chunks, arriving) = channel(CHUNKS_WAITING);
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let mut left = most;
-    let mut lines = LineReader::new();
-    let mut ready: Vec<Example> = Vec::new();
+    let thread = tokio::task::spawn_blocking(move || counting.run(arriving, most));
     let mut bytes = match state.artifacts.read(&file.artifact_key).await {
         Ok(bytes) => bytes,
         Err(error) => return Err(unreadable(state, file.id, error).await),
     };
     while let Some(chunk) = bytes.next().await {
-        lines.push(&chunk?, &mut |_, row| ready.extend(row));
-        ready.truncate(left);
-        left -= ready.len();
-        // A thread that has ended has panicked, and says so below.
-        if rows.send(std::mem::take(&mut ready)).await.is_err() || left == 0 {
+        // A thread that takes no more has enough rows, or has panicked and says so below.
+        if chunks.send(chunk?).await.is_err() {
             break;
         }
     }
-    lines.finish(&mut |_, row| ready.extend(row));
-    ready.truncate(left);
-    let _ = rows.send(ready).await;
-    drop(rows);
+    drop(chunks);
     thread.await.map_err(|error| ApiError::Internal(Box::new(error)))
 }
 
@@ -192,19 +184,31 @@ impl Counting {
         Self { counter, prefix }
     }
 
-    fn run(self, mut arriving: Receiver<Vec<Example>>) -> Counts {
-        let (counter, mut counts) = (&self.counter, Counts::default());
-        while let Some(rows) = arriving.blocking_recv() {
-            for row in rows {
-                counts.input.take(counter.count(&format!("{}{}", self.prefix, row.input)));
-                if let Some(label) = row.label.or(row.teacher_label) {
-                    counts.label.take(counter.count(&label));
-                }
-                if let Some(rationale) = &row.rationale {
-                    counts.rationale.take(counter.count(rationale));
-                }
+    fn run(self, mut arriving: Receiver<Bytes>, most: usize) -> Counts {
+        let (mut counts, mut left, mut lines) = (Counts::default(), most, LineReader::new());
+        let mut take = |row: Result<Example, LineError>, left: &mut usize| {
+            if let (Ok(row), 1..) = (row, *left) {
+                *left -= 1;
+                self.take(&row, &mut counts);
+            }
+        };
+        while let Some(chunk) = arriving.blocking_recv() {
+            lines.push(&chunk, &mut |_, row| take(row, &mut left));
+            if left == 0 {
+                return counts;
             }
         }
+        lines.finish(&mut |_, row| take(row, &mut left));
         counts
+    }
+
+    fn take(&self, row: &Example, counts: &mut Counts) {
+        counts.input.take(self.counter.count(&format!("{}{}", self.prefix, row.input)));
+        if let Some(label) = row.label.as_ref().or(row.teacher_label.as_ref()) {
+            counts.label.take(self.counter.count(label));
+        }
+        if let Some(rationale) = &row.rationale {
+            counts.rationale.take(self.counter.count(rationale));
+        }
     }
 }

@@ -22,10 +22,12 @@ pub fn read_archive(path: &Path, device: Device, kind: Kind) -> Result<Weights, 
         StudentError::malformed(path, reason)
     })?;
     let malformed = |reason: String| StudentError::malformed(path, reason);
-    let mut archive = Archive { zip, storages: HashMap::new() };
+    let mut archive = Archive { zip, storages: HashMap::new(), users: HashMap::new() };
     let (folder, pickle) = archive.pickle().map_err(malformed)?;
+    let found = state_dict(&pickle).map_err(|reason| malformed(format!("its pickle is refused: {reason}")))?;
+    found.iter().for_each(|(_, stored)| *archive.users.entry(stored.key.clone()).or_default() += 1);
     let mut weights = Weights::new();
-    for (name, stored) in state_dict(&pickle).map_err(|reason| malformed(format!("its pickle is refused: {reason}")))? {
+    for (name, stored) in found {
         let tensor = archive.tensor(&folder, &stored).map_err(|reason| malformed(format!("{name}: {reason}")))?;
         let tensor = tensor.f_to_device(device).and_then(|tensor| tensor.f_to_kind(kind));
         weights.insert(name, tensor.map_err(|error| StudentError::malformed(path, error))?);
@@ -35,8 +37,10 @@ pub fn read_archive(path: &Path, device: Device, kind: Kind) -> Result<Weights, 
 
 struct Archive {
     zip: ZipArchive<File>,
-    /// Tensors may share their numbers.
+    /// Numbers that tensors yet to come share with earlier ones.
     storages: HashMap<String, Tensor>,
+    /// Tensors yet to come, by their numbers.
+    users: HashMap<String, usize>,
 }
 
 impl Archive {
@@ -68,15 +72,23 @@ impl Archive {
     }
 
     fn tensor(&mut self, folder: &str, stored: &StoredTensor) -> Result<Tensor, String> {
-        if !self.storages.contains_key(&stored.key) {
-            let storage = self.storage(folder, stored)?;
-            self.storages.insert(stored.key.clone(), storage);
-        }
-        let storage = &self.storages[&stored.key];
         check_view(stored)?;
+        let kept = self.storages.remove(&stored.key);
+        let mut is_shared = kept.is_some();
+        let storage = match kept {
+            Some(storage) => storage,
+            None => self.storage(folder, stored)?,
+        };
+        let left = self.users.entry(stored.key.clone()).or_default();
+        *left = left.saturating_sub(1);
+        if *left > 0 {
+            is_shared = true;
+            self.storages.insert(stored.key.clone(), storage.shallow_clone());
+        }
         let view = storage.f_as_strided(&stored.size, &stored.stride, stored.offset);
-        // A tensor of its own, which keeps no more alive than itself.
-        let own = view.and_then(|view| view.f_contiguous()?.f_detach_copy());
+        let whole = view.and_then(|view| view.f_contiguous());
+        // A training writes its weights in place: tensors that share numbers in the file must not share memory.
+        let own = if is_shared { whole.and_then(|whole| whole.f_detach_copy()) } else { whole };
         own.map_err(|error| error.to_string())
     }
 
