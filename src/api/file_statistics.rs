@@ -120,16 +120,16 @@ pub async fn get_file_statistics(
         counter.map_err(|error| ApiError::Internal(Box::new(error)))?.map_err(|error| model.refused(error))?;
     let counting = Counting::new(counter, &model.card);
     let counts = count(&state, &file, counting, most).await?;
-    let defaults = Hyperparameters::default();
+    let limits = Hyperparameters::LONGEST;
     Ok(axum::Json(FileTokenStatistics {
         object: StatisticsObject::FileStatistics,
         file: file.id,
         model: model.name,
         rows: file.validation.valid_rows,
         rows_looked_at: counts.input.count(),
-        input: TokenLengths::of(&counts.input, defaults.max_input_length),
-        label: TokenLengths::of(&counts.label, defaults.max_label_length),
-        rationale: TokenLengths::of(&counts.rationale, defaults.max_rationale_length),
+        input: TokenLengths::of(&counts.input, limits.input),
+        label: TokenLengths::of(&counts.label, limits.label),
+        rationale: TokenLengths::of(&counts.rationale, limits.rationale),
     }))
 }
 

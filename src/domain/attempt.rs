@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FromScratch, Hyperparameters, JobError, LabelSource, Measurement, Method, TaskDefinition};
+use super::{FromScratch, Hyperparameters, JobError, LabelSource, LearnedTexts, Measurement, Method, TaskDefinition};
 
 /// `spec.json` of an attempt's folder. Every path is relative to that folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -173,8 +173,9 @@ pub struct AttemptOutcome {
     pub training_examples: u64,
     /// Rows that could not be used, by reason.
     pub dropped: BTreeMap<String, u64>,
-    /// Inputs and targets cut at their maximum length.
-    pub truncated: u64,
+    /// The maximum lengths that were in force, and what was cut at them.
+    #[serde(flatten)]
+    pub texts: LearnedTexts,
     /// Parameters of the student.
     pub parameters: u64,
 }
@@ -190,12 +191,15 @@ pub struct StudentCard {
     pub label_prefix: String,
     /// What tells it that a rationale is wanted; null where it never learned one apart.
     pub rationale_prefix: Option<String>,
-    /// Tokens of an input that it reads.
+    /// Tokens of an input that it reads. Longer ones than it learned from are read too, as far as nothing was said.
     pub max_input_length: u32,
-    /// Tokens of a label.
+    /// Tokens of a label that it may write.
     pub max_label_length: u32,
-    /// Tokens of a rationale.
+    /// Tokens of a rationale that it may write.
     pub max_rationale_length: u32,
+    /// How long the texts were that it learned from; null where that is not known.
+    #[serde(default)]
+    pub learned: Option<LearnedTexts>,
     /// Base, job and data.
     #[serde(default)]
     pub lineage: BTreeMap<String, serde_json::Value>,
@@ -215,6 +219,7 @@ impl Default for StudentCard {
             max_input_length: 1024,
             max_label_length: 64,
             max_rationale_length: 256,
+            learned: None,
             lineage: BTreeMap::new(),
             measured: Vec::new(),
         }

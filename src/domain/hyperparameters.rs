@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::PartLengths;
+
 /// The rule by which weights follow gradients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -94,12 +96,13 @@ pub struct Hyperparameters {
     pub checkpoint_every: u32,
     /// Which of these are kept.
     pub keep_checkpoints: KeepCheckpoints,
-    /// Tokens of an input that are read.
-    pub max_input_length: u32,
-    /// Tokens of a label that are learned and generated.
-    pub max_label_length: u32,
-    /// Tokens of a rationale that are learned and generated.
-    pub max_rationale_length: u32,
+    /// Tokens of an input that are read; null: nothing is cut up to the research code's 1024.
+    pub max_input_length: Option<u32>,
+    /// Tokens of a label that are learned and generated; null: nothing is cut up to the research code's 256, and what is
+    /// generated ends soon after the length of the longest label.
+    pub max_label_length: Option<u32>,
+    /// Tokens of a rationale that are learned and generated; null: as for a label.
+    pub max_rationale_length: Option<u32>,
     /// Dropout probability; null: the student's own configuration.
     pub dropout: Option<f64>,
     /// Arithmetic of a step.
@@ -123,6 +126,19 @@ const DEFAULT_STEPS: u32 = 10_000;
 impl Hyperparameters {
     /// Processor threads that may be asked for; beyond any machine, and below what a thread pool dies of.
     pub const MAX_THREADS: u32 = 1024;
+
+    /// The longest input that is read and the longest targets that are learned, unless a request says otherwise: the research
+    /// code's.
+    pub const LONGEST: PartLengths = PartLengths { input: 1024, label: 256, rationale: 256 };
+
+    /// The lengths at which texts are cut.
+    pub fn limits(&self) -> PartLengths {
+        PartLengths {
+            input: self.max_input_length.unwrap_or(Self::LONGEST.input),
+            label: self.max_label_length.unwrap_or(Self::LONGEST.label),
+            rationale: self.max_rationale_length.unwrap_or(Self::LONGEST.rationale),
+        }
+    }
 
     /// Optimizer steps over this many training rows, at least 1.
     pub fn steps(&self, rows: usize) -> i64 {
@@ -154,9 +170,9 @@ impl Default for Hyperparameters {
             snapshot_every: 500,
             checkpoint_every: 0,
             keep_checkpoints: KeepCheckpoints::default(),
-            max_input_length: 1024,
-            max_label_length: 256,
-            max_rationale_length: 256,
+            max_input_length: None,
+            max_label_length: None,
+            max_rationale_length: None,
             dropout: None,
             precision: Precision::Auto,
             optimizer: Optimizer::Adamw,
@@ -165,5 +181,19 @@ impl Default for Hyperparameters {
             seed: 0,
             threads: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_earlier_specs_are_those_that_were_asked_for() {
+        let read = |text: &str| serde_json::from_str::<Hyperparameters>(text).unwrap().limits();
+        let earlier = read(r#"{"max_input_length": 96, "max_label_length": 256, "max_rationale_length": 64}"#);
+        assert_eq!(earlier, PartLengths { input: 96, label: 256, rationale: 64 });
+        assert_eq!(read("{}"), Hyperparameters::LONGEST);
+        assert_eq!(read(r#"{"max_input_length": null}"#), Hyperparameters::LONGEST);
     }
 }

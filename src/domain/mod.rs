@@ -41,6 +41,7 @@ pub mod metric;
 mod model;
 mod model_target;
 mod nearest;
+mod part_lengths;
 mod secret;
 pub mod single_target;
 mod specs;
@@ -69,6 +70,7 @@ pub use measurement::Measurement;
 pub use model::{Model, StudentSource};
 pub use model_target::ModelTarget;
 pub use nearest::nearest;
+pub use part_lengths::{LearnedTexts, PartLengths, Truncated};
 pub use secret::Secret;
 pub use specs::{
     AnnotationSpec, DistillationSpec, EvaluationSpec, FromScratch, JobSpec, StudentSpec, TeacherAnswers,

@@ -6,7 +6,12 @@ pub const SEPARATOR: &str = "So the answer is:";
 
 /// The target that teaches both.
 pub fn join(rationale: &str, label: &str) -> String {
-    format!("{} {SEPARATOR} {}", rationale.trim(), label.trim())
+    format!("{} {}", rationale.trim(), ending(label))
+}
+
+/// What follows the rationale.
+pub fn ending(label: &str) -> String {
+    format!("{SEPARATOR} {}", label.trim())
 }
 
 /// The rationale and the label of a generated text; without a separator all of it is taken for the label.

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value};
 
 use self::figures::figures;
-use crate::domain::{LabelSet, LabelSource, Lineage, Method, Split, StudentCard};
+use crate::domain::{LabelSet, LabelSource, LearnedTexts, Lineage, Method, PartLengths, Split, StudentCard, Truncated};
 
 /// A model and what is known of it.
 #[derive(Debug, Clone, Copy)]
@@ -109,6 +109,15 @@ fn learned(subject: &Subject<'_>) -> String {
         "| reads and writes | {} tokens of an input, {} of a label, {} of a rationale |",
         card.max_input_length, card.max_label_length, card.max_rationale_length
     );
+    if let Some(LearnedTexts { max_lengths, truncated }) = card.learned {
+        let PartLengths { input, label, rationale } = max_lengths;
+        let Truncated { inputs, labels, rationales, rows } = truncated;
+        let _ = writeln!(
+            text,
+            "| learned from | at most {input} tokens of an input, {label} of a label, {rationale} of a rationale; cut there: \
+             {inputs} inputs, {labels} labels, {rationales} rationales, in {rows} rows |"
+        );
+    }
     text
 }
 
@@ -199,6 +208,10 @@ fn limitations(subject: &Subject<'_>) -> String {
     add("Probabilities are the network's own and not calibrated.");
     if let Some(card) = subject.card {
         add(&format!("An input of more than {} tokens is cut at its end.", card.max_input_length));
+        let learned = card.learned.map_or(u32::MAX, |learned| learned.max_lengths.input);
+        if learned < card.max_input_length {
+            add(&format!("It learned from inputs of at most {learned} tokens: longer ones are read, but untried."));
+        }
     }
     text
 }

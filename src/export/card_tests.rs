@@ -125,3 +125,19 @@ fn a_base_of_this_service_is_no_base_on_the_hub() {
         has(&text, &[&format!("- base: `{base}`")]);
     }
 }
+
+#[test]
+fn a_card_says_how_long_the_texts_were_that_it_learned_from() {
+    let learned = LearnedTexts {
+        max_lengths: PartLengths { input: 31, label: 2, rationale: 14 },
+        truncated: Truncated { inputs: 0, labels: 0, rationales: 5, rows: 5 },
+    };
+    let known = StudentCard { learned: Some(learned), ..card(Method::StepByStep, &[]) };
+    let text = rendered(Some(&known), json!({}), None);
+    has(
+        &text,
+        &["at most 31 tokens of an input, 2 of a label, 14 of a rationale", "0 labels, 5 rationales, in 5 rows"],
+    );
+    has(&text, &["An input of more than 1024 tokens is cut", "learned from inputs of at most 31 tokens"]);
+    lacks(&rendered(Some(&card(Method::StepByStep, &[])), json!({}), None), &["learned from |", "untried"]);
+}

@@ -8,6 +8,7 @@ use super::TrainError;
 use super::data::Data;
 use super::parameters::Parameters;
 use super::snapshot::{Snapshot, SnapshotError};
+use super::texts::Texts;
 use crate::device;
 use crate::domain::{AttemptSpec, AttemptStudent, FromScratch, Method, Precision, StudentCard, single_target};
 use crate::student::{Student, StudentTokenizer, T5, T5Config, Weights, initial_weights, save_checkpoint, unigram};
@@ -82,16 +83,17 @@ impl Learner {
 }
 
 /// What the checkpoint says of itself.
-pub fn card(spec: &AttemptSpec) -> StudentCard {
-    let hyperparameters = &spec.hyperparameters;
+pub fn card(spec: &AttemptSpec, texts: &Texts) -> StudentCard {
+    let served = texts.served();
     StudentCard {
         task: spec.task.clone(),
         method: spec.method,
         label_prefix: spec.label_prefix.clone(),
         rationale_prefix: (spec.method == Method::StepByStep).then(|| spec.rationale_prefix.clone()),
-        max_input_length: hyperparameters.max_input_length,
-        max_label_length: hyperparameters.max_label_length,
-        max_rationale_length: hyperparameters.max_rationale_length,
+        max_input_length: served.input,
+        max_label_length: served.label,
+        max_rationale_length: served.rationale,
+        learned: Some(texts.learned()),
         lineage: spec.lineage.clone(),
         measured: Vec::new(),
     }

@@ -2,6 +2,7 @@
 
 use super::TrainError;
 use super::data::{Question, Row};
+use super::texts::{Part, Texts, room};
 use crate::domain::{AttemptSpec, LabelSet, Method, single_target};
 use crate::student::{StudentTokenizer, scoring::MAX_LABEL_TOKENS};
 use crate::task::labels;
@@ -41,24 +42,24 @@ impl Lesson {
     }
 }
 
-/// Writes token ids; counts what it had to cut.
+/// Writes token ids.
 pub struct LessonWriter<'a> {
     spec: &'a AttemptSpec,
     tokenizer: &'a StudentTokenizer,
-    /// Inputs and targets cut at their maximum length so far.
-    pub truncated: u64,
+    /// The texts so far: how long they are, and what had to be cut.
+    pub texts: Texts,
 }
 
 impl<'a> LessonWriter<'a> {
     /// A writer for one attempt.
     pub fn new(spec: &'a AttemptSpec, tokenizer: &'a StudentTokenizer) -> Self {
-        Self { spec, tokenizer, truncated: 0 }
+        Self { spec, tokenizer, texts: Texts::new(&spec.hyperparameters) }
     }
 
     /// Refuses a label set that the finished student could not choose from.
     pub fn check_labels(&self) -> Result<(), TrainError> {
         let LabelSet::Fixed(labels) = &self.spec.task.label_set else { return Ok(()) };
-        let tokens = |label: &String| self.tokenizer.encode(label, usize::MAX).ids.len();
+        let tokens = |label: &String| self.whole(label).len();
         match labels.iter().find(|label| tokens(label) > MAX_LABEL_TOKENS) {
             None => Ok(()),
             Some(long) => {
@@ -72,45 +73,65 @@ impl<'a> LessonWriter<'a> {
 
     /// What a row teaches under the attempt's method.
     pub fn lesson(&mut self, row: &Row) -> Lesson {
-        let input = self.question(&row.input);
-        let lengths = &self.spec.hyperparameters;
-        let (label_length, rationale_length) = (lengths.max_label_length, lengths.max_rationale_length);
+        let input = self.input(&self.spec.label_prefix, &row.input);
         let target = match (self.spec.method, &row.rationale) {
-            (Method::RationaleThenLabel, Some(rationale)) => {
-                self.encode(&single_target::join(rationale, &row.label), label_length + rationale_length)
-            }
-            _ => self.encode(&row.label, label_length),
+            (Method::RationaleThenLabel, Some(rationale)) => self.single_target(rationale, &row.label),
+            _ => self.encode(Part::Label, &row.label),
         };
         let rationale = row.rationale.as_ref().filter(|_| self.spec.method == Method::StepByStep);
         let rationale = rationale.map(|rationale| {
-            let input = format!("{}{}", self.spec.rationale_prefix, row.input);
-            let input = self.encode(&input, lengths.max_input_length);
-            Sequence { input, target: self.encode(rationale, rationale_length) }
+            let input = self.input(&self.spec.rationale_prefix, &row.input);
+            Sequence { input, target: self.encode(Part::Rationale, rationale) }
         });
+        self.texts.end_row();
         Lesson { label: Sequence { input, target }, rationale }
     }
 
     /// The encoder's input for a row of which the label is wanted.
     pub fn question(&mut self, input: &str) -> Vec<i64> {
-        let prefixed = format!("{}{input}", self.spec.label_prefix);
-        self.encode(&prefixed, self.spec.hyperparameters.max_input_length)
+        let input = self.input(&self.spec.label_prefix, input);
+        self.texts.end_row();
+        input
     }
 
-    /// Tokens that an answer may take: with room for spellings other than the tokenizer's own, and no more, since a
-    /// student that has not learned to stop writes until it is stopped.
-    pub fn answer_length(&mut self, questions: &[Question]) -> usize {
-        let lengths = &self.spec.hyperparameters;
+    /// Tokens that an answer may take.
+    pub fn answer_length(&self, questions: &[Question]) -> usize {
         if self.spec.method == Method::RationaleThenLabel {
-            return (lengths.max_label_length + lengths.max_rationale_length) as usize;
+            let served = self.texts.served();
+            return (served.label + served.rationale) as usize;
         }
-        let limit = lengths.max_label_length as usize;
-        let longest = questions.iter().map(|question| self.tokenizer.encode(&question.answer, limit).ids.len()).max();
-        (2 * longest.unwrap_or(limit) + 4).min(limit)
+        let limit = self.texts.limits().label;
+        let tokens = |question: &Question| self.tokenizer.encode(&question.answer, limit as usize).ids.len();
+        let longest = questions.iter().map(tokens).max().and_then(|longest| u32::try_from(longest).ok());
+        room(longest.unwrap_or(limit), limit) as usize
     }
 
-    fn encode(&mut self, text: &str, max_length: u32) -> Vec<i64> {
-        let encoded = self.tokenizer.encode(text, max_length as usize);
-        self.truncated += u64::from(encoded.truncated);
+    fn input(&mut self, prefix: &str, input: &str) -> Vec<i64> {
+        self.encode(Part::Input, &format!("{prefix}{input}"))
+    }
+
+    /// Both parts, each cut at its own length: a target that was cut as a whole would lose its label.
+    fn single_target(&mut self, rationale: &str, label: &str) -> Vec<i64> {
+        let before = self.texts.cut_of_row();
+        let mut target = self.encode(Part::Rationale, rationale.trim());
+        self.encode(Part::Label, label.trim());
+        if self.texts.cut_of_row() == before {
+            return self.whole(&single_target::join(rationale, label));
+        }
+        target.pop();
+        let separator = self.whole(single_target::SEPARATOR).len() - 1;
+        let ending = separator + self.texts.limits().label as usize;
+        target.extend(self.tokenizer.encode(&single_target::ending(label), ending).ids);
+        target
+    }
+
+    fn encode(&mut self, part: Part, text: &str) -> Vec<i64> {
+        let encoded = self.tokenizer.encode(text, self.texts.limit(part) as usize);
+        self.texts.take(part, &encoded);
         encoded.ids
+    }
+
+    fn whole(&self, text: &str) -> Vec<i64> {
+        self.tokenizer.encode(text, usize::MAX).ids
     }
 }

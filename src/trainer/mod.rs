@@ -33,6 +33,7 @@ mod report;
 mod schedule;
 mod snapshot;
 mod stop;
+mod texts;
 mod training;
 
 use std::path::Path;
@@ -76,11 +77,15 @@ pub fn train(
     stop: &StopRequest,
     report: &mut dyn FnMut(Frame),
 ) -> Result<Ended, TrainError> {
-    device::catch("training", || attempt(Assignment { folder, spec, stop }, report))?
+    device::catch("training", || attempt(folder, spec, stop, report))?
 }
 
-fn attempt(given: Assignment<'_>, send: &mut dyn FnMut(Frame)) -> Result<Ended, TrainError> {
-    let Assignment { folder, spec, stop } = given;
+fn attempt(
+    folder: &Path,
+    spec: &AttemptSpec,
+    stop: &StopRequest,
+    send: &mut dyn FnMut(Frame),
+) -> Result<Ended, TrainError> {
     let hyperparameters = &spec.hyperparameters;
     set_threads(hyperparameters.threads);
     let reporter = Reporter::new(send, hyperparameters.log_every);
@@ -99,7 +104,7 @@ fn attempt(given: Assignment<'_>, send: &mut dyn FnMut(Frame)) -> Result<Ended, 
     let lessons: Vec<Lesson> = data.training.iter().map(|row| writer.lesson(row)).collect();
     let validation = Exam::new(data.validation, hyperparameters.eval_rows, &mut writer);
     let test = Exam::new(data.test, None, &mut writer);
-    let truncated = writer.truncated;
+    let given = Assignment { folder, spec, stop, texts: writer.texts };
 
     let scale_by_weight = hyperparameters.scale_by_weight.unwrap_or(is_new(&spec.student));
     let course = Course::new(hyperparameters, scale_by_weight, lessons.len());
@@ -108,7 +113,7 @@ fn attempt(given: Assignment<'_>, send: &mut dyn FnMut(Frame)) -> Result<Ended, 
     let mut training = Training::new(given, course, learner, update, reporter);
     match snapshot {
         Some(snapshot) => training.resume(snapshot)?,
-        None => training.announce(counts, truncated),
+        None => training.announce(counts),
     }
 
     loop {
@@ -138,7 +143,7 @@ fn attempt(given: Assignment<'_>, send: &mut dyn FnMut(Frame)) -> Result<Ended, 
         return Ok(Ended::Stopped);
     };
     let validation_accuracy = kept.map(|(_, accuracy)| accuracy);
-    let mut card = learner::card(spec);
+    let mut card = learner::card(spec, &given.texts);
     card.measured.extend(validation_accuracy.map(|accuracy| validation.measured(Split::Validation, accuracy)));
     card.measured.extend(test_accuracy.map(|accuracy| test.measured(Split::Test, accuracy)));
     training.learner.save(&folder.join("checkpoint"), &card)?;
@@ -150,7 +155,7 @@ fn attempt(given: Assignment<'_>, send: &mut dyn FnMut(Frame)) -> Result<Ended, 
         seconds: training.seconds(),
         training_examples: lessons.len() as u64,
         dropped: data.dropped,
-        truncated,
+        texts: given.texts.learned(),
         parameters: training.learner.parameters.count(),
     }))
 }

@@ -14,10 +14,11 @@ use super::optimizer::{Update, clip};
 use super::report::Reporter;
 use super::schedule::Course;
 use super::snapshot::{Conditions, Snapshot, SnapshotError, Standing};
+use super::texts::Texts;
 use super::{StopRequest, TrainError};
 use crate::{
     device,
-    domain::{AttemptSpec, AttemptStudent, Split},
+    domain::{AttemptSpec, AttemptStudent, LearnedTexts, Split},
 };
 
 /// An attempt that cannot compute this many steps in a row is lost.
@@ -34,6 +35,8 @@ pub struct Assignment<'a> {
     pub spec: &'a AttemptSpec,
     /// Whether to go on.
     pub stop: &'a StopRequest,
+    /// How long its texts are.
+    pub texts: Texts,
 }
 
 /// Everything that changes while a student learns.
@@ -82,13 +85,15 @@ impl<'a> Training<'a> {
     }
 
     /// Says what will be done.
-    pub fn announce(&mut self, rows: Value, truncated: u64) {
+    pub fn announce(&mut self, rows: Value) {
         let learner = &self.learner;
         let (parameters, steps) = (learner.parameters.count(), self.course.steps);
+        let LearnedTexts { max_lengths, truncated } = self.given.texts.learned();
         let arithmetic = device::words(learner.kind, learner.device);
         let message = format!("{steps} steps of a student with {parameters} parameters, in {arithmetic}");
         let data = json!({
             "rows": rows,
+            "max_lengths": max_lengths,
             "truncated": truncated,
             "steps": steps,
             "parameters": parameters,
@@ -184,7 +189,7 @@ impl<'a> Training<'a> {
         self.standing.checkpoint_at = step;
         let name = format!("checkpoint-{step}");
         let accuracy = self.found.filter(|(at, _)| *at == step).map(|(_, accuracy)| accuracy);
-        let mut card = learner::card(self.given.spec);
+        let mut card = learner::card(self.given.spec, &self.given.texts);
         card.lineage.insert("step".to_owned(), json!(step));
         card.measured.extend(accuracy.map(|accuracy| validation.measured(Split::Validation, accuracy)));
         match self.learner.save(&self.given.folder.join(&name), &card) {

@@ -8,7 +8,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use stepwise::domain::{AttemptValidation, Frame, LabelSet, Method, Precision};
+use stepwise::domain::{AttemptValidation, Frame, LabelSet, LearnedTexts, Method, PartLengths, Precision, Truncated};
+use stepwise::student::StudentTokenizer;
 
 use crate::support::attempt::{Attempt, row};
 
@@ -157,11 +158,92 @@ fn a_label_set_that_the_student_could_not_choose_from_is_refused() {
     assert!(error.message.contains("a student weighs 256"), "{}", error.message);
 }
 
+/// What the first event of a training tells.
+fn announced(frames: &[Frame]) -> &Value {
+    let started = frames.iter().find_map(|frame| match frame {
+        Frame::Event { code, data, .. } if code == "training_started" => Some(data),
+        _ => None,
+    });
+    started.unwrap()
+}
+
+#[test]
+fn maximum_lengths_come_from_the_data_and_serving_reads_longer_inputs() {
+    let mut attempt = Attempt::new();
+    let knobs = &mut attempt.spec.hyperparameters;
+    (knobs.max_input_length, knobs.max_label_length, knobs.max_rationale_length) = (None, None, None);
+    let (outcome, frames) = attempt.train();
+    let outcome = outcome.unwrap();
+    let tokenizer = StudentTokenizer::from_dir(&attempt.folder.path().join("checkpoint")).unwrap();
+    let longest = |texts: &dyn Fn(&Value) -> Vec<String>| {
+        let rows: Vec<Value> = (0..64).map(row).collect();
+        let tokens = rows.iter().flat_map(texts).map(|text| tokenizer.encode(&text, usize::MAX).ids.len());
+        u32::try_from(tokens.max().unwrap()).unwrap()
+    };
+    let text = |row: &Value, field: &str| row[field].as_str().unwrap().to_owned();
+    let expected = PartLengths {
+        input: longest(&|row| ["predict: ", "explain: "].map(|prefix| prefix.to_owned() + &text(row, "input")).into()),
+        label: longest(&|row| vec![text(row, "teacher_label")]),
+        rationale: longest(&|row| vec![text(row, "rationale")]),
+    };
+    assert_eq!(outcome.texts, LearnedTexts { max_lengths: expected, truncated: Truncated::default() });
+    let told = announced(&frames);
+    assert_eq!((&told["max_lengths"], &told["truncated"]["rows"]), (&json!(expected), &json!(0)));
+    let card: Value = serde_json::from_slice(&attempt.checkpoint()["stepwise.json"]).unwrap();
+    assert_eq!(card["max_input_length"], 1024, "{card}");
+    assert_eq!(
+        (&card["max_label_length"], &card["learned"]["max_lengths"]),
+        (&json!(2 * expected.label + 4), &json!(expected))
+    );
+}
+
+#[test]
+fn texts_that_were_cut_are_counted_by_part() {
+    let mut attempt = Attempt::new();
+    let wordy = |number: usize| {
+        let mut row = row(number);
+        match number {
+            0..3 => row["input"] = json!(format!("{} {}", row["input"].as_str().unwrap(), "torn ".repeat(60))),
+            3..5 => row["rationale"] = json!("it is torn ".repeat(40)),
+            _ => {}
+        }
+        row
+    };
+    attempt.write("training.jsonl", (0..64).map(wordy));
+    attempt.spec.validation = AttemptValidation::File("asked.jsonl".to_owned());
+    attempt.write("asked.jsonl", [json!({"input": "torn ".repeat(60), "label": "refund"})].into_iter());
+    attempt.spec.hyperparameters.max_input_length = Some(40);
+    let (outcome, frames) = attempt.train();
+    let texts = outcome.unwrap().texts;
+    let expected = Truncated { inputs: 4, labels: 0, rationales: 2, rows: 6 };
+    assert_eq!((texts.truncated, texts.max_lengths.input, texts.max_lengths.rationale), (expected, 40, 16));
+    assert_eq!(announced(&frames)["truncated"], json!(expected));
+}
+
+#[test]
+fn a_target_of_two_parts_keeps_its_label_when_its_rationale_is_cut() {
+    let mut attempt = Attempt::new();
+    attempt.spec.method = Method::RationaleThenLabel;
+    let long = |number: usize| {
+        let mut row = row(number);
+        row["rationale"] =
+            json!(format!("{} and nothing more is to be said of it", row["rationale"].as_str().unwrap()));
+        row
+    };
+    attempt.write("training.jsonl", (0..64).map(long));
+    let knobs = &mut attempt.spec.hyperparameters;
+    (knobs.max_steps, knobs.eval_steps, knobs.warmup_steps, knobs.dropout) = (Some(120), 40, 10, Some(0.0));
+    (knobs.max_rationale_length, knobs.max_label_length) = (Some(6), Some(16));
+    let outcome = attempt.train().0.unwrap();
+    assert_eq!(outcome.texts.truncated.rationales, 48);
+    assert!(outcome.validation_accuracy >= Some(0.9), "{outcome:?}");
+}
+
 #[test]
 fn an_exam_shows_how_long_texts_begin() {
     let mut attempt = Attempt::new();
     attempt.spec.validation = AttemptValidation::File("asked.jsonl".to_owned());
-    attempt.spec.hyperparameters.max_input_length = 32;
+    attempt.spec.hyperparameters.max_input_length = Some(32);
     attempt.write("asked.jsonl", [json!({"input": "torn ".repeat(100_000), "label": "refund"})].into_iter());
     let (outcome, frames) = attempt.train();
     outcome.unwrap();

@@ -104,11 +104,11 @@ impl Rows {
         let label = sample::mean_characters(labels.iter().map(Option::as_deref), LABEL_CHARACTERS);
         let rationale =
             sample::mean_characters(examples.iter().map(|example| example.rationale.as_deref()), RATIONALE_CHARACTERS);
-        let knobs = &spec.hyperparameters;
+        let limits = spec.hyperparameters.limits();
         let lengths = Lengths {
-            input: cut(inputs + prefix, knobs.max_input_length),
-            label: cut(label, knobs.max_label_length),
-            rationale: cut(rationale, knobs.max_rationale_length),
+            input: cut(inputs + prefix, limits.input),
+            label: cut(label, limits.label),
+            rationale: cut(rationale, limits.rationale),
         };
         Ok(Self { learned: learned.round() as u64, lengths })
     }

@@ -99,8 +99,8 @@ fn small_spec() -> AttemptSpec {
         max_steps: Some(4),
         eval_steps: 2,
         log_every: 2,
-        max_label_length: 8,
-        max_rationale_length: 16,
+        max_label_length: Some(8),
+        max_rationale_length: Some(16),
         threads: Some(1),
         ..Hyperparameters::default()
     };
