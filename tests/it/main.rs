@@ -31,6 +31,7 @@ mod leftovers;
 mod openai_sdk;
 mod postgres;
 mod readme_tour;
+mod reference;
 mod returns_desk;
 mod road;
 mod secrets;

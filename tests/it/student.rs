@@ -25,7 +25,7 @@ pub fn shared(part: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-fn json(path: &Path) -> Value {
+pub fn json(path: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
