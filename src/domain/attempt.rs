@@ -167,6 +167,9 @@ pub struct AttemptOutcome {
     pub test_accuracy: Option<f64>,
     /// Optimizer steps taken.
     pub steps: i64,
+    /// The step after which the training stopped because its accuracy no longer became better; null: it took all its steps.
+    #[serde(default)]
+    pub stopped_early_at: Option<i64>,
     /// Seconds of training over all its attempts, without the time between them and without steps that were lost.
     pub seconds: f64,
     /// Rows that were learned from.

@@ -84,6 +84,13 @@ pub struct Hyperparameters {
     pub eval_steps: u32,
     /// Validation rows looked at in each evaluation during training; null: all.
     pub eval_rows: Option<u32>,
+    /// Stop after so many evaluations in a row without a better accuracy; null: never. The learning rate's course is that of
+    /// all steps nonetheless.
+    #[schema(example = 5)]
+    pub early_stopping_patience: Option<u32>,
+    /// A better accuracy is better by more than this, from 0 to less than 1.
+    #[schema(example = 0.001)]
+    pub early_stopping_min_delta: f64,
     /// Steps between metric reports.
     pub log_every: u32,
     /// Steps between the snapshots that a training writes on its own, from which another worker continues when its own
@@ -166,6 +173,8 @@ impl Default for Hyperparameters {
             epochs: None,
             eval_steps: 250,
             eval_rows: None,
+            early_stopping_patience: None,
+            early_stopping_min_delta: 0.0,
             log_every: 10,
             snapshot_every: 500,
             checkpoint_every: 0,

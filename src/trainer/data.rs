@@ -1,6 +1,5 @@
 //! The rows of an attempt: read, checked, counted and divided. No tensor, no token.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
@@ -9,19 +8,9 @@ use serde_json::{Value, json};
 
 use super::TrainError;
 use super::division::{carve, share};
+use super::dropped::{self, Dropped, OTHER_SPLIT};
 use crate::domain::{AttemptSpec, AttemptValidation, Example, LabelSource, Method, Split};
-use crate::task::{examples, labels};
-
-/// Counted under this reason: the row has no label from the label source.
-pub const NO_LABEL: &str = "no_label";
-/// Counted under this reason: the row has no rationale, and the method needs one.
-pub const NO_RATIONALE: &str = "no_rationale";
-/// Counted under this reason: the row's label is none that the task allows.
-pub const LABEL_NOT_IN_SET: &str = "label_not_in_set";
-/// Counted under this reason: the row has no rationale and is learned for its label alone. Not a dropped row.
-pub const LABEL_ONLY: &str = "label_only";
-/// Counted under this reason: the row's split keeps it for something else. Left out on purpose, so not a dropped row.
-pub const OTHER_SPLIT: &str = "other_split";
+use crate::task::examples;
 
 /// A row to learn from.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,8 +50,8 @@ pub struct Data {
     pub validation: Vec<Question>,
     /// Rows looked at once, at the end.
     pub test: Vec<Question>,
-    /// Rows left out or learned in part, by reason.
-    pub dropped: BTreeMap<String, u64>,
+    /// Rows left out or learned in part.
+    pub dropped: Dropped,
 }
 
 impl Data {
@@ -77,8 +66,8 @@ impl Data {
         }
         refuse_hopeless(spec, &examples)?;
         let rows_read = examples.len();
-        let (rows, mut dropped) = usable(spec, examples);
-        refuse_too_many_dropped(spec, rows_read, &dropped)?;
+        let (rows, mut dropped) = dropped::usable(spec, examples);
+        dropped.refuse_too_many(spec, rows_read)?;
 
         let (training, validation) = match &spec.validation {
             AttemptValidation::File(name) => (rows, asked(folder, name, spec, Split::Validation, &mut kept_away)?),
@@ -96,7 +85,7 @@ impl Data {
             None => Vec::new(),
         };
         if kept_away > 0 {
-            dropped.insert(OTHER_SPLIT.to_owned(), kept_away);
+            dropped.counts.insert(OTHER_SPLIT.to_owned(), kept_away);
         }
         Ok(Self { training, validation, test, dropped })
     }
@@ -107,7 +96,7 @@ impl Data {
             "training": self.training.len(),
             "validation": self.validation.len(),
             "test": self.test.len(),
-            "dropped": self.dropped,
+            "dropped": self.dropped.counts,
         })
     }
 }
@@ -176,56 +165,6 @@ fn refuse_hopeless(spec: &AttemptSpec, examples: &[Example]) -> Result<(), Train
         return Err(TrainError::refused("missing_rationales", message, hint));
     }
     Ok(())
-}
-
-fn usable(spec: &AttemptSpec, examples: Vec<Example>) -> (Vec<Row>, BTreeMap<String, u64>) {
-    let mut counts = BTreeMap::new();
-    let mut count = |reason: &str| *counts.entry(reason.to_owned()).or_default() += 1;
-    let mut rows = Vec::with_capacity(examples.len());
-    for example in examples {
-        let reason = fault(spec, &example);
-        if let Some(reason) = reason {
-            count(reason);
-            if reason != LABEL_ONLY {
-                continue;
-            }
-        }
-        let label = example.label_from(spec.label_source).map(str::to_owned);
-        rows.extend(label.map(|label| Row { input: example.input, label, rationale: example.rationale }));
-    }
-    (rows, counts)
-}
-
-/// What a row lacks.
-fn fault(spec: &AttemptSpec, example: &Example) -> Option<&'static str> {
-    let Some(label) = example.label_from(spec.label_source) else { return Some(NO_LABEL) };
-    let allowed = labels::allowed_labels(&spec.task, &example.input);
-    if allowed.is_some_and(|allowed| !allowed.iter().any(|one| one == label)) {
-        return Some(LABEL_NOT_IN_SET);
-    }
-    match (spec.method, &example.rationale) {
-        (Method::StepByStep, None) => Some(LABEL_ONLY),
-        (Method::RationaleThenLabel, None) => Some(NO_RATIONALE),
-        _ => None,
-    }
-}
-
-fn refuse_too_many_dropped(
-    spec: &AttemptSpec,
-    rows_read: usize,
-    counts: &BTreeMap<String, u64>,
-) -> Result<(), TrainError> {
-    let dropped: u64 = counts.iter().filter(|(reason, _)| *reason != LABEL_ONLY).map(|(_, count)| count).sum();
-    if dropped as f64 <= spec.max_dropped_ratio * rows_read as f64 {
-        return Ok(());
-    }
-    let reasons: Vec<String> = counts.iter().map(|(reason, count)| format!("{reason}: {count}")).collect();
-    let message = format!(
-        "{dropped} of {rows_read} training rows cannot be used ({}), more than max_dropped_ratio {}",
-        reasons.join(", "),
-        spec.max_dropped_ratio
-    );
-    Err(TrainError::refused("too_many_dropped_rows", message, "repair the rows, or raise max_dropped_ratio"))
 }
 
 fn questions(spec: &AttemptSpec, examples: Vec<Example>) -> Vec<Question> {

@@ -21,6 +21,7 @@ mod batch;
 mod best;
 mod data;
 mod division;
+mod dropped;
 mod error;
 mod evaluation;
 mod learner;
@@ -28,6 +29,7 @@ mod lessons;
 mod loss;
 mod optimizer;
 mod parameters;
+mod patience;
 mod randomness;
 mod report;
 mod schedule;
@@ -113,7 +115,7 @@ fn attempt(
     let mut training = Training::new(given, course, learner, update, reporter);
     match snapshot {
         Some(snapshot) => training.resume(snapshot)?,
-        None => training.announce(counts),
+        None => training.announce(counts, &data.dropped),
     }
 
     loop {
@@ -128,11 +130,10 @@ fn attempt(
             return Ok(Ended::Stopped);
         }
 
-        let step = training.standing.step;
-        if step == course.steps {
+        if training.is_over() {
             break;
         }
-        let batch = order.batch(step, hyperparameters.batch_size as usize);
+        let batch = order.batch(training.standing.step, hyperparameters.batch_size as usize);
         let batch: Vec<&Lesson> = batch.into_iter().map(|row| &lessons[row]).collect();
         training.step(&batch)?;
     }
@@ -148,13 +149,14 @@ fn attempt(
     card.measured.extend(test_accuracy.map(|accuracy| test.measured(Split::Test, accuracy)));
     training.learner.save(&folder.join("checkpoint"), &card)?;
     Ok(Ended::Finished(AttemptOutcome {
-        best_step: kept.map_or(course.steps, |(step, _)| step),
+        best_step: kept.map_or(training.standing.step, |(step, _)| step),
         validation_accuracy,
         test_accuracy,
-        steps: course.steps,
+        steps: training.standing.step,
+        stopped_early_at: training.stopped_early_at(),
         seconds: training.seconds(),
         training_examples: lessons.len() as u64,
-        dropped: data.dropped,
+        dropped: data.dropped.counts,
         texts: given.texts.learned(),
         parameters: training.learner.parameters.count(),
     }))

@@ -202,8 +202,8 @@ async fn one_file_is_judged_by_the_rows_that_each_part_of_a_job_reads() {
     assert_eq!(distill(&app, json!({"training": {"file": file}, "test": {"file": file}})).await.status, 201);
     assert_eq!(app.post("/v1/evaluation-jobs", json!({"file": file, "models": [job.id()]})).await.status, 201);
     let people = json!({"training": {"file": file}, "label_source": "ground_truth", "method": "standard",
-        "max_dropped_ratio": 1});
-    distill(&app, people).await.refused(400, "label_not_in_set", "#/training/file");
+        "max_dropped_ratio": 0.9});
+    distill(&app, people).await.refused(400, "missing_labels", "#/training/file");
 }
 
 #[tokio::test]
@@ -294,6 +294,38 @@ async fn a_label_outside_the_tasks_set_is_refused_with_its_line() {
     );
     assert_eq!(answer.body["errors"][0]["line"], 2);
     assert_eq!(distill(&app, json!({"training": {"file": file}, "label_source": "ground_truth"})).await.status, 201);
+}
+
+#[tokio::test]
+async fn labels_that_a_student_must_not_learn_are_refused_when_they_are_too_many() {
+    let app = TestApp::start().await;
+    let label = |row: usize| if row < 3 { json!("(25 + x)") } else { json!("( 84.0 / 2.0 )") };
+    let row = |row| json!({"input": format!("row {row}"), "teacher_label": label(row), "rationale": "r"});
+    let file = app.file(&(0..20).map(row).collect::<Vec<_>>()).await;
+    let by = |ratio: f64| json!({"training": {"file": file}, "task": "svamp", "max_dropped_ratio": ratio});
+    let answer = distill(&app, by(0.1)).await;
+    let detail = answer.refused(400, "label_without_value", "#/training/file");
+    assert!(detail.contains("(25 + x)") && detail.contains("3 of 20 training rows"), "{detail}");
+    assert_eq!((answer.body["errors"].as_array().unwrap().len(), &answer.body["errors"][2]["line"]), (3, &json!(3)));
+    // Fewer are left out, and the job says so.
+    let taken = distill(&app, by(0.15)).await;
+    let warning = &taken.body["warnings"][0];
+    assert_eq!((taken.status, &warning["code"]), (201, &json!("labels_not_learned")), "{:#}", taken.body);
+    assert_eq!((&warning["data"]["not_learned"], &warning["data"]["rows"]), (&json!(3), &json!(20)));
+    let by_words = json!({"training": {"file": file}, "task": "text", "max_dropped_ratio": 0});
+    assert_eq!(distill(&app, by_words).await.body["warnings"], json!([]));
+}
+
+#[tokio::test]
+async fn early_stopping_without_validation_rows_is_refused() {
+    let app = TestApp::start().await;
+    let asked = |fraction: f64| json!({"validation": {"fraction": fraction}, "hyperparameters": {"early_stopping_patience": 3}});
+    let refused = distill(&app, asked(0.0)).await;
+    refused.refused(400, "invalid_value", "#/hyperparameters/early_stopping_patience");
+    let taken = distill(&app, asked(0.4)).await;
+    assert_eq!(taken.body["spec"]["hyperparameters"]["early_stopping_patience"], 3, "{:#}", taken.body);
+    let delta = json!({"hyperparameters": {"early_stopping_min_delta": 1.0}});
+    distill(&app, delta).await.refused(400, "invalid_value", "#/hyperparameters/early_stopping_min_delta");
 }
 
 #[tokio::test]

@@ -52,6 +52,7 @@ mod takeover;
 mod takeover_snapshots;
 mod teacher;
 mod trainer;
+mod trainer_choice;
 mod trainer_snapshots;
 mod upload_memory;
 mod watch;

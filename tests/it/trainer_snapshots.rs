@@ -1,7 +1,6 @@
 //! An interrupted training goes on exactly where it stood, or says why it cannot.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Write},
     path::PathBuf,
@@ -14,7 +13,7 @@ use stepwise::{
     trainer::Ended,
 };
 
-use crate::support::attempt::{Attempt, row};
+use crate::support::attempt::{Attempt, figures, row, snapshots};
 
 /// A training with everything in play that a snapshot must hold: dropout, exams, a best that is not the last, test rows.
 fn attempt() -> Attempt {
@@ -30,30 +29,11 @@ fn attempt() -> Attempt {
     attempt
 }
 
-fn snapshots(frames: &[Frame]) -> Vec<(i64, String)> {
-    let snapshot = |frame: &Frame| match frame {
-        Frame::Snapshot { step, folder } => Some((*step, folder.clone())),
-        _ => None,
-    };
-    frames.iter().filter_map(snapshot).collect()
-}
-
 fn event<'a>(frames: &'a [Frame], wanted: &str) -> Option<&'a Value> {
     frames.iter().find_map(|frame| match frame {
         Frame::Event { code, data, .. } if code == wanted => Some(data),
         _ => None,
     })
-}
-
-/// Every figure by step and name, without those that depend on time and memory.
-fn figures(frames: &[Frame]) -> BTreeMap<(i64, String), f64> {
-    let timeless = |name: &&String| !name.ends_with("_per_second") && *name != "memory_bytes";
-    let mut found = BTreeMap::new();
-    for frame in frames {
-        let Frame::Metrics { step, values } = frame else { continue };
-        found.extend(values.keys().filter(timeless).map(|name| ((*step, name.clone()), values[name])));
-    }
-    found
 }
 
 fn is_event(frame: &Frame, wanted: &str) -> bool {

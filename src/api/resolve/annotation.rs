@@ -3,7 +3,11 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Metadata, Refusals, Submission, file, file::Strangers, task};
+use super::{
+    Metadata, Refusals, Submission, file,
+    strangers::{self, Strangers},
+    task,
+};
 use crate::{
     api::{AppState, error::ApiError, extract::nearest, shapes::NameOr},
     domain::{AnnotationSpec, FileId, JobId, JobSpec, LabelSource, Split, TaskDefinition},
@@ -57,8 +61,8 @@ pub async fn resolve(state: &AppState, request: AnnotationJobRequest) -> Result<
     });
     refusals.require(request.max_examples != Some(0), "#/max_examples", || "max_examples is 0; send 1 or more".into());
     if let Some(file) = file::usable(state, &mut refusals, "#/file", request.file).await? {
-        let strangers = Strangers { task: &task, source: LabelSource::GroundTruth, splits: &Split::ALL };
-        file::check_labels(state, &mut refusals, "#/file", &file, &strangers).await?;
+        let look_for = Strangers { task: &task, source: LabelSource::GroundTruth, splits: &Split::ALL };
+        strangers::refuse(state, &mut refusals, "#/file", &file, &look_for).await?;
     }
     refusals.finish()?;
     let spec = AnnotationSpec {

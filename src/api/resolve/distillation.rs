@@ -1,6 +1,7 @@
 //! A distillation job.
 
 mod data;
+mod learnable;
 mod request;
 mod training;
 
@@ -39,6 +40,7 @@ pub async fn resolve(state: &AppState, request: DistillationJobRequest) -> Resul
     let wanted = data::Wanted { task: &task, method, label_source, max_dropped_ratio };
     let training = training::training(state, &mut refusals, &wanted, request.training).await?;
     let validation = data::validation(state, &mut refusals, &wanted, request.validation).await?;
+    hyperparameters::check_early_stopping(&mut refusals, &hyperparameters, &validation);
     let test = data::test(state, &mut refusals, &wanted, request.test).await?;
     refusals.finish()?;
     let spec = DistillationSpec {
@@ -57,7 +59,8 @@ pub async fn resolve(state: &AppState, request: DistillationJobRequest) -> Resul
         model_name: request.model_name,
         hyperparameters,
     };
-    let job = pins.onto(submission.into_job(state, JobSpec::Distillation(spec), training.waits_for));
+    let mut job = pins.onto(submission.into_job(state, JobSpec::Distillation(spec), training.waits_for));
+    job.warnings.extend(training.warnings);
     Ok(warn_of_leakage(state, job).await)
 }
 

@@ -8,7 +8,11 @@ use utoipa::ToSchema;
 
 pub use teacher::TeacherSource;
 
-use super::{Metadata, Refusals, Submission, file, file::Strangers, task, warn_of_leakage};
+use super::{
+    Metadata, Refusals, Submission, file,
+    strangers::{self, Strangers},
+    task, warn_of_leakage,
+};
 use crate::{
     api::{AppState, error::ApiError, shapes::NameOr},
     domain::{EvaluationSpec, File, FileId, FileRows, JobId, JobSpec, LabelSource, Split, TaskDefinition},
@@ -58,8 +62,8 @@ pub async fn resolve(state: &AppState, request: EvaluationJobRequest) -> Result<
         None => models.task.unwrap_or_default(),
     };
     if let Some((file, _)) = &file {
-        let strangers = Strangers { task: &task, source: LabelSource::GroundTruth, splits: &Split::EVALUATED };
-        file::check_labels(state, &mut refusals, "#/file", file, &strangers).await?;
+        let look_for = Strangers { task: &task, source: LabelSource::GroundTruth, splits: &Split::EVALUATED };
+        strangers::refuse(state, &mut refusals, "#/file", file, &look_for).await?;
     }
     let rows = file.map(|(_, rows)| rows).unwrap_or_default();
     let teacher = teacher::check(state, &mut refusals, request.teacher, &rows).await?;

@@ -1,7 +1,7 @@
 //! Hyperparameters that no training can use.
 
 use super::Refusals;
-use crate::domain::Hyperparameters;
+use crate::domain::{Hyperparameters, Validating};
 
 /// Longest input or target; attention's memory grows with its square.
 const MAX_LENGTH: u32 = 8192;
@@ -22,7 +22,26 @@ pub fn check(refusals: &mut Refusals, given: &Hyperparameters) {
     real("clip_norm", Some(given.clip_norm), |x| (0.0..1e9).contains(&x), "0 (off) or more");
     real("epochs", given.epochs, |x| x > 0.0 && x <= 1e6, "a number above 0");
     real("dropout", given.dropout, |x| (0.0..1.0).contains(&x), "0 to less than 1");
+    real(
+        "early_stopping_min_delta",
+        Some(given.early_stopping_min_delta),
+        |x| (0.0..1.0).contains(&x),
+        "0 to less than 1",
+    );
     real("train_fraction", Some(given.train_fraction), |x| x > 0.0 && x <= 1.0, "a number above 0, at most 1");
+}
+
+/// Early stopping goes by the accuracy on validation rows: without them it would never come, and nobody would be told.
+pub fn check_early_stopping(refusals: &mut Refusals, given: &Hyperparameters, validation: &Validating) {
+    let is_examined = !matches!(validation, Validating::Fraction { fraction: 0.0, .. });
+    refusals.require(
+        is_examined || given.early_stopping_patience.is_none(),
+        "#/hyperparameters/early_stopping_patience",
+        || {
+            "early stopping needs validation rows; send \"validation\" with a file, or with a fraction above 0"
+                .to_owned()
+        },
+    );
 }
 
 fn whole_numbers(refusals: &mut Refusals, given: &Hyperparameters) {
@@ -32,6 +51,7 @@ fn whole_numbers(refusals: &mut Refusals, given: &Hyperparameters) {
         ("max_steps", given.max_steps, 100_000_000),
         ("eval_steps", Some(given.eval_steps), u32::MAX),
         ("eval_rows", given.eval_rows, u32::MAX),
+        ("early_stopping_patience", given.early_stopping_patience, u32::MAX),
         ("log_every", Some(given.log_every), u32::MAX),
         ("max_input_length", given.max_input_length, MAX_LENGTH),
         ("max_label_length", given.max_label_length, MAX_LENGTH),

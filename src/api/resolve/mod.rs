@@ -7,6 +7,7 @@ pub mod evaluation;
 mod file;
 mod hyperparameters;
 pub mod model;
+mod strangers;
 mod student;
 mod submission;
 mod task;

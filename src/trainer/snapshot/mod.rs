@@ -28,6 +28,7 @@ pub use error::SnapshotError;
 use self::files::{FileRecord, hexadecimal};
 use super::best::Kept;
 use super::optimizer::OptimizerState;
+use super::patience::Patience;
 use super::report::Window;
 use crate::domain::{AttemptSpec, AttemptStudent, KeepCheckpoints};
 use crate::student::{StudentError, StudentTokenizer, Weights};
@@ -52,6 +53,9 @@ pub struct Standing {
     /// The step after which a checkpoint was last left; a due one may still be to come.
     #[serde(default)]
     pub checkpoint_at: i64,
+    /// What the exams so far say of going on.
+    #[serde(default)]
+    pub patience: Patience,
     /// Steps left out because their loss was not finite.
     pub skipped: u64,
     /// The last so many of them in a row.

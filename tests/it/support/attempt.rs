@@ -70,6 +70,26 @@ impl Attempt {
     }
 }
 
+/// Steps and folders of the snapshots that were left.
+pub fn snapshots(frames: &[Frame]) -> Vec<(i64, String)> {
+    let snapshot = |frame: &Frame| match frame {
+        Frame::Snapshot { step, folder } => Some((*step, folder.clone())),
+        _ => None,
+    };
+    frames.iter().filter_map(snapshot).collect()
+}
+
+/// Every figure by step and name, without those that depend on time and memory.
+pub fn figures(frames: &[Frame]) -> BTreeMap<(i64, String), f64> {
+    let timeless = |name: &&String| !name.ends_with("_per_second") && *name != "memory_bytes";
+    let mut found = BTreeMap::new();
+    for frame in frames {
+        let Frame::Metrics { step, values } = frame else { continue };
+        found.extend(values.keys().filter(timeless).map(|name| ((*step, name.clone()), values[name])));
+    }
+    found
+}
+
 const LABELS: [&str; 2] = ["refund", "reject"];
 
 /// A row whose label is decided by one word.

@@ -7,7 +7,8 @@ use crate::{
         error::ApiError,
         resolve::{
             Refusals,
-            file::{Strangers, check_labels, usable_for},
+            file::usable_for,
+            strangers::{self, Strangers},
         },
     },
     domain::{FileId, LabelSource, Method, Split, TaskDefinition, Validating},
@@ -74,6 +75,6 @@ async fn check_scored_file(
         let detail = format!("no row of {id} that answers would be compared with has a \"label\"");
         refusals.add(pointer, "missing_labels", detail);
     }
-    let strangers = Strangers { task: wanted.task, source: LabelSource::GroundTruth, splits };
-    check_labels(state, refusals, pointer, &file, &strangers).await
+    let look_for = Strangers { task: wanted.task, source: LabelSource::GroundTruth, splits };
+    strangers::refuse(state, refusals, pointer, &file, &look_for).await
 }

@@ -1,18 +1,23 @@
 //! The training rows of a distillation: each source is there, and holds what the method and the label source need.
 
-use super::{data::Wanted, request::Training};
+use super::{
+    data::Wanted,
+    learnable::{self, ReadFile},
+    request::Training,
+};
 use crate::{
     api::{
         AppState,
         error::ApiError,
         resolve::{
             Refusals,
-            file::{Strangers, check_labels, refuse_without_rows, usable_for},
+            file::{refuse_without_rows, usable_for},
+            strangers::{self, Found, Strangers},
             submission::parent,
         },
         shapes::OneOrMany,
     },
-    domain::{FileId, FileRows, Job, JobId, JobSpec, JobState, LabelSource, Method, Split, TrainingSource},
+    domain::{FileId, FileRows, Job, JobId, JobSpec, JobState, JobWarning, LabelSource, Method, Split, TrainingSource},
     store::Store,
 };
 
@@ -25,6 +30,8 @@ pub struct Sources {
     pub sources: Vec<TrainingSource>,
     /// Annotation jobs that are not over.
     pub waits_for: Vec<JobId>,
+    /// What the user should know of them.
+    pub warnings: Vec<JobWarning>,
 }
 
 /// Training sources, checked.
@@ -43,65 +50,22 @@ pub async fn training(
         match (source.file, source.annotation_job) {
             (Some(id), None) => {
                 let pointer = format!("{pointer}/file");
-                let counts = check_training_file(state, refusals, wanted, &pointer, id).await?;
-                read.extend(counts.map(|counts| ReadFile::of(counts, wanted, pointer, id)));
+                read.extend(check_training_file(state, refusals, wanted, &pointer, id).await?);
                 found.sources.push(TrainingSource::File(id));
             }
             (None, Some(id)) => {
                 let pointer = format!("{pointer}/annotation_job");
                 if let Some(annotated) = check_annotation(state, refusals, wanted, &pointer, id).await? {
                     found.waits_for.extend((!annotated.is_over).then_some(id));
-                    read.extend(annotated.rows.map(|rows| ReadFile::of(rows, wanted, pointer, annotated.file)));
+                    read.extend(annotated.read);
                 }
                 found.sources.push(TrainingSource::AnnotationJob(id));
             }
             _ => refusals.add(pointer, "invalid_value", "send either {\"file\": …} or {\"annotation_job\": …}"),
         }
     }
-    refuse_too_many_dropped(refusals, wanted, &read);
+    found.warnings = learnable::check(refusals, wanted, &read);
     Ok(found)
-}
-
-/// The training rows of one source.
-struct ReadFile {
-    pointer: String,
-    id: FileId,
-    rows: u64,
-    /// Those with the label that is learned.
-    labeled: u64,
-    /// Those that can have all that the method needs of each row: at most so many.
-    usable: u64,
-}
-
-impl ReadFile {
-    fn of(counts: FileRows, wanted: &Wanted<'_>, pointer: String, id: FileId) -> Self {
-        let labeled = counts.labeled_by(wanted.label_source);
-        // One target holds both: without its rationale, a row is not learned at all.
-        let needs_both = wanted.method == Method::RationaleThenLabel;
-        let usable = if needs_both { labeled.min(counts.with_rationale) } else { labeled };
-        Self { pointer, id, rows: counts.rows, labeled, usable }
-    }
-}
-
-/// The trainer counts over all sources together, and so does this; named are the sources to blame.
-fn refuse_too_many_dropped(refusals: &mut Refusals, wanted: &Wanted<'_>, read: &[ReadFile]) {
-    let too_many = |rows: u64, usable: u64| rows.saturating_sub(usable) as f64 > wanted.max_dropped_ratio * rows as f64;
-    if !too_many(read.iter().map(|file| file.rows).sum(), read.iter().map(|file| file.usable).sum()) {
-        return;
-    }
-    let without_label = match wanted.label_source {
-        LabelSource::Teacher => ("missing_teacher_labels", "teacher_label"),
-        LabelSource::GroundTruth => ("missing_labels", "label"),
-    };
-    for ReadFile { pointer, id, rows, labeled, usable } in read.iter().filter(|file| too_many(file.rows, file.usable)) {
-        let (code, field) = if usable < labeled { ("missing_rationales", "rationale") } else { without_label };
-        let detail = format!(
-            "{} of {rows} training rows of {id} have no {field:?}; max_dropped_ratio allows {}",
-            rows.saturating_sub(*usable),
-            wanted.max_dropped_ratio
-        );
-        refusals.add(pointer, code, detail);
-    }
 }
 
 async fn check_training_file(
@@ -110,7 +74,7 @@ async fn check_training_file(
     wanted: &Wanted<'_>,
     pointer: &str,
     id: FileId,
-) -> Result<Option<FileRows>, ApiError> {
+) -> Result<Option<ReadFile>, ApiError> {
     let splits = &[Split::Train];
     let Some((file, rows)) = usable_for(state, refusals, pointer, id, splits).await? else { return Ok(None) };
     let labeled = rows.labeled_by(wanted.label_source);
@@ -134,18 +98,16 @@ async fn check_training_file(
         );
         refusals.add(pointer, "missing_rationales", detail);
     }
-    let strangers = Strangers { task: wanted.task, source: wanted.label_source, splits };
-    check_labels(state, refusals, pointer, &file, &strangers).await?;
+    let look_for = Strangers { task: wanted.task, source: wanted.label_source, splits };
+    let strangers = strangers::count(state, refusals, pointer, &file, &look_for).await?;
     let lacks = labeled == 0 || (wanted.method != Method::Standard && rows.with_rationale == 0);
-    Ok((!lacks).then_some(rows))
+    Ok((!lacks).then(|| ReadFile::of(rows, wanted, pointer, id, strangers)))
 }
 
 /// The rows that an annotation gives or will give.
 struct Annotated {
-    /// Its output; while it is not over, the file that it annotates.
-    file: FileId,
     /// What is known of them; none where they were refused.
-    rows: Option<FileRows>,
+    read: Option<ReadFile>,
     is_over: bool,
 }
 
@@ -162,12 +124,12 @@ async fn check_annotation(
         return Ok(None);
     };
     if job.state != JobState::Succeeded {
-        let rows = check_annotated_file(state, refusals, wanted, pointer, spec.file).await?;
-        return Ok(Some(Annotated { file: spec.file, rows, is_over: false }));
+        let read = check_annotated_file(state, refusals, wanted, pointer, spec.file).await?;
+        return Ok(Some(Annotated { read, is_over: false }));
     }
     let Some(file) = output_of(state, refusals, pointer, &job).await? else { return Ok(None) };
-    let rows = check_training_file(state, refusals, wanted, pointer, file).await?;
-    Ok(Some(Annotated { file, rows, is_over: true }))
+    let read = check_training_file(state, refusals, wanted, pointer, file).await?;
+    Ok(Some(Annotated { read, is_over: true }))
 }
 
 /// An annotation keeps its rows' ground truth and splits, so what it cannot give is known before it is over. A row that it
@@ -178,7 +140,7 @@ async fn check_annotated_file(
     wanted: &Wanted<'_>,
     pointer: &str,
     id: FileId,
-) -> Result<Option<FileRows>, ApiError> {
+) -> Result<Option<ReadFile>, ApiError> {
     let splits = &[Split::Train];
     let Some(file) = state.store.file(Store::default_project(), id).await? else { return Ok(None) };
     let rows = file.validation.rows_of(splits);
@@ -191,7 +153,8 @@ async fn check_annotated_file(
         refusals.add(pointer, "missing_labels", detail);
         return Ok(None);
     }
-    Ok(Some(FileRows { teacher_labeled: rows.rows, with_rationale: rows.rows, ..rows }))
+    let answered = FileRows { teacher_labeled: rows.rows, with_rationale: rows.rows, ..rows };
+    Ok(Some(ReadFile::of(answered, wanted, pointer, id, Found::default())))
 }
 
 /// What an annotation has left is a file like any other, and may have been deleted like any other.

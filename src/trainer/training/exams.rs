@@ -1,0 +1,71 @@
+//! What exams do to a training: they choose the weights that are kept, and may end it.
+
+use serde_json::json;
+
+use super::Training;
+use crate::trainer::TrainError;
+use crate::trainer::evaluation::Exam;
+use crate::trainer::snapshot::Standing;
+
+impl Training<'_> {
+    /// Examines the student on the validation rows and keeps the best weights. An exam that is interrupted is still due.
+    pub fn examine_when_due(&mut self, validation: &Exam) -> Result<(), TrainError> {
+        if !self.exam_is_due(validation) {
+            return Ok(());
+        }
+        let step = self.standing.step;
+        if let Some(findings) = validation.take(&self.learner, self.given.spec, self.given.stop)? {
+            self.reporter.evaluated(step, &findings);
+            self.best.offer(step, findings.accuracy, &self.learner.parameters.values);
+            self.standing.examined_at = step;
+            self.found = Some((step, findings.accuracy));
+            self.standing.patience.see(findings.accuracy, &self.given.spec.hyperparameters);
+            self.stop_when_out_of_patience();
+        }
+        Ok(())
+    }
+
+    fn stop_when_out_of_patience(&mut self) {
+        let Some(step) = self.stopped_early_at() else { return };
+        let patience = self.given.spec.hyperparameters.early_stopping_patience.unwrap_or_default();
+        let steps = self.course.steps;
+        let message = format!("stops after step {step} of {steps}: {patience} evaluations in a row were no better");
+        let data = json!({"step": step, "steps": steps, "early_stopping_patience": patience});
+        self.reporter.event("info", "stopped_early", message, data);
+        self.reporter.metrics(step, step, self.course.rate(step - 1), self.standing.skipped);
+        self.reporter.progress(step, step);
+    }
+
+    /// Whether there is no further step to take.
+    pub fn is_over(&self) -> bool {
+        self.standing.step == self.course.steps || self.stopped_early_at().is_some()
+    }
+
+    /// Where the training stops before its last step because its exams became no better.
+    pub fn stopped_early_at(&self) -> Option<i64> {
+        let Standing { step, patience, .. } = self.standing;
+        let stops = step < self.course.steps && patience.is_over(&self.given.spec.hyperparameters);
+        stops.then_some(step)
+    }
+
+    pub(super) fn exam_is_due(&self, validation: &Exam) -> bool {
+        let step = self.standing.step;
+        let every = i64::from(self.given.spec.hyperparameters.eval_steps.max(1));
+        let is_here = step % every == 0 || step == self.course.steps;
+        is_here && self.standing.examined_at < step && !validation.is_empty()
+    }
+
+    /// The best weights take the place of the last ones; their step and accuracy.
+    pub fn restore_best(&mut self) -> Option<(i64, f64)> {
+        self.best.restore(&mut self.learner.parameters.values)
+    }
+
+    /// The accuracy on the test rows, null where there are none; nothing when the exam was interrupted.
+    pub fn examine_at_the_end(&self, test: &Exam) -> Result<Option<Option<f64>>, TrainError> {
+        if test.is_empty() {
+            return Ok(Some(None));
+        }
+        let findings = test.take(&self.learner, self.given.spec, self.given.stop)?;
+        Ok(findings.map(|findings| Some(findings.accuracy)))
+    }
+}
