@@ -29,6 +29,9 @@ pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 /// The names of the tokenizer's special tokens, in an older place; a folder may lack it.
 pub const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 
+/// Tokens that were added to the tokenizer, in an older place; a folder may lack it.
+pub const ADDED_TOKENS: &str = "added_tokens.json";
+
 /// The tensors in one file of safetensors, which this program writes.
 pub const SAFETENSORS: &str = "model.safetensors";
 
@@ -98,6 +101,11 @@ pub fn weight_files(folder: &Path) -> Vec<String> {
     Vec::new()
 }
 
+/// Whether nothing that a model needs is missing here, shards included.
+pub fn is_whole(folder: &Path) -> bool {
+    missing_files(folder).is_empty() && weight_files(folder).iter().all(|file| folder.join(file).is_file())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +120,10 @@ mod tests {
         write("pytorch_model.bin.index.json", r#"{"weight_map": {"a": "two.bin", "b": "one.bin", "c": "two.bin"}}"#);
         assert!(missing_files(folder.path()).is_empty());
         assert_eq!(weight_files(folder.path()), ["pytorch_model.bin.index.json", "one.bin", "two.bin"]);
+        assert!(!is_whole(folder.path()), "two shards are not there");
+        write("one.bin", "");
+        write("two.bin", "");
+        assert!(is_whole(folder.path()));
         write("model.safetensors", "");
         assert_eq!(weight_files(folder.path()), ["model.safetensors"]);
     }

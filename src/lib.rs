@@ -7,6 +7,8 @@ pub mod catalogue;
 pub mod clock;
 pub mod domain;
 pub mod export;
+pub mod hub;
+pub mod outbound;
 pub mod postgres;
 pub mod store;
 pub mod survey;

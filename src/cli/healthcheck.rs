@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{CommandError, launch};
-use crate::{config::GivenSettings, teacher::install_tls};
+use crate::{config::GivenSettings, outbound::install_tls};
 
 /// A probe that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(10);

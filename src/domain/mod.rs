@@ -19,6 +19,8 @@
 //! | snapshot | mid-training state, private to a job |
 //! | checkpoint | a student's published, immutable files |
 //! | model | a checkpoint by its name, ready to serve or to be a student again |
+//! | Hub id | a model of the Hugging Face Hub, `owner/name` or `owner/name@revision` |
+//! | commit | what a revision of a Hub id meant when it was first looked up: files that never change |
 //! | alias | a further name for a model, which can be moved |
 //! | lineage | what a model was made of and how |
 //! | prediction | a served answer: label, confidence, rationale |
@@ -31,6 +33,7 @@ mod estimate;
 mod evaluation;
 mod example;
 mod file;
+mod hub_id;
 mod hyperparameters;
 mod ids;
 mod job;
@@ -61,6 +64,7 @@ pub use evaluation::{
 };
 pub use example::{Example, LabelSource, Method, Split};
 pub use file::{File, FileRows, FileStatus, LineError, Purpose, Validation};
+pub use hub_id::{HubCommit, HubId, NoHubCommit, NoHubId};
 pub use hyperparameters::{Hyperparameters, KeepCheckpoints, Optimizer, Precision, Schedule};
 pub use ids::{CheckpointId, FileId, ID_PREFIXES, IdError, JobId, ModelId, ProjectId, WorkerId};
 pub use job::{Job, JobError, JobKind, JobState, PauseReason, Progress};

@@ -2,17 +2,17 @@
 //! The other end is not trusted: no redirect is followed (the key would go along), a reply may have 2 MiB, and one
 //! deadline covers everything from the connection to the last byte.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Response, StatusCode, Url, redirect};
+use reqwest::{Response, StatusCode, Url};
 
 use super::wire::{ChatReply, ChatRequest, Complaint};
-use super::{TeacherError, TeacherSettings, pace::Pace, retry};
+use super::{TeacherError, TeacherSettings, pace::Pace};
 use crate::clock::Clock;
 use crate::domain::Secret;
+use crate::outbound::{self, retry};
 use crate::task::prompt::Message;
 use crate::telemetry::chain;
 
@@ -191,13 +191,6 @@ impl TeacherClient {
     }
 }
 
-/// Chooses the process's cryptography, which reqwest is built without. Every HTTP client needs it, even for plain http;
-/// calling it again does nothing.
-pub fn install_tls() {
-    // An error means that it is installed already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
 fn headers(key: Option<&Secret>) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     if let Some(key) = key {
@@ -209,25 +202,10 @@ fn headers(key: Option<&Secret>) -> Option<HeaderMap> {
 }
 
 fn http_client(settings: &TeacherSettings, endpoint: &Url, headers: HeaderMap) -> reqwest::Result<reqwest::Client> {
-    install_tls();
-    let mut builder = reqwest::Client::builder()
-        .redirect(redirect::Policy::none())
+    outbound::client_for(endpoint)
         .timeout(settings.request_timeout)
         .connect_timeout(settings.request_timeout.min(Duration::from_secs(10)))
         .pool_max_idle_per_host(settings.max_concurrency)
-        .user_agent(concat!("stepwise/", env!("CARGO_PKG_VERSION")))
-        .default_headers(headers);
-    if endpoint.scheme() == "http" {
-        // Without this a machine that has no certificates could not even talk to a teacher beside it.
-        builder = builder.tls_certs_only([]);
-    }
-    if is_this_machine(endpoint) {
-        builder = builder.no_proxy();
-    }
-    builder.build()
-}
-
-fn is_this_machine(endpoint: &Url) -> bool {
-    let host = endpoint.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        .default_headers(headers)
+        .build()
 }

@@ -15,9 +15,10 @@ use serde_json::json;
 use super::{Attempt, AttemptError, Worker, annotation_files, inputs, tally::Tally};
 use crate::{
     domain::{Annotation, AnnotationSpec, AnnotationStatus, Example, File, JobError},
+    outbound::retry,
     store::{EventLevel, NewEvent},
     task::{answer, prompt},
-    teacher::{Completion, CompletionRequest, TeacherClient, TeacherError, retry},
+    teacher::{Completion, CompletionRequest, TeacherClient, TeacherError},
     telemetry::chain,
 };
 

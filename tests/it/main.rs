@@ -26,6 +26,7 @@ mod attempts;
 mod benchmark_parsing;
 mod catalogue;
 mod evaluations;
+mod hub;
 mod inference;
 mod leftovers;
 mod openai_sdk;

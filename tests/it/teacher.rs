@@ -12,9 +12,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 use serde_json::json;
 use stepwise::domain::{AnnotationStatus, Secret};
+use stepwise::outbound::install_tls;
 use stepwise::task::{answer, builtin, prompt};
 use stepwise::teacher::scripted::{ScriptedError, ScriptedSettings, ScriptedTeacher};
-use stepwise::teacher::{CompletionRequest, TeacherClient, TeacherError, TeacherSettings, install_tls};
+use stepwise::teacher::{CompletionRequest, TeacherClient, TeacherError, TeacherSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 

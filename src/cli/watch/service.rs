@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     domain::{JobError, JobKind, JobState},
-    teacher::install_tls,
+    outbound::install_tls,
     telemetry::chain,
 };
 

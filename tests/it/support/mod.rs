@@ -6,6 +6,7 @@ pub mod cable;
 pub mod contract;
 pub mod database;
 pub mod fleet;
+pub mod hub;
 pub mod latch;
 pub mod models;
 pub mod seed;

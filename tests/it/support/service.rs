@@ -85,7 +85,7 @@ pub struct Client {
 
 impl Client {
     pub fn new(address: SocketAddr) -> Self {
-        stepwise::teacher::install_tls();
+        stepwise::outbound::install_tls();
         Self { base: format!("http://{address}"), http: reqwest::Client::new() }
     }
 

@@ -1,4 +1,4 @@
-//! When to try again: full jitter below an exponential ceiling, and never before the teacher asked for.
+//! When to try again: full jitter below an exponential ceiling, and never before the other end asked for.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 const FIRST_CEILING: Duration = Duration::from_millis(500);
 /// The highest ceiling.
 const LAST_CEILING: Duration = Duration::from_secs(60);
-/// A teacher that asks for more is asked again after this long: some send years.
+/// A server that asks for more is asked again after this long: some send years.
 const LONGEST_FLOOR: Duration = Duration::from_secs(600);
 
 /// The wait after `failures` failed calls, by the process's own dice.
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_teachers_wish_is_a_floor_with_a_limit() {
+    fn the_servers_wish_is_a_floor_with_a_limit() {
         let floor = |seconds| backoff(1, Some(Duration::from_secs(seconds)), 0.5).as_secs_f64();
         assert_eq!((floor(7), floor(0), floor(u64::MAX)), (7.0, 0.5, 600.0));
     }
