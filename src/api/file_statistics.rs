@@ -65,7 +65,7 @@ pub struct FileTokenStatistics {
     input: TokenLengths,
     /// The labels, of ground truth where a row has both.
     label: TokenLengths,
-    /// The rationales.
+    /// The rationales, all of a row that has several.
     rationale: TokenLengths,
 }
 
@@ -81,7 +81,7 @@ pub enum StatisticsObject {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenLengths {
-    /// Rows that have the field.
+    /// Rows that have the field; of rationales, how many there are.
     #[schema(example = 10000)]
     rows: u64,
     /// Their lengths; null where no row has the field.
@@ -207,8 +207,6 @@ impl Counting {
         if let Some(label) = row.label.as_ref().or(row.teacher_label.as_ref()) {
             counts.label.take(self.counter.count(label));
         }
-        if let Some(rationale) = &row.rationale {
-            counts.rationale.take(self.counter.count(rationale));
-        }
+        row.rationales().for_each(|rationale| counts.rationale.take(self.counter.count(rationale)));
     }
 }

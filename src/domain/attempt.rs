@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FromScratch, Hyperparameters, JobError, LabelSource, LearnedTexts, Measurement, Method, TaskDefinition};
+use super::{
+    FromScratch, Hyperparameters, JobError, LabelSource, LearnedTexts, Measurement, Method, RationaleChoice,
+    TaskDefinition,
+};
 
 /// `spec.json` of an attempt's folder. Every path is relative to that folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +24,9 @@ pub struct AttemptSpec {
     pub label_source: LabelSource,
     /// Weight of the label's loss; the rationale's is `1 - alpha`.
     pub alpha: f64,
+    /// Which rationales are learned.
+    #[serde(default)]
+    pub rationales: RationaleChoice,
     /// What tells the student that a label is wanted.
     pub label_prefix: String,
     /// What tells the student that a rationale is wanted.

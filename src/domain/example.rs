@@ -21,6 +21,9 @@ pub struct Example {
     /// The reasoning that leads to the label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rationale: Option<String>,
+    /// Further ones, each another; none where there is no first.
+    #[serde(default, rename = "rationales", skip_serializing_if = "Vec::is_empty")]
+    pub more_rationales: Vec<String>,
     /// What it may be used for; none: anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
@@ -30,6 +33,20 @@ impl Example {
     /// Whether it may be used for one of these splits.
     pub fn is_for(&self, splits: &[Split]) -> bool {
         self.split.is_none_or(|own| splits.contains(&own))
+    }
+
+    /// Every rationale, the first one first.
+    pub fn rationales(&self) -> impl Iterator<Item = &String> {
+        self.rationale.iter().chain(&self.more_rationales)
+    }
+
+    /// Takes one more rationale, unless it is there already.
+    pub fn add_rationale(&mut self, rationale: String) {
+        match &self.rationale {
+            None => self.rationale = Some(rationale),
+            Some(_) if self.rationales().any(|known| *known == rationale) => {}
+            Some(_) => self.more_rationales.push(rationale),
+        }
     }
 
     /// The label that a source gives this example.

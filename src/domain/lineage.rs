@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{FileId, Hyperparameters, JobId, LabelSource, Method, ModelId};
+use super::{FileId, Hyperparameters, JobId, LabelSource, Method, ModelId, RationaleChoice};
 
 /// What a student was made of and how. Unknown members are left alone: a later program may have written more.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -28,6 +28,10 @@ pub struct Lineage {
     /// Weight of the label's loss; the rationale's is `1 - alpha`.
     #[schema(example = 0.5)]
     pub alpha: f64,
+    /// Which rationales it learned.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub rationales: RationaleChoice,
     /// The knobs of its training, the seed among them, as the job has them.
     pub hyperparameters: Hyperparameters,
     /// The step after which it was kept; null for a finished student, which has the best step's weights.

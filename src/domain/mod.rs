@@ -45,6 +45,7 @@ mod model;
 mod model_target;
 mod nearest;
 mod part_lengths;
+mod rationale_choice;
 mod secret;
 pub mod single_target;
 mod specs;
@@ -75,6 +76,7 @@ pub use model::{Model, StudentSource};
 pub use model_target::ModelTarget;
 pub use nearest::nearest;
 pub use part_lengths::{LearnedTexts, PartLengths, Truncated};
+pub use rationale_choice::{RationaleChoice, RationaleFilter, RationaleShuffle, RationalesPerExample};
 pub use secret::Secret;
 pub use specs::{
     AnnotationSpec, DistillationSpec, EvaluationSpec, FromScratch, JobSpec, StudentSpec, TeacherAnswers,

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{FileId, Hyperparameters, JobId, JobKind, LabelSource, Method, ModelTarget, TaskDefinition};
+use super::{
+    FileId, Hyperparameters, JobId, JobKind, LabelSource, Method, ModelTarget, RationaleChoice, TaskDefinition,
+};
 
 /// A job's spec; the tag is the job's kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -71,6 +73,9 @@ pub struct DistillationSpec {
     pub label_source: LabelSource,
     /// Weight of the label's loss; the rationale's is `1 - alpha`. Only `step_by_step` reads it.
     pub alpha: f64,
+    /// Which rationales are learned.
+    #[serde(default)]
+    pub rationales: RationaleChoice,
     /// What tells the student that a label is wanted.
     pub label_prefix: String,
     /// What tells the student that a rationale is wanted.

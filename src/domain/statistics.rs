@@ -17,7 +17,7 @@ pub struct FileStatistics {
     pub input: TextLengths,
     /// How long the labels are, of ground truth where a row has both.
     pub label: TextLengths,
-    /// How long the rationales are.
+    /// How long the rationales are, all of a row that has several.
     pub rationale: TextLengths,
     /// Rows of each split.
     pub splits: SplitCounts,
@@ -72,7 +72,7 @@ pub struct LabelCount {
 /// How long the texts of one field are. No tokens: those depend on a model (see the file's statistics by model).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TextLengths {
-    /// Rows that have the field.
+    /// Rows that have the field; of rationales, how many there are.
     #[schema(example = 1000)]
     pub rows: u64,
     /// Unicode characters; null where no row has the field.

@@ -10,7 +10,10 @@ use std::fmt::Write;
 use serde_json::{Map, Value};
 
 use self::figures::figures;
-use crate::domain::{LabelSet, LabelSource, LearnedTexts, Lineage, Method, PartLengths, Split, StudentCard, Truncated};
+use crate::domain::{
+    LabelSet, LabelSource, LearnedTexts, Lineage, Method, PartLengths, RationaleChoice, RationaleShuffle, Split,
+    StudentCard, Truncated,
+};
 
 /// A model and what is known of it.
 #[derive(Debug, Clone, Copy)]
@@ -179,6 +182,9 @@ fn lineage(subject: &Subject<'_>) -> String {
     if lineage.method == Method::StepByStep {
         let _ = writeln!(text, "- alpha: {} (weight of the label's loss)", lineage.alpha);
     }
+    if lineage.rationales != RationaleChoice::default() {
+        let _ = writeln!(text, "- rationales: `{}`", serde_json::to_string(&lineage.rationales).unwrap_or_default());
+    }
     let _ = writeln!(text, "- hyperparameters: `{hyperparameters}`");
     text
 }
@@ -195,6 +201,9 @@ fn limitations(subject: &Subject<'_>) -> String {
     }
     if subject.lineage.is_some_and(|lineage| lineage.label_source == LabelSource::Teacher) {
         add("It learned a teacher's labels: the teacher's mistakes and leanings are in it.");
+    }
+    if subject.lineage.is_some_and(|lineage| lineage.rationales.shuffle != RationaleShuffle::None) {
+        add("A control: its rationales were shuffled while it learned, so what it writes for one means nothing.");
     }
     if subject.lineage.is_none() {
         add("Nothing is known here of the data that it learned from.");

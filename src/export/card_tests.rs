@@ -141,3 +141,17 @@ fn a_card_says_how_long_the_texts_were_that_it_learned_from() {
     has(&text, &["An input of more than 1024 tokens is cut", "learned from inputs of at most 31 tokens"]);
     lacks(&rendered(Some(&card(Method::StepByStep, &[])), json!({}), None), &["learned from |", "untried"]);
 }
+
+#[test]
+fn a_control_with_shuffled_rationales_says_so() {
+    let card = card(Method::StepByStep, &[]);
+    let told = |rationales: Value| {
+        rendered(Some(&card), json!({}), Some(&lineage("step_by_step", "teacher", json!({"rationales": rationales}))))
+    };
+    let shuffled = told(json!({"shuffle": "words"}));
+    has(&shuffled, &["A control: its rationales were shuffled", "\"shuffle\":\"words\""]);
+    lacks(&told(json!({})), &["A control", "- rationales:"]);
+    let chosen = told(json!({"per_example": "all"}));
+    has(&chosen, &["- rationales: `{\"per_example\":\"all\",\"filter\":\"none\""]);
+    lacks(&chosen, &["A control"]);
+}

@@ -71,10 +71,11 @@ mod tests {
             label: Some("l".to_owned()),
             teacher_label: None,
             rationale: Some("r".to_owned()),
+            more_rationales: vec!["s".to_owned()],
             split: Some(Split::Test),
         };
         let line = write(&example);
-        assert_eq!(line, r#"{"id":"a","input":"x\ny","label":"l","rationale":"r","split":"test"}"#);
+        assert_eq!(line, r#"{"id":"a","input":"x\ny","label":"l","rationale":"r","rationales":["s"],"split":"test"}"#);
         let found: Vec<_> = read(line.as_bytes()).collect::<Result<_, _>>().unwrap();
         assert_eq!(found, [example]);
         let bad = read(&b"{}"[..]).next().unwrap().unwrap_err();

@@ -23,7 +23,7 @@ impl Fault {
 /// Fields of chat lines whose answer is a call.
 const TOOLS: [&str; 4] = ["tools", "functions", "parallel_tool_calls", "function_call"];
 /// The first fields of a line are worth naming; the others are an annotation's own.
-const READ: usize = 13;
+const READ: usize = 14;
 
 /// Refuses a text that Postgres cannot store and no tokenizer has a piece for.
 pub(super) fn storable(field: &str, text: &str) -> Result<(), Fault> {

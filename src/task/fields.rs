@@ -6,19 +6,20 @@ use serde_json::Value;
 use super::{
     chat,
     faults::{Fault, not_members, storable, unknown, wrong_type},
-    labels,
+    lists,
     members::{Member, Members},
 };
 use crate::domain::{AnnotationStatus, Example, Split, UnknownName};
 
 /// Every field that a line may have. The last four are those of an annotation's files, which are files of examples
 /// themselves.
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 18] = [
     "id",
     "input",
     "label",
     "teacher_label",
     "rationale",
+    "rationales",
     "premise",
     "hypothesis",
     "prompt",
@@ -62,6 +63,7 @@ struct Line {
     given: Vec<&'static str>,
     chat: Option<chat::Exchange>,
     split: Option<Split>,
+    rationales: Vec<String>,
     label_set: Option<Vec<String>>,
     /// The annotation did not end in a valid answer, so its teacher's label is none.
     not_valid: bool,
@@ -88,13 +90,20 @@ impl Line {
             (field, _) if UNREAD.contains(&field) => Ok(()),
             ("status", Value::String(status)) => self.take_status(&status),
             ("split", Value::String(split)) => self.take_split(&split),
-            ("label_set", Value::Array(labels)) => self.take_label_set(labels),
+            ("label_set", Value::Array(labels)) => {
+                self.label_set = Some(lists::label_set(labels)?);
+                Ok(())
+            }
+            ("rationales", Value::Array(rationales)) => {
+                self.rationales = lists::rationales(rationales)?;
+                Ok(())
+            }
             ("weight", value) => self.take_weight(&value),
             ("messages", Value::Array(messages)) => {
                 self.chat = Some(chat::read(messages)?);
                 Ok(())
             }
-            ("label_set" | "messages", other) => Err(wrong_type(field, "an array", &other)),
+            ("label_set" | "messages" | "rationales", other) => Err(wrong_type(field, "an array", &other)),
             (_, Value::String(text)) => self.take_text(field, text),
             (_, other) => Err(wrong_type(field, "a string", &other)),
         }
@@ -109,19 +118,6 @@ impl Line {
 
     fn take_split(&mut self, split: &str) -> Result<(), Fault> {
         self.split = Some(split.parse().map_err(|message| Fault::field("wrong_type", "split", message))?);
-        Ok(())
-    }
-
-    fn take_label_set(&mut self, labels: Vec<Value>) -> Result<(), Fault> {
-        let text = |label| if let Value::String(text) = label { Ok(text) } else { Err(label) };
-        let labels = labels.into_iter().map(text).collect::<Result<Vec<_>, _>>();
-        let labels = labels.map_err(|other| wrong_type("label_set", "an array of strings", &other))?;
-        if let Some(long) = labels.iter().find(|label| label.chars().count() > labels::MAX_LABEL_CHARS) {
-            let (shown, most) = (labels::shown(long), labels::MAX_LABEL_CHARS);
-            let message = format!("a label of a set has {most} characters at most; this one is longer: {shown:?}");
-            return Err(Fault::field("label_too_long", "label_set", message));
-        }
-        self.label_set = Some(labels);
         Ok(())
     }
 
@@ -158,9 +154,13 @@ impl Line {
         example.id = self.text("id").unwrap_or_else(|| format!("line-{number}"));
         example.teacher_label = self.text("teacher_label").filter(|_| !self.not_valid);
         example.split = self.split;
-        self.check_label_set(&example)?;
+        std::mem::take(&mut self.rationales).into_iter().for_each(|rationale| example.add_rationale(rationale));
+        if let Some(allowed) = &self.label_set {
+            lists::check_labels(&example, allowed)?;
+        }
         if self.weightless {
-            (example.label, example.teacher_label, example.rationale) = (None, None, None);
+            let Example { id, input, split, .. } = example;
+            return Ok(Example { id, input, split, ..Example::default() });
         }
         Ok(example)
     }
@@ -231,17 +231,6 @@ impl Line {
         let code = if self.seen.contains(&field) { "empty" } else { "missing_field" };
         let message = if code == "empty" { format!("{field:?} is empty") } else { format!("the line lacks {field:?}") };
         self.text(field).ok_or_else(|| Fault::field(code, field, message))
-    }
-
-    /// A line's own set is checked and then forgotten: what a student may answer is the task's to say.
-    fn check_label_set(&self, example: &Example) -> Result<(), Fault> {
-        let Some(allowed) = &self.label_set else { return Ok(()) };
-        let given = [("label", &example.label), ("teacher_label", &example.teacher_label)];
-        let strangers = given.into_iter().filter_map(|(field, label)| label.as_ref().map(|label| (field, label)));
-        match strangers.into_iter().find(|(_, label)| !allowed.contains(label)) {
-            Some((field, label)) => Err(Fault::field("label_not_in_set", field, labels::not_in_set(label, allowed))),
-            None => Ok(()),
-        }
     }
 }
 

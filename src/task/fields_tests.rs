@@ -147,3 +147,19 @@ fn a_rejected_annotation_can_be_sent_again() {
     let example = read(line, 1).unwrap();
     assert_eq!((example.input.as_str(), example.teacher_label), ("x", None));
 }
+
+#[test]
+fn a_line_may_bring_several_rationales_each_once() {
+    let line = r#"{"input":"a","rationale":"one","rationales":["two"," ","one","two","three"]}"#;
+    let example = read(line, 1).unwrap();
+    assert_eq!(example.rationales().collect::<Vec<_>>(), ["one", "two", "three"]);
+    let alone = read(r#"{"input":"a","rationales":["one"]}"#, 1).unwrap();
+    assert_eq!((alone.rationale.as_deref(), alone.more_rationales.len()), (Some("one"), 0));
+    let weightless = read(r#"{"input":"a","label":"l","rationales":["one","two"],"weight":0}"#, 1).unwrap();
+    assert_eq!((weightless.rationales().count(), weightless.label), (0, None));
+    refused(r#"{"input":"a","rationales":"one"}"#, "wrong_type", Some("rationales"), "an array");
+    refused(r#"{"input":"a","rationales":["one",2]}"#, "wrong_type", Some("rationales"), "an array of strings");
+    refused(r#"{"input":"a","rationales":["a\u0000b"]}"#, "invalid_character", Some("rationales"), "U+0000");
+    let many = vec!["\"r\""; 101].join(",");
+    refused(&format!(r#"{{"input":"a","rationales":[{many}]}}"#), "unsupported_format", Some("rationales"), "100");
+}

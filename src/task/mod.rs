@@ -10,6 +10,7 @@ mod faults;
 mod fields;
 pub mod labels;
 pub mod lines;
+mod lists;
 pub mod majority;
 mod members;
 pub mod prompt;

@@ -34,7 +34,7 @@ impl Describer {
             text.iter().for_each(|label| labels.take(label));
         }
         example.label.iter().chain(&example.teacher_label).take(1).for_each(|label| self.label.take(label));
-        example.rationale.iter().for_each(|rationale| self.rationale.take(rationale));
+        example.rationales().for_each(|rationale| self.rationale.take(rationale));
         self.splits.take(example.split);
         for (text, counts) in [
             (&example.label, &mut self.labeled),

@@ -6,6 +6,15 @@ use super::lessons::Sequence;
 use super::randomness::{self, Draw};
 use crate::student::batch;
 
+/// A row's turn to be learned from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// The row.
+    pub row: usize,
+    /// The pass over the rows, from 0.
+    pub epoch: u64,
+}
+
 /// The rows of every step: the epochs' orders end to end, cut into batches. An order depends on seed and epoch alone.
 pub struct Order {
     seed: u64,
@@ -21,18 +30,18 @@ impl Order {
     }
 
     /// The rows of a step, counted from 0.
-    pub fn batch(&mut self, step: i64, batch_size: usize) -> Vec<usize> {
+    pub fn batch(&mut self, step: i64, batch_size: usize) -> Vec<Turn> {
         let first = usize::try_from(step).unwrap_or_default() * batch_size;
-        (first..first + batch_size).map(|place| self.row(place)).collect()
+        (first..first + batch_size).map(|place| self.turn(place)).collect()
     }
 
-    fn row(&mut self, place: usize) -> usize {
+    fn turn(&mut self, place: usize) -> Turn {
         let epoch = (place / self.rows) as u64;
         if self.epoch != Some(epoch) {
             self.order = randomness::order(self.rows, randomness::hash(self.seed, Draw::Epoch, epoch));
             self.epoch = Some(epoch);
         }
-        self.order[place % self.rows]
+        Turn { row: self.order[place % self.rows], epoch }
     }
 }
 
@@ -77,8 +86,10 @@ mod tests {
     #[test]
     fn every_row_comes_once_an_epoch_across_batches() {
         let mut order = Order::new(1, 10);
-        let mut rows: Vec<usize> = (0..5).flat_map(|step| order.batch(step, 4)).collect();
-        assert_eq!(rows, (0..5).flat_map(|step| Order::new(1, 10).batch(step, 4)).collect::<Vec<_>>());
+        let turns: Vec<Turn> = (0..5).flat_map(|step| order.batch(step, 4)).collect();
+        assert_eq!(turns, (0..5).flat_map(|step| Order::new(1, 10).batch(step, 4)).collect::<Vec<_>>());
+        assert!(turns.iter().enumerate().all(|(place, turn)| turn.epoch == place as u64 / 10));
+        let mut rows: Vec<usize> = turns.into_iter().map(|turn| turn.row).collect();
         let mut second = rows.split_off(10);
         assert_ne!(rows, second);
         rows.sort_unstable();

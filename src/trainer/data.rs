@@ -6,9 +6,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::TrainError;
 use super::division::{carve, share};
 use super::dropped::{self, Dropped, OTHER_SPLIT};
+use super::{TrainError, rationales};
 use crate::domain::{AttemptSpec, AttemptValidation, Example, LabelSource, Method, Split};
 use crate::task::examples;
 
@@ -19,8 +19,8 @@ pub struct Row {
     pub input: String,
     /// The label to learn.
     pub label: String,
-    /// The rationale to learn.
-    pub rationale: Option<String>,
+    /// The rationales to learn.
+    pub rationales: Vec<String>,
 }
 
 /// A row to be asked about.
@@ -65,6 +65,8 @@ impl Data {
             examples.extend(read(folder, name, Split::Train, &mut kept_away)?);
         }
         refuse_hopeless(spec, &examples)?;
+        let (examples, without_rationale) = rationales::choose(spec, examples);
+        rationales::refuse_if_none_is_left(spec, &examples)?;
         let rows_read = examples.len();
         let (rows, mut dropped) = dropped::usable(spec, examples);
         dropped.refuse_too_many(spec, rows_read)?;
@@ -76,7 +78,8 @@ impl Data {
                 (training, held_back.into_iter().map(|row| Question::held_back(row, spec.label_source)).collect())
             }
         };
-        let training = share(training, &spec.hyperparameters);
+        let mut training = share(training, &spec.hyperparameters);
+        rationales::shuffle(&mut training, spec.rationales.shuffle, spec.hyperparameters.seed);
         if training.is_empty() {
             return Err(TrainError::refused("no_training_rows", "no row is left to learn from", "add training rows"));
         }
@@ -87,6 +90,7 @@ impl Data {
         if kept_away > 0 {
             dropped.counts.insert(OTHER_SPLIT.to_owned(), kept_away);
         }
+        dropped.counts.extend(without_rationale);
         Ok(Self { training, validation, test, dropped })
     }
 

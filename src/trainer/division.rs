@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn rows(inputs: impl IntoIterator<Item = usize>) -> Vec<Row> {
-        let row = |input: usize| Row { input: format!("input {input}"), label: "l".to_owned(), rationale: None };
+        let row = |input: usize| Row { input: format!("input {input}"), label: "l".to_owned(), rationales: Vec::new() };
         inputs.into_iter().map(row).collect()
     }
 

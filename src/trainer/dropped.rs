@@ -57,7 +57,8 @@ pub fn usable(spec: &AttemptSpec, examples: Vec<Example>) -> (Vec<Row>, Dropped)
             dropped.count(reason, &example.id, label.as_deref());
         }
         if reason.is_none_or(|reason| reason == LABEL_ONLY) {
-            rows.extend(label.map(|label| Row { input: example.input, label, rationale: example.rationale }));
+            let rationales = example.rationales().cloned().collect();
+            rows.extend(label.map(|label| Row { input: example.input, label, rationales }));
         }
     }
     (rows, dropped)

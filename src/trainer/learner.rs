@@ -127,7 +127,8 @@ fn texts<'a>(spec: &'a AttemptSpec, data: &'a Data) -> impl Iterator<Item = &'a 
     };
     data.training.iter().flat_map(move |row| {
         let asked = [spec.label_prefix.as_str(), row.input.as_str(), row.label.as_str()];
-        let explained = beside_rationale.zip(row.rationale.as_deref()).map(|(words, rationale)| [words, rationale]);
+        let rationales = row.rationales.iter().map(String::as_str);
+        let explained = beside_rationale.map(|words| rationales.flat_map(move |rationale| [words, rationale]));
         asked.into_iter().chain(explained.into_iter().flatten())
     })
 }

@@ -28,18 +28,15 @@ pub struct Sequence {
 /// Everything that one row teaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lesson {
-    label: Sequence,
-    rationale: Option<Sequence>,
+    /// What serves the label: one sequence, or for `rationale_then_label` one for each rationale.
+    pub label: Vec<Sequence>,
+    /// One sequence for each rationale that is learned apart.
+    pub rationale: Vec<Sequence>,
 }
 
-impl Lesson {
-    /// The sequence that serves an objective.
-    pub fn sequence(&self, objective: Objective) -> Option<&Sequence> {
-        match objective {
-            Objective::Label => Some(&self.label),
-            Objective::Rationale => self.rationale.as_ref(),
-        }
-    }
+/// One sequence for each of the targets of an input.
+fn answers(input: Vec<i64>, targets: Vec<Vec<i64>>) -> Vec<Sequence> {
+    targets.into_iter().map(|target| Sequence { input: input.clone(), target }).collect()
 }
 
 /// Writes token ids.
@@ -74,17 +71,22 @@ impl<'a> LessonWriter<'a> {
     /// What a row teaches under the attempt's method.
     pub fn lesson(&mut self, row: &Row) -> Lesson {
         let input = self.input(&self.spec.label_prefix, &row.input);
-        let target = match (self.spec.method, &row.rationale) {
-            (Method::RationaleThenLabel, Some(rationale)) => self.single_target(rationale, &row.label),
-            _ => self.encode(Part::Label, &row.label),
+        let rationales = row.rationales.iter();
+        let (labels, explanations) = match self.spec.method {
+            Method::Standard => (vec![self.encode(Part::Label, &row.label)], Vec::new()),
+            Method::StepByStep => {
+                let label = self.encode(Part::Label, &row.label);
+                (vec![label], rationales.map(|rationale| self.encode(Part::Rationale, rationale)).collect())
+            }
+            Method::RationaleThenLabel => {
+                (rationales.map(|rationale| self.single_target(rationale, &row.label)).collect(), Vec::new())
+            }
         };
-        let rationale = row.rationale.as_ref().filter(|_| self.spec.method == Method::StepByStep);
-        let rationale = rationale.map(|rationale| {
-            let input = self.input(&self.spec.rationale_prefix, &row.input);
-            Sequence { input, target: self.encode(Part::Rationale, rationale) }
-        });
+        let label = answers(input, labels);
+        let input =
+            if explanations.is_empty() { Vec::new() } else { self.input(&self.spec.rationale_prefix, &row.input) };
         self.texts.end_row();
-        Lesson { label: Sequence { input, target }, rationale }
+        Lesson { label, rationale: answers(input, explanations) }
     }
 
     /// The encoder's input for a row of which the label is wanted.

@@ -6,8 +6,9 @@
 use tch::{Kind, Reduction, Tensor};
 
 use super::batch::Targets;
+use super::curriculum::Taught;
 use super::learner::Learner;
-use super::lessons::{Lesson, Objective, Sequence};
+use super::lessons::{Objective, Sequence};
 use super::{TrainError, randomness};
 use crate::domain::{AttemptSpec, Method};
 use crate::student::{T5, T5Config, Weights, batch};
@@ -56,7 +57,7 @@ impl LossSettings {
 /// The loss of a step's lessons and its gradient.
 pub fn step_loss(
     learner: &Learner,
-    lessons: &[&Lesson],
+    lessons: &[Taught<'_>],
     settings: &LossSettings,
     step: i64,
 ) -> Result<StepLoss, TrainError> {
@@ -65,7 +66,7 @@ pub fn step_loss(
     let gradient = learner.parameters.values.zeros_like();
     let mut found = StepLoss { label: 0.0, rationale: None, total: 0.0, gradient, tokens: 0 };
     for &(objective, weight) in &settings.objectives {
-        let sequences: Vec<&Sequence> = lessons.iter().filter_map(|lesson| lesson.sequence(objective)).collect();
+        let sequences: Vec<&Sequence> = lessons.iter().flat_map(|lesson| lesson.sequences(objective)).collect();
         if sequences.is_empty() || weight == 0.0 {
             continue;
         }

@@ -19,6 +19,7 @@
 mod adafactor;
 mod batch;
 mod best;
+mod curriculum;
 mod data;
 mod division;
 mod dropped;
@@ -31,6 +32,7 @@ mod optimizer;
 mod parameters;
 mod patience;
 mod randomness;
+mod rationales;
 mod report;
 mod schedule;
 mod snapshot;
@@ -45,10 +47,11 @@ pub use snapshot::SnapshotError;
 pub use stop::StopRequest;
 
 use self::batch::Order;
+use self::curriculum::Curriculum;
 use self::data::Data;
 use self::evaluation::Exam;
 use self::learner::Learner;
-use self::lessons::{Lesson, LessonWriter};
+use self::lessons::LessonWriter;
 use self::optimizer::Update;
 use self::report::Reporter;
 use self::schedule::Course;
@@ -103,14 +106,14 @@ fn attempt(
     let tokenizer = learner.tokenizer.clone();
     let mut writer = LessonWriter::new(spec, &tokenizer);
     writer.check_labels()?;
-    let lessons: Vec<Lesson> = data.training.iter().map(|row| writer.lesson(row)).collect();
+    let curriculum = Curriculum::new(spec, data.training.iter().map(|row| writer.lesson(row)).collect());
     let validation = Exam::new(data.validation, hyperparameters.eval_rows, &mut writer);
     let test = Exam::new(data.test, None, &mut writer);
     let given = Assignment { folder, spec, stop, texts: writer.texts };
 
     let scale_by_weight = hyperparameters.scale_by_weight.unwrap_or(is_new(&spec.student));
-    let course = Course::new(hyperparameters, scale_by_weight, lessons.len());
-    let mut order = Order::new(hyperparameters.seed, lessons.len());
+    let course = Course::new(hyperparameters, scale_by_weight, curriculum.rows());
+    let mut order = Order::new(hyperparameters.seed, curriculum.rows());
     let update = Update::new(hyperparameters, scale_by_weight, &learner.parameters);
     let mut training = Training::new(given, course, learner, update, reporter);
     match snapshot {
@@ -134,7 +137,7 @@ fn attempt(
             break;
         }
         let batch = order.batch(training.standing.step, hyperparameters.batch_size as usize);
-        let batch: Vec<&Lesson> = batch.into_iter().map(|row| &lessons[row]).collect();
+        let batch: Vec<_> = batch.into_iter().map(|turn| curriculum.taught(turn)).collect();
         training.step(&batch)?;
     }
 
@@ -155,7 +158,7 @@ fn attempt(
         steps: training.standing.step,
         stopped_early_at: training.stopped_early_at(),
         seconds: training.seconds(),
-        training_examples: lessons.len() as u64,
+        training_examples: curriculum.rows() as u64,
         dropped: data.dropped.counts,
         texts: given.texts.learned(),
         parameters: training.learner.parameters.count(),

@@ -17,6 +17,12 @@ pub enum Draw {
     Validation = 3,
     /// Which share of the training rows is used.
     Fraction = 4,
+    /// Which of a row's rationales comes first.
+    Rationale = 5,
+    /// Order of the words in a rationale.
+    Words = 6,
+    /// Which row gets whose rationales.
+    Rows = 7,
 }
 
 /// A number for the `index`-th draw of a kind under a seed. Not for secrets.

@@ -48,6 +48,7 @@ pub async fn gather(
         method: spec.method,
         label_source: spec.label_source,
         alpha: spec.alpha,
+        rationales: spec.rationales,
         hyperparameters: spec.hyperparameters.clone(),
         step: None,
         training,

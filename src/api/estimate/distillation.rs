@@ -10,8 +10,8 @@ use super::{
 use crate::{
     api::AppState,
     domain::{
-        DistillationSpec, Estimate, Example, FileId, JobKind, JobSpec, Method, Span, Split, StudentSource, StudentSpec,
-        TrainingSource, Validating,
+        DistillationSpec, Estimate, Example, FileId, JobKind, JobSpec, Method, RationalesPerExample, Span, Split,
+        StudentSource, StudentSpec, TrainingSource, Validating,
     },
     inference::StudentShape,
     layout,
@@ -102,13 +102,17 @@ impl Rows {
         let inputs = sample::mean_characters(examples.iter().map(|example| Some(example.input.as_str())), 0.0);
         let prefix = spec.label_prefix.chars().count() as f64;
         let label = sample::mean_characters(labels.iter().map(Option::as_deref), LABEL_CHARACTERS);
-        let rationale =
-            sample::mean_characters(examples.iter().map(|example| example.rationale.as_deref()), RATIONALE_CHARACTERS);
+        let rationales = || examples.iter().flat_map(Example::rationales).map(|rationale| Some(rationale.as_str()));
+        let rationale = sample::mean_characters(rationales(), RATIONALE_CHARACTERS);
         let limits = spec.hyperparameters.limits();
         let lengths = Lengths {
             input: cut(inputs + prefix, limits.input),
             label: cut(label, limits.label),
             rationale: cut(rationale, limits.rationale),
+            rationales: match spec.rationales.per_example {
+                RationalesPerExample::All => (rationales().count() as f64 / examples.len().max(1) as f64).max(1.0),
+                RationalesPerExample::First | RationalesPerExample::OnePerEpoch => 1.0,
+            },
         };
         Ok(Self { learned: learned.round() as u64, lengths })
     }
@@ -169,12 +173,12 @@ async fn published_config(state: &AppState, prefix: &str) -> Result<Vec<u8>, Unk
 }
 
 impl Lengths {
-    /// Tokens that one example costs in a step: step by step, its input is read twice.
+    /// Tokens that one example costs in a step: each target comes with an input of its own.
     fn tokens_of_example(&self, method: Method) -> f64 {
         match method {
             Method::Standard => self.input + self.label,
-            Method::StepByStep => 2.0 * self.input + self.label + self.rationale,
-            Method::RationaleThenLabel => self.input + self.rationale + self.label,
+            Method::StepByStep => self.input + self.label + self.rationales * (self.input + self.rationale),
+            Method::RationaleThenLabel => self.rationales * (self.input + self.rationale + self.label),
         }
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Lengths {
     pub input: f64,
     pub label: f64,
     pub rationale: f64,
+    /// Rationales of an example that are learned in one step.
+    pub rationales: f64,
 }
 
 /// Peak bytes of the training process.
@@ -55,7 +57,7 @@ mod tests {
 
     #[test]
     fn memory_grows_with_the_student_and_the_micro_batch_and_shrinks_with_adafactor() {
-        let lengths = Lengths { input: 100.0, label: 4.0, rationale: 40.0 };
+        let lengths = Lengths { input: 100.0, label: 4.0, rationale: 40.0, rationales: 1.0 };
         let small = StudentShape::from_scratch(&FromScratch::default());
         let large = StudentShape { parameters: 11_300_000_000, ..small };
         let knobs = Hyperparameters::default();

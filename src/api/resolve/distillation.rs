@@ -8,7 +8,7 @@ mod training;
 use super::{Refusals, Submission, hyperparameters, model::Pins, student, task, warn_of_leakage};
 use crate::{
     api::{AppState, error::ApiError, shapes::NameOr},
-    domain::{DistillationSpec, JobSpec, LabelSource, Method, StudentSpec},
+    domain::{DistillationSpec, JobSpec, LabelSource, Method, RationaleChoice, StudentSpec},
     store::NewJob,
 };
 
@@ -37,7 +37,9 @@ pub async fn resolve(state: &AppState, request: DistillationJobRequest) -> Resul
     check_share(&mut refusals, "max_dropped_ratio", max_dropped_ratio);
     let prefixes = request.prefixes.unwrap_or_default();
     check_prefixes(&mut refusals, method, &prefixes);
-    let wanted = data::Wanted { task: &task, method, label_source, max_dropped_ratio };
+    let rationales = request.rationales.unwrap_or_default();
+    check_rationales(&mut refusals, method, rationales);
+    let wanted = data::Wanted { task: &task, method, label_source, filter: rationales.filter, max_dropped_ratio };
     let training = training::training(state, &mut refusals, &wanted, request.training).await?;
     let validation = data::validation(state, &mut refusals, &wanted, request.validation).await?;
     hyperparameters::check_early_stopping(&mut refusals, &hyperparameters, &validation);
@@ -53,6 +55,7 @@ pub async fn resolve(state: &AppState, request: DistillationJobRequest) -> Resul
         method,
         label_source,
         alpha,
+        rationales,
         label_prefix: prefixes.label,
         rationale_prefix: prefixes.rationale,
         max_dropped_ratio,
@@ -73,6 +76,14 @@ fn student_spec(student: NameOr<Student>) -> StudentSpec {
 
 fn check_share(refusals: &mut Refusals, name: &str, share: f64) {
     refusals.require((0.0..=1.0).contains(&share), &format!("#/{name}"), || format!("{name} is {share}; send 0 to 1"));
+}
+
+/// What would be ignored is refused.
+fn check_rationales(refusals: &mut Refusals, method: Method, rationales: RationaleChoice) {
+    let is_read = method != Method::Standard || rationales == RationaleChoice::default();
+    refusals.require(is_read, "#/rationales", || {
+        "standard learns no rationale; leave rationales out, or use \"method\": \"step_by_step\"".to_owned()
+    });
 }
 
 /// Two tasks that share a prefix cannot be told apart by the student.

@@ -10,9 +10,9 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::best::Best;
+use super::curriculum::Taught;
 use super::dropped::Dropped;
 use super::learner::Learner;
-use super::lessons::Lesson;
 use super::loss::{self, LossSettings, StepLoss};
 use super::optimizer::{Update, clip};
 use super::report::Reporter;
@@ -130,7 +130,7 @@ impl<'a> Training<'a> {
     }
 
     /// One optimizer step.
-    pub fn step(&mut self, batch: &[&Lesson]) -> Result<(), TrainError> {
+    pub fn step(&mut self, batch: &[Taught<'_>]) -> Result<(), TrainError> {
         let (step, steps) = (self.standing.step, self.course.steps);
         let (rate, done) = (self.course.rate(step), step + 1);
         let mut loss = loss::step_loss(&self.learner, batch, &self.loss, step)?;

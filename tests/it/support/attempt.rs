@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use stepwise::{
     domain::{
         AttemptOutcome, AttemptSpec, AttemptStudent, AttemptValidation, Frame, FromScratch, Hyperparameters, JobError,
-        LabelSet, LabelSource, Method, TaskDefinition,
+        LabelSet, LabelSource, Method, RationaleChoice, TaskDefinition,
     },
     trainer::{self, Ended, StopRequest},
 };
@@ -134,6 +134,7 @@ fn small_spec() -> AttemptSpec {
         method: Method::StepByStep,
         label_source: LabelSource::Teacher,
         alpha: 0.5,
+        rationales: RationaleChoice::default(),
         label_prefix: "predict: ".to_owned(),
         rationale_prefix: "explain: ".to_owned(),
         max_dropped_ratio: 0.1,

@@ -7,8 +7,8 @@ use stepwise::{
     clock::Clock,
     domain::{
         AnnotationSpec, DistillationSpec, File, FileId, FileStatus, FromScratch, Hyperparameters, Job, JobId, JobKind,
-        JobSpec, LabelSource, Lease, LeaseTerms, Method, Model, ModelId, Purpose, StudentSpec, TaskDefinition,
-        TrainingSource, Validating, Validation, WorkerId,
+        JobSpec, LabelSource, Lease, LeaseTerms, Method, Model, ModelId, Purpose, RationaleChoice, StudentSpec,
+        TaskDefinition, TrainingSource, Validating, Validation, WorkerId,
     },
     store::{NewJob, Store},
 };
@@ -134,6 +134,7 @@ pub fn distillation_of(training: TrainingSource) -> JobSpec {
         method: Method::StepByStep,
         label_source: LabelSource::Teacher,
         alpha: 0.5,
+        rationales: RationaleChoice::default(),
         label_prefix: "predict: ".to_owned(),
         rationale_prefix: "explain: ".to_owned(),
         max_dropped_ratio: 0.1,

@@ -11,7 +11,7 @@ use crate::{
             strangers::{self, Strangers},
         },
     },
-    domain::{FileId, LabelSource, Method, Split, TaskDefinition, Validating},
+    domain::{FileId, LabelSource, Method, RationaleFilter, Split, TaskDefinition, Validating},
 };
 
 const DEFAULT_FRACTION: f64 = 0.1;
@@ -25,6 +25,8 @@ pub struct Wanted<'a> {
     pub method: Method,
     /// Whose labels are learned.
     pub label_source: LabelSource,
+    /// Which rationales are kept out.
+    pub filter: RationaleFilter,
     /// The largest share of rows that may be useless.
     pub max_dropped_ratio: f64,
 }

@@ -8,7 +8,7 @@ use crate::{
         resolve::Metadata,
         shapes::{NameOr, OneOrMany},
     },
-    domain::{FileId, FromScratch, Hyperparameters, JobId, LabelSource, Method, TaskDefinition},
+    domain::{FileId, FromScratch, Hyperparameters, JobId, LabelSource, Method, RationaleChoice, TaskDefinition},
 };
 
 /// Train a student.
@@ -31,6 +31,8 @@ pub struct DistillationJobRequest {
     pub label_source: Option<LabelSource>,
     /// Weight of the label's loss, 0 to 1; the rationale's is `1 - alpha`; default 0.5.
     pub alpha: Option<f64>,
+    /// Which rationales are learned; default: the first of each row, as it stands.
+    pub rationales: Option<RationaleChoice>,
     /// What tells the student which of its tasks is meant.
     pub prefixes: Option<Prefixes>,
     /// The knobs of training.

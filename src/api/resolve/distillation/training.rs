@@ -17,7 +17,10 @@ use crate::{
         },
         shapes::OneOrMany,
     },
-    domain::{FileId, FileRows, Job, JobId, JobSpec, JobState, JobWarning, LabelSource, Method, Split, TrainingSource},
+    domain::{
+        FileId, FileRows, Job, JobId, JobSpec, JobState, JobWarning, LabelSource, Method, RationaleFilter, Split,
+        TrainingSource,
+    },
     store::Store,
 };
 
@@ -98,10 +101,31 @@ async fn check_training_file(
         );
         refusals.add(pointer, "missing_rationales", detail);
     }
+    let is_whole = labeled > 0 && (wanted.method == Method::Standard || rows.with_rationale > 0);
+    if is_whole {
+        check_filter(refusals, wanted, pointer, id, &rows);
+    }
     let look_for = Strangers { task: wanted.task, source: wanted.label_source, splits };
     let strangers = strangers::count(state, refusals, pointer, &file, &look_for).await?;
-    let lacks = labeled == 0 || (wanted.method != Method::Standard && rows.with_rationale == 0);
-    Ok((!lacks).then(|| ReadFile::of(rows, wanted, pointer, id, strangers)))
+    Ok(is_whole.then(|| ReadFile::of(rows, wanted, pointer, id, strangers)))
+}
+
+/// What tells a right rationale from a wrong one is that both labels are there.
+fn check_filter(refusals: &mut Refusals, wanted: &Wanted<'_>, pointer: &str, id: FileId, rows: &FileRows) {
+    if wanted.filter == RationaleFilter::None {
+        return;
+    }
+    let lacking = match (rows.labeled, rows.teacher_labeled) {
+        (0, _) => ("missing_labels", "label"),
+        (_, 0) => ("missing_teacher_labels", "teacher_label"),
+        _ => return,
+    };
+    let (code, field) = lacking;
+    let detail = format!(
+        "no training row of {id} has a {field:?}, and rationales.filter compares \"label\" with \"teacher_label\"; \
+         add it, or leave the filter out"
+    );
+    refusals.add(pointer, code, detail);
 }
 
 /// The rows that an annotation gives or will give.
@@ -154,6 +178,7 @@ async fn check_annotated_file(
         return Ok(None);
     }
     let answered = FileRows { teacher_labeled: rows.rows, with_rationale: rows.rows, ..rows };
+    check_filter(refusals, wanted, pointer, id, &answered);
     Ok(Some(ReadFile::of(answered, wanted, pointer, id, Found::default())))
 }
 
