@@ -206,8 +206,6 @@ fn choose(labels: &[String], scores: &[f64]) -> Result<Choice, InferenceError> {
     Ok((labels[place].clone(), 1.0 / total, Some(shares)))
 }
 
-/// Weights with a NaN answer NaN; that is no answer.
 fn finite(number: f64) -> Result<f64, InferenceError> {
-    let reason = || "its scores are not numbers; were its weights damaged in training?".to_owned();
-    if number.is_finite() { Ok(number) } else { Err(InferenceError::ModelBroken { reason: reason() }) }
+    if number.is_finite() { Ok(number) } else { Err(InferenceError::no_numbers()) }
 }

@@ -1,8 +1,13 @@
-//! A batch of raw prompts to one student: read as they are, and gone on from greedily.
+//! A batch of raw prompts to one student: read as they are, and gone on from greedily or by a beam search.
+
+use std::collections::BTreeMap;
+
+use tch::Tensor;
 
 use super::completion::{Completion, CompletionRequest, Finish, Prompt};
 use super::error::InferenceError;
 use crate::student::batch::pad;
+use crate::student::beam_search::{self, BeamSearch};
 use crate::student::{Student, generation};
 
 /// A prompt as one student reads it.
@@ -27,7 +32,7 @@ impl Raw {
 
     /// Tokens that are held at once, which bounds what fits into a batch.
     pub fn length(&self) -> usize {
-        self.ids.len().max(self.request.max_tokens)
+        self.ids.len().max(self.request.max_tokens * self.request.beams)
     }
 }
 
@@ -44,14 +49,45 @@ fn known(student: &Student, ids: &[i64]) -> Result<Vec<i64>, InferenceError> {
 pub(super) fn complete(student: &Student, prompts: &[Raw]) -> Vec<Result<Completion, InferenceError>> {
     let inputs: Vec<Vec<i64>> = prompts.iter().map(|prompt| prompt.ids.clone()).collect();
     let (ids, mask) = pad(&inputs, student.tokenizer.pad_id(), student.device);
-    let most = prompts.iter().map(|prompt| prompt.request.max_tokens).max().unwrap_or(1);
+    let encoded = student.model.encode(&ids, &mask, 0.0);
+    let mut completions: Vec<_> = prompts.iter().map(|_| Err(InferenceError::no_numbers())).collect();
+    for (beams, rows) in by_beams(prompts) {
+        let asked: Vec<&Raw> = rows.iter().map(|row| &prompts[*row]).collect();
+        let places: Vec<i64> = rows.iter().map(|row| i64::try_from(*row).unwrap_or_default()).collect();
+        let places = Tensor::from_slice(&places).to_device(student.device);
+        let (encoded, mask) = (encoded.index_select(0, &places), mask.index_select(0, &places));
+        for (row, written) in rows.into_iter().zip(write(student, &asked, beams, &encoded, &mask)) {
+            if let Some(written) = written {
+                completions[row] = Ok(prompts[row].completion(student, &written));
+            }
+        }
+    }
+    completions
+}
+
+/// Places of the prompts that are gone on from by so many beams.
+fn by_beams(prompts: &[Raw]) -> BTreeMap<usize, Vec<usize>> {
+    let mut rows: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (row, prompt) in prompts.iter().enumerate() {
+        rows.entry(prompt.request.beams).or_default().push(row);
+    }
+    rows
+}
+
+/// The ids that answer each prompt; none where no score is a number, so that a search finds nothing.
+fn write(student: &Student, asked: &[&Raw], beams: usize, encoded: &Tensor, mask: &Tensor) -> Vec<Option<Vec<i64>>> {
+    let most = asked.iter().map(|prompt| prompt.request.max_tokens).max().unwrap_or(1);
     let enough = |row: usize, said: &[i64]| {
-        let request = &prompts[row].request;
+        let request = &asked[row].request;
         said.len() >= request.max_tokens || before_stop(&request.stop, || student.tokenizer.decode(said)).is_some()
     };
-    let encoded = student.model.encode(&ids, &mask, 0.0);
-    let written = generation::greedy_from(&student.model, &encoded, &mask, most, &enough);
-    prompts.iter().zip(written).map(|(prompt, written)| Ok(prompt.completion(student, &written.ids))).collect()
+    if beams == 1 {
+        let written = generation::greedy_from(&student.model, encoded, mask, most, &enough);
+        return written.into_iter().map(|written| Some(written.ids)).collect();
+    }
+    let settings = BeamSearch { beams, max_new_tokens: most, ..BeamSearch::default() };
+    let found = beam_search::search_from(&student.model, encoded, mask, &settings, &enough);
+    found.into_iter().map(|found| found.into_iter().next().map(|best| best.ids)).collect()
 }
 
 impl Raw {

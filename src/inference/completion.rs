@@ -16,6 +16,8 @@ pub struct CompletionRequest {
     pub prompt: Prompt,
     /// Tokens that may be written, end token included; at least 1.
     pub max_tokens: usize,
+    /// Beginnings that are gone on from side by side; 1: the likeliest next token alone.
+    pub beams: usize,
     /// Texts before which the answer ends.
     pub stop: Vec<String>,
     /// Whether the prompt's text comes before the answer.

@@ -54,3 +54,10 @@ pub enum InferenceError {
     #[error("the inference engine could not start: {0}")]
     Start(String),
 }
+
+impl InferenceError {
+    /// Weights with a NaN answer NaN; that is no answer.
+    pub(super) fn no_numbers() -> Self {
+        Self::ModelBroken { reason: "its scores are not numbers; were its weights damaged in training?".to_owned() }
+    }
+}

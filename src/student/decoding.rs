@@ -6,25 +6,27 @@ use tch::Tensor;
 use super::T5;
 use super::position::padding_bias;
 
-/// The state of a batch that is being decoded. Runs under `no_grad`: it writes into its buffers.
+/// The state of a batch that is being decoded: one row an input, or as many side by side. Runs under `no_grad`: it writes into
+/// its buffers.
 pub(super) struct Decoding<'model> {
     model: &'model T5,
     layers: Vec<LayerCache>,
     /// (1, heads, 1, capacity): bias of the newest of `capacity` positions; a shorter past is its end.
     self_bias: Tensor,
-    /// (rows, 1, 1, keys)
+    /// (inputs, 1, 1, keys)
     cross_bias: Tensor,
     length: i64,
     capacity: i64,
 }
 
 impl<'model> Decoding<'model> {
-    /// `encoded` (rows, keys, d_model) with its `mask` (rows, keys); at most `capacity` tokens.
-    pub fn new(model: &'model T5, encoded: &Tensor, mask: &Tensor, capacity: i64) -> Self {
+    /// `encoded` (inputs, keys, d_model) with its `mask` (inputs, keys); at most `capacity` tokens in each of `rows` rows of
+    /// every input.
+    pub fn new(model: &'model T5, encoded: &Tensor, mask: &Tensor, capacity: i64, rows: i64) -> Self {
         let cache = |layer: &super::t5::DecoderLayer| {
             let (cross_keys, cross_values) = layer.cross_attention.keys_and_values(encoded);
             let shape = cross_keys.size();
-            let buffer = [shape[0], shape[1], capacity, shape[3]];
+            let buffer = [shape[0] * rows, shape[1], capacity, shape[3]];
             let options = (cross_keys.kind(), cross_keys.device());
             let (keys, values) = (Tensor::empty(buffer, options), Tensor::empty(buffer, options));
             LayerCache { keys, values, cross_keys: cross_keys.contiguous(), cross_values: cross_values.contiguous() }
@@ -55,11 +57,19 @@ impl<'model> Decoding<'model> {
         self.model.finish(&hidden, 0.0).squeeze_dim(1)
     }
 
-    /// Goes on with only these rows, an ascending list of places.
-    pub fn keep(&mut self, rows: &Tensor) {
-        self.cross_bias = self.cross_bias.index_select(0, rows);
+    /// Goes on with only these inputs, an ascending list of places. Their rows are chosen by `follow`.
+    pub fn keep_inputs(&mut self, inputs: &Tensor) {
+        self.cross_bias = self.cross_bias.index_select(0, inputs);
         for cache in &mut self.layers {
-            cache.keep(rows, self.length);
+            cache.cross_keys = cache.cross_keys.index_select(0, inputs);
+            cache.cross_values = cache.cross_values.index_select(0, inputs);
+        }
+    }
+
+    /// Each row goes on from what the row at its place in `sources` has said; a row may be followed by several, or by none.
+    pub fn follow(&mut self, sources: &Tensor) {
+        for cache in &mut self.layers {
+            cache.follow(sources, self.length);
         }
     }
 }
@@ -68,7 +78,7 @@ struct LayerCache {
     /// (rows, heads, capacity, d_kv)
     keys: Tensor,
     values: Tensor,
-    /// (rows, heads, keys, d_kv)
+    /// (inputs, heads, keys, d_kv)
     cross_keys: Tensor,
     cross_values: Tensor,
 }
@@ -83,15 +93,13 @@ impl LayerCache {
         (self.keys.narrow(2, 0, length), self.values.narrow(2, 0, length))
     }
 
-    /// Moves the kept rows to the front of the buffers; only what was said is copied.
-    fn keep(&mut self, rows: &Tensor, length: i64) {
-        let count = rows.size()[0];
+    /// Moves rows to the front of the buffers; only what was said is copied.
+    fn follow(&mut self, sources: &Tensor, length: i64) {
+        let count = sources.size()[0];
         for buffer in [&mut self.keys, &mut self.values] {
-            let kept = buffer.narrow(2, 0, length).index_select(0, rows);
+            let kept = buffer.narrow(2, 0, length).index_select(0, sources);
             *buffer = buffer.narrow(0, 0, count);
             buffer.narrow(2, 0, length).copy_(&kept);
         }
-        self.cross_keys = self.cross_keys.index_select(0, rows);
-        self.cross_values = self.cross_values.index_select(0, rows);
     }
 }

@@ -41,7 +41,7 @@ fn decode(model: &T5, encoded: &Tensor, mask: &Tensor, max_new_tokens: usize, en
     let mut outputs = vec![Generated::default(); usize::try_from(rows).unwrap_or_default()];
     let mut finished = vec![false; outputs.len()];
     let mut in_batch: Vec<usize> = (0..outputs.len()).collect();
-    let mut decoding = Decoding::new(model, encoded, mask, size(max_new_tokens));
+    let mut decoding = Decoding::new(model, encoded, mask, size(max_new_tokens), 1);
     let mut tokens = Tensor::full([rows], model.config().decoder_start_token_id, (Kind::Int64, encoded.device()));
     let eos = model.config().eos_token_id;
     for _ in 0..max_new_tokens {
@@ -57,7 +57,8 @@ fn decode(model: &T5, encoded: &Tensor, mask: &Tensor, max_new_tokens: usize, en
         }
         if leaving_pays(in_batch.len(), going.len()) {
             let places = Tensor::from_slice(&going).to_device(encoded.device());
-            decoding.keep(&places);
+            decoding.follow(&places);
+            decoding.keep_inputs(&places);
             tokens = tokens.index_select(0, &places);
             in_batch.retain(|row| !finished[*row]);
         }

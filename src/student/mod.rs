@@ -1,6 +1,7 @@
 //! The student: a T5 in tensors, its files, its tokenizer, and how it is asked. Knows nothing of jobs, SQL or HTTP.
 
 pub mod batch;
+pub mod beam_search;
 mod checkpoint;
 mod config;
 mod decoding;

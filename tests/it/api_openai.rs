@@ -3,7 +3,15 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use stepwise::{domain::LabelSet, student::StudentTokenizer};
+use stepwise::{
+    domain::{LabelSet, Precision},
+    student::{
+        Student, StudentTokenizer,
+        batch::pad,
+        beam_search::{self, BeamSearch},
+    },
+};
+use tch::Device;
 
 use crate::support::{
     app::{Answer, TestApp},
@@ -83,6 +91,46 @@ async fn a_raw_prompt_is_gone_on_from_as_it_is() {
     assert_eq!((&many["choices"][0]["text"], &many["choices"][1]["index"]), (&other["choices"][0]["text"], &json!(1)));
     let lists = complete(&app, json!({"prompt": [ids, ids], "max_tokens": 4})).await.body;
     assert_eq!((&lists["choices"][1]["text"], &lists["usage"]["completion_tokens"]), (&label, &json!(8)));
+}
+
+#[tokio::test]
+async fn beams_find_what_a_search_of_the_student_finds_and_one_beam_is_greedy() {
+    let app = TestApp::start().await;
+    let prompts = [format!("predict: {INPUT}"), "explain: refund".to_owned()];
+    let ask = async |changes: Value| {
+        let mut request = json!({"prompt": prompts, "max_tokens": 9});
+        request.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        complete(&app, request).await.body["choices"].clone()
+    };
+    // The first random student whose best answers are not its greedy ones.
+    let mut found = Value::Null;
+    for seed in 0..500 {
+        write_seeded_student(&app, "tiny", LabelSet::Open, seed);
+        found = ask(json!({"beams": 5})).await;
+        let greedy = ask(json!({})).await;
+        assert_eq!(ask(json!({"beams": 1})).await, greedy);
+        if (0..2).all(|place| found[place]["text"] != greedy[place]["text"]) {
+            break;
+        }
+    }
+
+    let folder = app.models_dir.join("tiny");
+    let student = Student::load(&folder, Device::Cpu, Precision::Auto).unwrap();
+    let inputs: Vec<_> = prompts.iter().map(|prompt| student.tokenizer.encode(prompt, usize::MAX).ids).collect();
+    let (ids, mask) = pad(&inputs, student.tokenizer.pad_id(), Device::Cpu);
+    let settings = BeamSearch { beams: 5, max_new_tokens: 9, ..BeamSearch::default() };
+    let right = beam_search::search(&student.model, &ids, &mask, &settings);
+    for (choice, right) in found.as_array().unwrap().iter().zip(right) {
+        assert_eq!(choice["text"], student.tokenizer.decode(&right[0].ids));
+    }
+
+    let text = found[0]["text"].as_str().unwrap();
+    let (at, letter) = text.char_indices().nth(text.chars().count() / 2).unwrap();
+    let stopped = ask(json!({"beams": 5, "stop": letter})).await;
+    assert!(at > 0 && !stopped[0]["text"].as_str().unwrap().contains(letter), "{stopped:#}");
+    for beams in [0, 17] {
+        complete(&app, json!({"beams": beams})).await.refused(400, "invalid_value", "#/beams");
+    }
 }
 
 #[tokio::test]

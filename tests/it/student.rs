@@ -8,10 +8,11 @@ use stepwise::domain::{FromScratch, Precision, StudentCard};
 use stepwise::student::batch::pad;
 use stepwise::student::unigram::train_tokenizer;
 use stepwise::student::{
-    FeedForwardKind, Student, StudentTokenizer, T5, T5Config, Weights, generation, initial_weights, load_weights,
-    save_checkpoint, save_weights, scoring,
+    FeedForwardKind, Student, StudentTokenizer, T5, T5Config, Weights,
+    beam_search::{self, BeamSearch, EarlyStopping},
+    generation, initial_weights, load_weights, save_checkpoint, save_weights, scoring,
 };
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// A folder of the shared reference data, or a printed reason why its test is skipped.
 pub fn shared(part: &str) -> Option<PathBuf> {
@@ -29,54 +30,13 @@ pub fn json(path: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn numbers(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
-}
-
 fn assert_close(found: f64, expected: f64, relative: f64, what: &str) {
     let error = (found - expected).abs() / expected.abs().max(1e-9);
     assert!(error <= relative, "{what}: {found} where {expected} is right, off by {error:.2e} of it");
 }
 
-/// The mean cross-entropy of the targets' tokens.
-fn loss(model: &T5, inputs: &[Vec<i64>], targets: &[Vec<i64>]) -> f64 {
-    let (input_ids, mask) = pad(inputs, 0, Device::Cpu);
-    let (target_ids, target_mask) = pad(targets, 0, Device::Cpu);
-    let start = Tensor::zeros([target_ids.size()[0], 1], (Kind::Int64, Device::Cpu));
-    let decoder_ids = Tensor::cat(&[start, target_ids.narrow(1, 0, target_ids.size()[1] - 1)], 1);
-    let hidden = model.decode(&decoder_ids, &model.encode(&input_ids, &mask, 0.0), &mask, 0.0);
-    let logits = model.logits(&hidden.masked_select_rows(&target_mask));
-    let answers = target_ids.masked_select(&target_mask);
-    logits.cross_entropy_loss(&answers, None::<Tensor>, Reduction::Mean, -100, 0.0).double_value(&[])
-}
-
-trait Rows {
-    fn masked_select_rows(&self, mask: &Tensor) -> Tensor;
-}
-
-impl Rows for Tensor {
-    fn masked_select_rows(&self, mask: &Tensor) -> Tensor {
-        let width = *self.size().last().unwrap();
-        self.masked_select(&mask.unsqueeze(-1)).view([-1, width])
-    }
-}
-
-fn encode_all(tokenizer: &StudentTokenizer, texts: &[String], length: usize) -> Vec<Vec<i64>> {
+pub fn encode_all(tokenizer: &StudentTokenizer, texts: &[String], length: usize) -> Vec<Vec<i64>> {
     texts.iter().map(|text| tokenizer.encode(text, length).ids).collect()
-}
-
-fn example_texts(expected: &Value, text: impl Fn(&Value) -> String) -> Vec<String> {
-    expected["examples"].as_array().unwrap().iter().map(text).collect()
-}
-
-fn field(example: &Value, name: &str) -> String {
-    example[name].as_str().unwrap().to_owned()
-}
-
-fn reference(variant: &str) -> Option<(Student, Value)> {
-    let folder = shared("reference")?.join(variant);
-    let student = Student::load(&folder, Device::Cpu, Precision::Fp32).unwrap();
-    Some((student, json(&folder.join("expected.json"))))
 }
 
 #[test]
@@ -88,79 +48,6 @@ fn token_ids_are_those_of_transformers() {
         let expected: Vec<i64> = case["ids"].as_array().unwrap().iter().map(|id| id.as_i64().unwrap()).collect();
         assert_eq!(tokenizer.encode(text, usize::MAX).ids, expected, "{text:?}");
         assert_eq!(tokenizer.decode(&expected), case["decoded"].as_str().unwrap().trim_end(), "{text:?}");
-    }
-}
-
-#[test]
-fn losses_and_logits_are_those_of_transformers() {
-    let Some((student, expected)) = reference("t5_v1_1_gated_gelu") else { return };
-    check_losses(&student.model, &student.tokenizer, &expected);
-    let input = format!("predict: {}", field(&expected["examples"][0], "input"));
-    let (input_ids, mask) = pad(&[student.tokenizer.encode(&input, 128).ids], 0, Device::Cpu);
-    let label = student.tokenizer.encode(&field(&expected["examples"][0], "llm_label"), 96).ids;
-    let decoder_ids = [vec![0], label].concat();
-    let (decoder_ids, _) = pad(&[decoder_ids[..3.min(decoder_ids.len())].to_vec()], 0, Device::Cpu);
-    let hidden = student.model.decode(&decoder_ids, &student.model.encode(&input_ids, &mask, 0.0), &mask, 0.0);
-    let logits = student.model.logits(&hidden);
-    for (position, row) in expected["logits_first_example_first_3_positions"].as_array().unwrap().iter().enumerate() {
-        for (id, value) in numbers(row).into_iter().enumerate() {
-            let found = logits.double_value(&[0, i64::try_from(position).unwrap(), i64::try_from(id).unwrap()]);
-            assert!((found - value).abs() < 1e-3, "position {position}, id {id}: {found} where {value} is right");
-        }
-    }
-}
-
-fn check_losses(model: &T5, tokenizer: &StudentTokenizer, expected: &Value) {
-    for (prefix, target, name) in
-        [("predict: ", "llm_label", "label_loss"), ("explain: ", "rationale", "rationale_loss")]
-    {
-        let inputs = example_texts(expected, |example| format!("{prefix}{}", field(example, "input")));
-        let targets = example_texts(expected, |example| field(example, target));
-        let found = loss(model, &encode_all(tokenizer, &inputs, 128), &encode_all(tokenizer, &targets, 96));
-        assert_close(found, expected[name].as_f64().unwrap(), 1e-5, name);
-    }
-}
-
-#[test]
-fn folders_as_the_hub_has_them_compute_what_transformers_computes() {
-    // A pytorch_model.bin, and safetensors in shards; both with a spiece.model.
-    for name in ["t5_relu_tied", "ul2_gated_silu"] {
-        let Some((student, expected)) = reference(name) else { return };
-        check_losses(&student.model, &student.tokenizer, &expected);
-        check_generation(&student.model, &student.tokenizer, &expected);
-    }
-}
-
-#[test]
-fn greedy_ids_and_label_scores_are_those_of_transformers() {
-    let Some((student, expected)) = reference("t5_v1_1_gated_gelu") else { return };
-    check_generation(&student.model, &student.tokenizer, &expected);
-}
-
-fn check_generation(model: &T5, tokenizer: &StudentTokenizer, expected: &Value) {
-    let inputs = example_texts(expected, |example| format!("predict: {}", field(example, "input")));
-    let (input_ids, mask) = pad(&encode_all(tokenizer, &inputs, 128), 0, Device::Cpu);
-    let generated = generation::greedy(model, &input_ids, &mask, 24);
-    let texts = expected["greedy_text"].as_array().unwrap();
-    for (row, (found, right)) in generated.iter().zip(expected["greedy_ids"].as_array().unwrap()).enumerate() {
-        let mut padded = [vec![0], found.ids.clone()].concat();
-        padded.resize(25, 0);
-        let mut right: Vec<i64> = right.as_array().unwrap().iter().map(|id| id.as_i64().unwrap()).collect();
-        right.resize(25, 0);
-        assert_eq!(padded, right, "row {row}");
-        assert_eq!(tokenizer.decode(&found.ids), texts[row].as_str().unwrap().trim_end());
-    }
-    let candidates = expected["candidates"].as_array().unwrap().iter().map(|label| label.as_str().unwrap().to_owned());
-    let labels = encode_all(tokenizer, &candidates.collect::<Vec<_>>(), 96);
-    let right = expected["candidate_log_likelihood"].as_array().unwrap();
-    let rows = i64::try_from(right.len()).unwrap();
-    let (ids, mask) = (input_ids.narrow(0, 0, rows), mask.narrow(0, 0, rows));
-    let encoded = model.encode(&ids, &mask, 0.0);
-    let found = scoring::label_log_likelihoods(model, &encoded, &mask, &vec![labels; right.len()]);
-    for (found, right) in found.iter().zip(right) {
-        for (found, right) in found.iter().zip(numbers(right)) {
-            assert_close(*found, right, 1e-4, "log-likelihood of a label");
-        }
     }
 }
 
@@ -233,6 +120,36 @@ fn rows_that_finish_leave_the_others_alone() {
     assert!(lengths.len() > 2 && lengths.first() < Some(&30), "the rows end at {lengths:?}");
     for (row, generated) in rows.iter().zip(generated) {
         assert_eq!(generated.ids, greedy_without_cache(&model, row, 30));
+    }
+}
+
+#[test]
+fn a_search_scores_answers_as_labels_are_scored_and_leaves_other_rows_alone() {
+    let (config, mut weights) = small_student(FeedForwardKind::GatedGelu, false);
+    // Make </s> likely, so that searches end at different steps.
+    let output = weights.get_mut("lm_head.weight").unwrap();
+    let end = output.get(1) * 3.0;
+    output.get(1).copy_(&end);
+    let model = T5::new(&config, &weights).unwrap();
+    let rows = rows_of_many_lengths();
+    let (ids, mask) = pad(&rows, 0, Device::Cpu);
+    for early_stopping in [EarlyStopping::Unlikely, EarlyStopping::Full, EarlyStopping::Impossible] {
+        let settings =
+            BeamSearch { beams: 3, max_new_tokens: 9, min_new_tokens: 2, length_penalty: 0.7, early_stopping };
+        let together = beam_search::search(&model, &ids, &mask, &settings);
+        for (row, together) in rows.iter().zip(together) {
+            let (ids, mask) = pad(std::slice::from_ref(row), 0, Device::Cpu);
+            let alone = &beam_search::search(&model, &ids, &mask, &settings)[0];
+            let said: Vec<Vec<i64>> = together.iter().map(|found| found.ids.clone()).collect();
+            assert_eq!(alone.iter().map(|found| found.ids.clone()).collect::<Vec<_>>(), said);
+            assert!(said.len() == 3 && together.is_sorted_by(|one, other| one.score >= other.score));
+            let scores = scoring::label_log_likelihoods(&model, &model.encode(&ids, &mask, 0.0), &mask, &[said]);
+            for (found, score) in together.iter().zip(&scores[0]) {
+                assert_close(found.score, score / (found.ids.len() as f64).powf(0.7), 1e-4, "score of an answer");
+                let (ended, length) = (found.ids.iter().position(|id| *id == 1), found.ids.len());
+                assert!(ended.map_or(length == 9, |end| end + 1 == length && length > 2), "{:?}", found.ids);
+            }
+        }
     }
 }
 

@@ -69,8 +69,8 @@ pub struct CompletionChoice {
 /// Complete raw prompts, in OpenAI's shape.
 ///
 /// The prompt goes to the encoder as it is: no prefix is added, so ask `predict: …` or `explain: …` as the model was
-/// trained, or use `/v1/chat/completions`, which adds the prefix. Answers are greedy; `temperature` defaults to 0, unlike
-/// OpenAI's. A prompt that is longer than the model reads is refused with `context_length_exceeded`, and a parameter that
+/// trained, or use `/v1/chat/completions`, which adds the prefix. Answers are greedy, or found by a search with `beams`;
+/// `temperature` defaults to 0, unlike OpenAI's. A prompt that is longer than the model reads is refused with `context_length_exceeded`, and a parameter that
 /// asks for something that is not supported with `unsupported_parameter`.
 #[utoipa::path(post, path = "/v1/completions", tag = "openai", request_body = CompletionBody,
     responses((status = 200, description = "An answer for each prompt", body = CompletionObject), Ask))]

@@ -18,6 +18,8 @@ use crate::{
 
 /// Most prompts in one request: more belong into several, so that others get their turn.
 const MAX_PROMPTS: usize = 256;
+/// Beams cost what as many answers cost.
+const MAX_BEAMS: u32 = 16;
 /// OpenAI's default.
 const DEFAULT_MAX_TOKENS: u32 = 16;
 
@@ -35,7 +37,11 @@ pub struct CompletionBody {
     /// Tokens of an answer, end token included, 1 to 2048; default 16.
     #[schema(example = 16)]
     max_tokens: Option<u32>,
-    /// 0, the default: answers are greedy.
+    /// 1, the default, to 16: so many beginnings of an answer are gone on from side by side, and the likeliest answer for its
+    /// length is given (beam search with a length penalty of 1, as `transformers` does it). Not OpenAI's.
+    #[schema(example = 4)]
+    beams: Option<u32>,
+    /// 0, the default: nothing is drawn.
     #[schema(example = 0)]
     temperature: Option<f64>,
     /// More than 0, at most 1; changes nothing at temperature 0.
@@ -47,7 +53,7 @@ pub struct CompletionBody {
     /// Whether the prompt comes before the answer.
     #[schema(example = false)]
     echo: Option<bool>,
-    /// Accepted; a greedy answer is the same for every seed.
+    /// Accepted; nothing is drawn, so an answer is the same for every seed.
     #[schema(example = 1)]
     #[expect(dead_code, reason = "accepted by name; it changes nothing")]
     seed: Option<i64>,
@@ -107,10 +113,14 @@ impl CompletionBody {
         unsupported(&mut refusals, "suffix", suffix, "send null");
         let stop = stops(&mut refusals, self.stop);
         let max_tokens = self.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS) as usize;
+        let beams = self.beams.unwrap_or(1);
+        refusals.require((1..=MAX_BEAMS).contains(&beams), "#/beams", || {
+            format!("beams is {beams}; send 1 to {MAX_BEAMS}")
+        });
         let echo = self.echo.unwrap_or_default();
         let prompts = prompts(&mut refusals, self.prompt).into_iter().map(|(pointer, prompt)| Prompted {
             pointer,
-            request: CompletionRequest { prompt, max_tokens, stop: stop.clone(), echo },
+            request: CompletionRequest { prompt, max_tokens, beams: beams as usize, stop: stop.clone(), echo },
         });
         let prompts = prompts.collect();
         refusals.finish()?;
