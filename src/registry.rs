@@ -1,17 +1,20 @@
-//! Models by name: folders below `models_dir`, and the checkpoints that distillations registered. The API and the
+//! Models by name: folders below `models_dir`, models of the Hub, and the checkpoints that distillations registered. The API and the
 //! worker ask here, so that both mean the same model by the same name.
 //!
 //! What a name means, the first that fits:
 //! 1. a folder below `models_dir`: what an operator puts there by hand wins, and is seen in `owned_by`;
-//! 2. an id: `job-…` is the model that this distillation made, `model-…` the model itself, `checkpoint-…` a checkpoint;
-//! 3. a registered model's own name, or an alias: one table holds both, so a name is one or the other. An alias leads to
+//! 2. an id of the Hugging Face Hub, `owner/name` or `owner/name@revision`, no other name has a slash: what this machine's
+//!    cache has of it. Nothing is downloaded here; a worker does that when a job begins, and `stepwise fetch`;
+//! 3. an id: `job-…` is the model that this distillation made, `model-…` the model itself, `checkpoint-…` a checkpoint;
+//! 4. a registered model's own name, or an alias: one table holds both, so a name is one or the other. An alias leads to
 //!    what it pointed to when it was moved last, by id; where that is a folder, to the folder of that name, if it is there;
-//! 4. `NAME:ckpt-step-N`: what the training that made the model of that name left after step N. While a training has made
+//! 5. `NAME:ckpt-step-N`: what the training that made the model of that name left after step N. While a training has made
 //!    no model yet, its job's id stands for the name.
 //!
 //! Jobs store what a name meant when they were submitted, by id beside the name, so that a job that waits is changed neither
 //! by an alias that is moved nor by a name that is given to something else.
 
+mod card;
 mod removal;
 
 use std::{
@@ -20,9 +23,12 @@ use std::{
     time::UNIX_EPOCH,
 };
 
+pub use card::{card, lineage, own_card};
+
 use crate::{
     artifacts::{ArtifactError, Artifacts},
-    domain::{Checkpoint, CheckpointId, JobId, Lineage, Model, ModelTarget, ProjectId, StudentCard, StudentSource},
+    domain::{Checkpoint, CheckpointId, HubId, JobId, Model, ModelTarget, ProjectId, StudentSource},
+    hub::{Hub, Snapshot},
     layout,
     store::{Store, StoreError, WhichCheckpoint},
 };
@@ -81,18 +87,32 @@ pub struct Registry {
     artifacts: Artifacts,
     models_dir: PathBuf,
     cache_dir: PathBuf,
+    hub: Hub,
 }
 
 impl Registry {
     /// `cache_dir` keeps local copies of registered checkpoints.
-    pub fn new(store: Store, artifacts: Artifacts, models_dir: PathBuf, cache_dir: PathBuf) -> Self {
-        Self { store, artifacts, models_dir, cache_dir }
+    pub fn new(store: Store, artifacts: Artifacts, models_dir: PathBuf, cache_dir: PathBuf, hub: Hub) -> Self {
+        Self { store, artifacts, models_dir, cache_dir, hub }
+    }
+
+    /// The Hub, for whoever may download.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// The models of the Hub that are whole in this machine's cache, by id.
+    pub fn hub_models(&self) -> Vec<StudentSource> {
+        self.hub.models().into_iter().map(of_hub).collect()
     }
 
     /// What this name means; see the head of this file.
     pub async fn find(&self, project: ProjectId, name: &str) -> Result<Option<StudentSource>, RegistryError> {
         if let Some(folder) = self.folder(name) {
             return Ok(Some(folder));
+        }
+        if let Ok(id) = name.parse::<HubId>() {
+            return Ok(self.hub.cached(&id).map(of_hub));
         }
         // Neither a model nor an alias can have a name of this form.
         if name.parse::<CheckpointId>().is_ok() || Checkpoint::parse_name(name).is_some() {
@@ -125,6 +145,7 @@ impl Registry {
     async fn target(&self, project: ProjectId, target: &ModelTarget) -> Result<Option<StudentSource>, RegistryError> {
         Ok(match target {
             ModelTarget::Folder(name) => self.folder(name),
+            ModelTarget::Hub(id) => self.hub.cached(id).map(of_hub),
             ModelTarget::Checkpoint(id) => self.checkpoint(project, WhichCheckpoint::Id(*id)).await?,
             ModelTarget::Model(id) => {
                 self.registered(project, &id.to_string()).await?.map(Box::new).map(StudentSource::Registered)
@@ -183,7 +204,7 @@ impl Registry {
     /// [`RegistryError::Incomplete`] names the first missing file.
     pub async fn open(&self, source: &StudentSource) -> Result<OpenModel, RegistryError> {
         match source {
-            StudentSource::Directory { name, path } => {
+            StudentSource::Directory { name, path } | StudentSource::Hub { name, path, .. } => {
                 require_files(name, path)?;
                 Ok(OpenModel { key: directory_key(path)?, directory: path.clone() })
             }
@@ -206,27 +227,8 @@ impl Registry {
     }
 }
 
-/// What the model learned to be asked: its `stepwise.json`, or the defaults where there is none.
-pub fn card(directory: &Path) -> Result<StudentCard, RegistryError> {
-    Ok(own_card(directory)?.unwrap_or_default())
-}
-
-/// The model's `stepwise.json`; none where there is none.
-pub fn own_card(directory: &Path) -> Result<Option<StudentCard>, RegistryError> {
-    let path = directory.join(layout::CARD);
-    match fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|error| RegistryError::BadCard { path: path.clone(), message: error.to_string() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(RegistryError::Unreadable { path, source }),
-    }
-}
-
-/// What a card says of its model's making; none where it says nothing that can be read.
-pub fn lineage(card: &StudentCard) -> Option<Lineage> {
-    let members = card.lineage.clone().into_iter().collect();
-    serde_json::from_value(serde_json::Value::Object(members)).ok()
+fn of_hub(Snapshot { id, commit, folder }: Snapshot) -> StudentSource {
+    StudentSource::Hub { name: id.to_string(), id, commit, path: folder }
 }
 
 fn require_files(name: &str, path: &Path) -> Result<(), RegistryError> {

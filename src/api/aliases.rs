@@ -19,7 +19,7 @@ use super::{
     resolve::{Refusals, model::check_name},
 };
 use crate::{
-    domain::{Alias, AliasMove, ModelId, ModelTarget},
+    domain::{Alias, AliasMove, ModelId, ModelTarget, StudentSource},
     store::{DeletedAlias, PutAlias, SetAlias, Store},
 };
 
@@ -159,6 +159,11 @@ pub async fn put_alias(
         return Err(ApiError::NameOfModel(name));
     }
     let source = models::find(&state, &request.model).await?;
+    if let StudentSource::Hub { id, .. } = &source {
+        let detail =
+            format!("{id} is a model of the Hub: ask for it by its id; an alias points to a model of this service");
+        return Err(ApiError::field("#/model", "invalid_value", detail));
+    }
     let new = SetAlias { name, target: source.target(), model: source.name().to_owned() };
     let (status, alias) = match state.store.put_alias(Store::default_project(), &new).await? {
         PutAlias::Created(alias) => (StatusCode::CREATED, alias),

@@ -103,6 +103,9 @@ pub enum ApiError {
     /// The model is a folder that the service does not own.
     #[error("model {0:?} is a folder below models_dir; remove the folder instead")]
     ModelIsDirectory(String),
+    /// The model lies in a cache that other programs use.
+    #[error("model {0:?} is in the Hub's cache, which other programs use as well; remove it there")]
+    ModelIsInHubCache(String),
     /// An alias points to the model.
     #[error("model {model:?} is what the alias {alias:?} points to; move or delete the alias first")]
     ModelHasAlias {
@@ -193,6 +196,7 @@ impl ApiError {
             Self::FileInUse { .. } => conflict("file_in_use"),
             Self::Job(reason) => conflict(reason.code()),
             Self::ModelIsDirectory(_) => conflict("model_is_directory"),
+            Self::ModelIsInHubCache(_) => conflict("model_is_in_hub_cache"),
             Self::ModelHasAlias { .. } | Self::ModelInUse { .. } => conflict("model_in_use"),
             Self::ModelIsAlias { .. } => conflict("model_is_alias"),
             Self::NameOfModel(_) => conflict("name_taken"),

@@ -44,7 +44,7 @@ pub async fn export_model(
     let (lineage, metrics) = match &source {
         StudentSource::Registered(model) => (model.lineage.as_ref().or(found.as_ref()), &model.metrics),
         StudentSource::Checkpoint(checkpoint) => (Some(&checkpoint.lineage), &checkpoint.metrics),
-        StudentSource::Directory { .. } => (found.as_ref(), &none),
+        StudentSource::Directory { .. } | StudentSource::Hub { .. } => (found.as_ref(), &none),
     };
     let id = source.id();
     let readme = render(&Subject { name: source.name(), id: id.as_deref(), card: card.as_ref(), metrics, lineage });

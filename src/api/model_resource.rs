@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{AppState, error::ApiError, resolve::model};
 use crate::{
-    domain::{Checkpoint, JobId, Lineage, Model, ModelId, ModelTarget, StudentSource, TaskDefinition},
+    domain::{Checkpoint, HubCommit, JobId, Lineage, Model, ModelId, ModelTarget, StudentSource, TaskDefinition},
     layout, registry,
     store::{Relative, Store},
 };
@@ -29,7 +29,8 @@ pub struct ModelResource {
     /// When it was published, in Unix seconds; for a folder, when its configuration was written.
     #[schema(example = 1_788_000_000)]
     created: i64,
-    /// `stepwise` for a registered checkpoint, `models_dir` for a folder.
+    /// `stepwise` for a registered checkpoint, `models_dir` for a folder, `hub` for a model of the Hugging Face Hub in this
+    /// machine's cache.
     #[schema(example = "stepwise")]
     owned_by: String,
     /// The id that stays its own when its name is given to another; null for a folder.
@@ -38,6 +39,9 @@ pub struct ModelResource {
     /// What it was trained from; null for a folder.
     #[schema(required = true, example = "from_scratch")]
     base: Option<String>,
+    /// The commit of the Hub that its id means here; null for a model of another kind.
+    #[schema(required = true, example = json!(null))]
+    commit: Option<HubCommit>,
     /// The job that made it; null for a folder.
     #[schema(required = true, example = "job-0198c0de000070008000000000000002")]
     job: Option<JobId>,
@@ -121,7 +125,7 @@ impl ModelResource {
                 relatives(state.store.children(found.id, SHOWN_CHILDREN).await?),
             ),
             // A folder that was exported here, or copied, still says where it comes from.
-            StudentSource::Directory { path, .. } => {
+            StudentSource::Directory { path, .. } | StudentSource::Hub { path, .. } => {
                 let card = registry::card(path).ok();
                 (card.as_ref().and_then(registry::lineage), Some(Vec::new()), Some(Vec::new()))
             }
@@ -142,6 +146,9 @@ impl ModelResource {
             StudentSource::Registered(found) => Self::registered(*found),
             StudentSource::Directory { name, path } => Self::folder(name, &path),
             StudentSource::Checkpoint(found) => Self::checkpoint(*found),
+            StudentSource::Hub { name, commit, path, .. } => {
+                Self { owned_by: "hub".to_owned(), commit: Some(commit), ..Self::folder(name, &path) }
+            }
         }
     }
 
@@ -153,6 +160,7 @@ impl ModelResource {
             owned_by: "stepwise".to_owned(),
             model_id: Some(model.id),
             base: Some(model.base),
+            commit: None,
             job: Some(model.job_id),
             task: Some(model.task),
             metrics: model.metrics,
@@ -174,6 +182,7 @@ impl ModelResource {
             owned_by: "stepwise".to_owned(),
             model_id: None,
             base: Some(checkpoint.lineage.base),
+            commit: None,
             job: Some(checkpoint.job_id),
             task: None,
             metrics: checkpoint.metrics,
@@ -195,6 +204,7 @@ impl ModelResource {
             owned_by: "models_dir".to_owned(),
             model_id: None,
             base: None,
+            commit: None,
             job: None,
             task: None,
             metrics: Map::new(),

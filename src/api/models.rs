@@ -1,4 +1,4 @@
-//! `/v1/models`: registered checkpoints, and the folders below `models_dir`. A name is one percent-encoded segment.
+//! `/v1/models`: registered checkpoints, the folders below `models_dir`, and what was brought from the Hub. A name is one percent-encoded segment.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use super::{
     tidy,
 };
 use crate::{
-    domain::{ModelId, StudentSource},
+    domain::{HubId, ModelId, StudentSource},
     registry::{OpenModel, RegistryError},
     store::{Deletion, Store},
     telemetry::chain,
@@ -50,7 +50,8 @@ pub struct ModelsQuery {
     limit: Option<u32>,
 }
 
-/// List models: registered ones, newest first; behind the last of them the folders below `models_dir`, by name.
+/// List models: registered ones, newest first; behind the last of them the folders below `models_dir`, by name; behind these the
+/// models of the Hugging Face Hub that are whole in this machine's cache, by id.
 #[utoipa::path(get, path = "/v1/models", tag = "models", params(ModelsQuery),
     responses((status = 200, description = "A page of models", body = List<ModelResource>), Plain))]
 pub async fn list_models(
@@ -58,20 +59,18 @@ pub async fn list_models(
     Query(query): Query<ModelsQuery>,
 ) -> Result<axum::Json<List<ModelResource>>, ApiError> {
     let limit = page_size(query.limit, MAX_LIMIT)?;
-    let (mut sources, folders_after) = match cursor(&state, query.after).await? {
+    let (mut sources, after) = match cursor(&state, query.after).await? {
         Cursor::Registered(after) => {
             let page = state.store.list_models(Store::default_project(), after, limit).await?;
             let registered = page.items.into_iter().map(|model| StudentSource::Registered(Box::new(model))).collect();
             if page.has_more {
                 return Ok(axum::Json(List::new(ModelResource::page(&state, registered).await?, true)));
             }
-            (registered, None)
+            (registered, Unregistered::default())
         }
-        Cursor::Folder(name) => (Vec::new(), Some(name)),
+        Cursor::Unregistered(after) => (Vec::new(), after),
     };
-    let names = state.registry.directory_names()?;
-    let folders = names.iter().filter(|name| folders_after.as_ref().is_none_or(|after| *name > after));
-    sources.extend(folders.filter_map(|name| state.registry.folder(name)));
+    sources.extend(unregistered(&state, &after)?);
     let has_more = sources.len() > limit as usize;
     sources.truncate(limit as usize);
     Ok(axum::Json(List::new(ModelResource::page(&state, sources).await?, has_more)))
@@ -81,8 +80,27 @@ pub async fn list_models(
 enum Cursor {
     /// Behind this registered model, or with the first.
     Registered(Option<ModelId>),
-    /// Behind the folder of this name.
-    Folder(String),
+    /// Behind one of the others.
+    Unregistered(Unregistered),
+}
+
+/// Which of the folders and models of the Hub come: those behind these names. Every folder comes before every model of the
+/// Hub.
+#[derive(Default)]
+struct Unregistered {
+    folder: Option<String>,
+    hub: Option<HubId>,
+}
+
+fn unregistered(state: &AppState, after: &Unregistered) -> Result<Vec<StudentSource>, ApiError> {
+    let names = if after.hub.is_some() { Vec::new() } else { state.registry.directory_names()? };
+    let names = names.iter().filter(|name| after.folder.as_ref().is_none_or(|after| *name > after));
+    let folders: Vec<StudentSource> = names.filter_map(|name| state.registry.folder(name)).collect();
+    let comes = |model: &StudentSource| match (&after.hub, model) {
+        (Some(after), StudentSource::Hub { id, .. }) => id > after,
+        _ => true,
+    };
+    Ok(folders.into_iter().chain(state.registry.hub_models().into_iter().filter(comes)).collect())
 }
 
 async fn cursor(state: &AppState, after: Option<String>) -> Result<Cursor, ApiError> {
@@ -90,12 +108,17 @@ async fn cursor(state: &AppState, after: Option<String>) -> Result<Cursor, ApiEr
     if let Ok(id) = after.parse() {
         return Ok(Cursor::Registered(Some(id)));
     }
+    if let Ok(id) = after.parse::<HubId>() {
+        return Ok(Cursor::Unregistered(Unregistered { folder: None, hub: Some(id) }));
+    }
     // A folder hides a registered model of its name everywhere but in this list.
     match state.store.model(Store::default_project(), &after).await? {
         Some(found) if found.name == after && state.registry.folder(&after).is_none() => {
             Ok(Cursor::Registered(Some(found.id)))
         }
-        _ if state.registry.folder(&after).is_some() => Ok(Cursor::Folder(after)),
+        _ if state.registry.folder(&after).is_some() => {
+            Ok(Cursor::Unregistered(Unregistered { folder: Some(after), hub: None }))
+        }
         _ => {
             let detail = format!("there is no model {after:?}; send the model_id of the page's last item");
             Err(ApiError::field("#/after", "invalid_value", detail))
@@ -106,7 +129,7 @@ async fn cursor(state: &AppState, after: Option<String>) -> Result<Cursor, ApiEr
 /// Look at a model by its name, its id, an alias, or the id of the distillation that made it: what it was made of, how, and
 /// what was made of it.
 #[utoipa::path(get, path = "/v1/models/{id}", tag = "models",
-    params(("id" = String, Path, description = "The model", example = "desk-2")),
+    params(("id" = String, Path, description = "The model; the slash of a Hub id is sent as `%2F`", example = "desk-2")),
     responses((status = 200, description = "The model", body = ModelResource), OfOne))]
 pub async fn get_model(State(state): State<AppState>, Name(name): Name) -> Result<axum::Json<ModelResource>, ApiError> {
     ModelResource::whole(&state, find(&state, &name).await?).await.map(axum::Json)
@@ -126,6 +149,7 @@ pub async fn delete_model(
     let project = Store::default_project();
     let deleted = match find(&state, &name).await? {
         StudentSource::Directory { name, .. } => return Err(ApiError::ModelIsDirectory(name)),
+        StudentSource::Hub { name, .. } => return Err(ApiError::ModelIsInHubCache(name)),
         StudentSource::Registered(model) => {
             refuse_alias(&state, &name, &model.name).await?;
             let deletion = state.store.delete_model(project, model.id).await?;
@@ -200,5 +224,18 @@ pub fn unusable(name: &str, error: &dyn std::error::Error) -> ApiError {
 /// The 404 of a model, with the nearest names.
 pub async fn not_found(state: &AppState, name: &str) -> Result<ApiError, ApiError> {
     let shown: String = name.chars().take(200).collect();
-    Ok(ApiError::ModelNotFound { advice: model::advice(state, &shown).await?, name: shown })
+    let advice = match shown.parse::<HubId>() {
+        Ok(id) => absent(state, &id),
+        Err(_) => model::advice(state, &shown).await?,
+    };
+    Ok(ApiError::ModelNotFound { advice, name: shown })
+}
+
+/// The end of the sentence about a model of the Hub that is not here. A request does not wait for gigabytes.
+fn absent(state: &AppState, id: &HubId) -> String {
+    let cache = state.registry.hub().settings().cache.display();
+    format!(
+        " in the Hub's cache of this machine ({cache}), and a request downloads nothing; bring it with `stepwise fetch {id}`. \
+         Jobs may name it as it is: their worker brings it"
+    )
 }

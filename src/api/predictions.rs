@@ -30,7 +30,7 @@ const INCLUDES: [&str; 3] = ["rationale", "confidence", "label_probs"];
 #[serde(deny_unknown_fields)]
 #[schema(as = PredictionRequest)]
 pub struct PredictionsRequest {
-    /// A model's name or id, an alias, or the id of a distillation job.
+    /// A model's name or id, an alias, the id of a distillation job, or a Hub id that is in this machine's cache.
     model: String,
     /// The inputs, without any prefix.
     inputs: Vec<String>,

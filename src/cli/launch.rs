@@ -12,6 +12,7 @@ use crate::{
     config::{GivenSettings, Settings},
     device,
     domain::{JobKind, LeaseTerms, WorkerId},
+    hub::{Hub, HubSettings},
     inference::{Engine, EngineSettings},
     registry::Registry,
     shutdown::Shutdown,
@@ -48,7 +49,8 @@ impl Parts {
         let store = Store::connect_lazy(&database_url, settings.database_connections)?;
         let artifacts = Artifacts::local(&settings.data_dir.join("artifacts"))?;
         let cache = settings.data_dir.join("cache").join("models");
-        let registry = Registry::new(store.clone(), artifacts.clone(), settings.models_dir.clone(), cache);
+        let models_dir = settings.models_dir.clone();
+        let registry = Registry::new(store.clone(), artifacts.clone(), models_dir, cache, hub(&settings)?);
         let engine = Engine::start(EngineSettings {
             device: settings.device.clone(),
             threads: settings.threads,
@@ -152,6 +154,13 @@ pub fn migrate(given: &GivenSettings) -> Result<(), CommandError> {
         tracing::info!("the schema is up to date");
         Ok(())
     })
+}
+
+/// The Hub as the settings have it. Nothing is asked of it yet.
+pub fn hub(settings: &Settings) -> Result<Hub, CommandError> {
+    let hub = HubSettings::new(&settings.hub_endpoint, settings.hub_cache.clone())?;
+    let hub = HubSettings { token: settings.hub_token.clone(), offline: settings.hub_offline, ..hub };
+    Ok(Hub::new(hub, Clock::system()))
 }
 
 /// The database's address, which commands that cannot do without are refused without.

@@ -1,6 +1,7 @@
 //! The command line: a file a command. It puts the rooms together and knows nothing that they could know.
 
 mod doctor;
+mod fetch;
 mod healthcheck;
 mod launch;
 mod preflight;
@@ -41,6 +42,8 @@ enum Command {
     Serve(GivenSettings),
     /// Run a worker, which pulls jobs; needs a database
     Work(GivenSettings),
+    /// Bring models of the Hugging Face Hub into this machine's cache; goes on where an earlier one was interrupted
+    Fetch(fetch::Arguments),
     /// Run one training attempt in DIR, which holds spec.json; frames go to standard output
     Train {
         /// The attempt's folder
@@ -91,6 +94,7 @@ pub fn run() -> ExitCode {
         Command::Up(given) => up::run(&given),
         Command::Serve(given) => serve::run(&given),
         Command::Work(given) => work::run(&given),
+        Command::Fetch(arguments) => fetch::run(&arguments),
         Command::Migrate(given) => launch::migrate(&given),
     };
     match result {

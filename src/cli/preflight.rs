@@ -10,6 +10,7 @@ use crate::{
     config::{self, Fault, GivenSettings, Reading, Refusal, Settings},
     device,
     domain::JobKind,
+    hub::HubSettings,
     store::Store,
     teacher::TeacherClient,
     telemetry,
@@ -35,10 +36,11 @@ pub struct Check {
 }
 
 /// Every check that one setting decides. Teachers are checked apart, each at its own line.
-pub const CHECKS: [Check; 5] = [
+pub const CHECKS: [Check; 6] = [
     Check { setting: "listen", title: "address", look: address },
     Check { setting: "data_dir", title: "data directory", look: data_dir },
     Check { setting: "models_dir", title: "models directory", look: models_dir },
+    Check { setting: "hub_endpoint", title: "Hugging Face Hub", look: hub },
     Check { setting: "device", title: "device", look: usable_device },
     Check { setting: "database_url", title: "database address", look: database_url },
 ];
@@ -105,6 +107,13 @@ fn models_dir(settings: &Settings) -> Result<String, String> {
         }
         Err(error) => Err(format!("cannot be read: {error}; name a folder whose sub-folders are models")),
     }
+}
+
+fn hub(settings: &Settings) -> Result<String, String> {
+    let hub = HubSettings::new(&settings.hub_endpoint, settings.hub_cache.clone())?;
+    let token = if settings.hub_token.is_some() { "with a token" } else { "without a token" };
+    let asked = if settings.hub_offline { "offline" } else { token };
+    Ok(format!("{}, {asked}, cache in {}", hub.endpoint, hub.cache.display()))
 }
 
 fn usable_device(settings: &Settings) -> Result<String, String> {

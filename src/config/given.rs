@@ -12,6 +12,13 @@ use super::{
 };
 use crate::domain::{Secret, nearest};
 
+/// The folder of everything that `huggingface_hub` keeps.
+const HUB_HOME: &str = "HF_HOME";
+/// The account's folder of caches.
+const CACHE_HOME: &str = "XDG_CACHE_HOME";
+/// The account's folder.
+const HOME: &str = "HOME";
+
 /// Flags and variables as they were given. Values may hold secrets, so they are kept as such.
 #[derive(Debug, Clone, Default)]
 pub struct GivenSettings {
@@ -37,6 +44,18 @@ impl GivenSettings {
             let value = self.variables.get(name)?;
             Some((value.reveal().to_owned(), Origin::Variable(name)))
         })
+    }
+
+    /// Where the Hub's cache is unless a setting says so, by the rules of `huggingface_hub`: in `HF_HOME`, else in the account's
+    /// folder of caches. An account without a home has it where the command is run.
+    pub(super) fn hub_cache(&self) -> (PathBuf, Origin) {
+        let folder = |name: &str| self.variables.get(name).map(|value| PathBuf::from(value.reveal()));
+        if let Some(home) = folder(HUB_HOME) {
+            return (std::path::absolute(&home).unwrap_or(home).join("hub"), Origin::Variable(HUB_HOME));
+        }
+        let caches = folder(CACHE_HOME).or_else(|| folder(HOME).map(|home| home.join(".cache")));
+        let cache = caches.unwrap_or_else(|| PathBuf::from(".cache")).join("huggingface/hub");
+        (std::path::absolute(&cache).unwrap_or(cache), Origin::Default)
     }
 
     /// The configuration file, if one is named.
@@ -110,5 +129,9 @@ fn sentence(meaning: &str) -> String {
 fn environment() -> impl Iterator<Item = (String, String)> {
     let text =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    text.filter(|(name, _)| name.starts_with("STEPWISE_") || name == "DATABASE_URL")
+    let foreign: Vec<&str> = SETTINGS.iter().flat_map(|setting| setting.variables).copied().collect();
+    let places = [HUB_HOME, CACHE_HOME, HOME];
+    text.filter(move |(name, _)| {
+        name.starts_with("STEPWISE_") || foreign.contains(&name.as_str()) || places.contains(&name.as_str())
+    })
 }

@@ -21,7 +21,7 @@ pub use settings::{Preset, SETTINGS, Setting, find};
 pub use table::markdown;
 
 use crate::{
-    domain::{JobKind, Precision, TaskDefinition},
+    domain::{JobKind, Precision, Secret, TaskDefinition},
     teacher::TeacherSettings,
     telemetry::LogFormat,
 };
@@ -43,6 +43,14 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Folder of the named students.
     pub models_dir: PathBuf,
+    /// The Hugging Face Hub's address, or a mirror's.
+    pub hub_endpoint: String,
+    /// Folder of what was downloaded from it.
+    pub hub_cache: PathBuf,
+    /// What it is asked with.
+    pub hub_token: Option<Secret>,
+    /// Whether nothing may be asked of it.
+    pub hub_offline: bool,
     /// `cpu` or `cuda:N`.
     pub device: String,
     /// Processor threads of a training or of the engine.

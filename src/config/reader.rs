@@ -3,6 +3,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -75,6 +76,10 @@ impl GivenSettings {
             database_connections: reader.value("database_connections", values::number(2)),
             data_dir: reader.value("data_dir", values::folder),
             models_dir: reader.value("models_dir", values::folder),
+            hub_endpoint: reader.value("hub_endpoint", values::service_url),
+            hub_cache: reader.found("hub_cache", values::folder, || self.hub_cache()),
+            hub_token: reader.optional("hub_token", values::secret, |_| "(not shown)".to_owned()),
+            hub_offline: reader.value("hub_offline", values::truth),
             device: reader.value("device", values::device),
             threads: reader.optional("threads", threads, ToString::to_string).unwrap_or_else(cores),
             precision: reader.value("precision", values::precision),
@@ -137,6 +142,20 @@ impl Reader<'_> {
             self.note(key, words, Origin::Default);
         }
         given
+    }
+
+    /// A folder that is found out where nobody names it.
+    fn found(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<PathBuf, String>,
+        find: impl FnOnce() -> (PathBuf, Origin),
+    ) -> PathBuf {
+        self.parsed(key, &parse, |value, _| value.display().to_string()).unwrap_or_else(|| {
+            let (folder, origin) = find();
+            self.note(key, folder.display().to_string(), origin);
+            folder
+        })
     }
 
     fn parsed<T>(

@@ -79,10 +79,32 @@ fn the_databases_own_variable_counts_where_ours_is_not_set() {
 }
 
 #[test]
+fn the_hub_is_found_by_its_own_variables() {
+    let found = |variables: &[(&str, &str)], file: &str| {
+        let reading = given(&[], variables, file).read();
+        (reading.settings.hub_cache.display().to_string(), reading.origin("hub_cache").unwrap().to_string())
+    };
+    let (home, hub) = (("HOME", "/home/a"), ("HF_HOME", "/hf"));
+    let place = |place: &str, origin: &str| (place.to_owned(), origin.to_owned());
+    assert_eq!(found(&[home], ""), place("/home/a/.cache/huggingface/hub", "default"));
+    assert_eq!(found(&[home, ("XDG_CACHE_HOME", "/c")], ""), place("/c/huggingface/hub", "default"));
+    assert_eq!(found(&[home, hub], ""), place("/hf/hub", "variable HF_HOME"));
+    assert_eq!(found(&[hub], "hub_cache = '/mine'").0, "/mine");
+    assert_eq!(found(&[hub, ("HF_HUB_CACHE", "/c")], "hub_cache = '/mine'"), place("/c", "variable HF_HUB_CACHE"));
+    let variables = [("HF_ENDPOINT", "http://mirror/"), ("HF_TOKEN", "hf_hidden"), ("HF_HUB_OFFLINE", "YES")];
+    let reading = given(&[], &variables, "").read();
+    let settings = &reading.settings;
+    assert_eq!((settings.hub_endpoint.as_str(), settings.hub_offline), ("http://mirror", true));
+    assert_eq!(settings.hub_token.as_ref().unwrap().reveal(), "hf_hidden");
+    assert!(!format!("{reading:?}").contains("hidden"));
+}
+
+#[test]
 fn a_wrong_secret_is_not_repeated() {
     let reading = given(&[], &[("DATABASE_URL", "mysql://u:hidden@h")], "").read();
     assert!(faults(&reading).starts_with("database_url (variable DATABASE_URL)"), "{}", faults(&reading));
     assert!(!format!("{reading:?}").contains("hidden"));
+    assert!(!faults(&given(&[], &[("HF_TOKEN", "hf hidden")], "").read()).contains("hidden"));
     let reading = given(&[("url", "http://u:hidden@h")], &[], "").read();
     assert_eq!(faults(&reading), "url (--url): must hold no user or password\n");
 }

@@ -45,9 +45,11 @@ pub fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
 
-const EVERY: &[&str] = &["up", "serve", "work", "migrate", "watch", "healthcheck", "train", "scripted-teacher"];
-const LOGGING: &[&str] = &["up", "serve", "work", "migrate", "train", "scripted-teacher"];
+const EVERY: &[&str] =
+    &["up", "serve", "work", "fetch", "migrate", "watch", "healthcheck", "train", "scripted-teacher"];
+const LOGGING: &[&str] = &["up", "serve", "work", "fetch", "migrate", "train", "scripted-teacher"];
 const RUNNING: &[&str] = &["up", "serve", "work"];
+const BRINGING: &[&str] = &["up", "serve", "work", "fetch"];
 const SERVING: &[&str] = &["up", "serve"];
 const WORKING: &[&str] = &["up", "work"];
 
@@ -134,6 +136,46 @@ pub const SETTINGS: &[Setting] = &[
         secret: false,
         commands: RUNNING,
         meaning: "folder whose sub-folders are models in Hugging Face's layout",
+    },
+    Setting {
+        key: "hub_endpoint",
+        flag: "hub-endpoint",
+        variables: &["STEPWISE_HUB_ENDPOINT", "HF_ENDPOINT"],
+        value: "URL",
+        default: Preset::Is("https://huggingface.co"),
+        secret: false,
+        commands: BRINGING,
+        meaning: "the Hugging Face Hub, or a mirror of it",
+    },
+    Setting {
+        key: "hub_cache",
+        flag: "hub-cache",
+        variables: &["STEPWISE_HUB_CACHE", "HF_HUB_CACHE"],
+        value: "DIR",
+        default: Preset::Found("`hub` in the folder of the variable `HF_HOME`, else in `~/.cache/huggingface`"),
+        secret: false,
+        commands: BRINGING,
+        meaning: "what was downloaded from the Hub; the same folder that Python's `huggingface_hub` uses",
+    },
+    Setting {
+        key: "hub_token",
+        flag: "hub-token",
+        variables: &["STEPWISE_HUB_TOKEN", "HF_TOKEN"],
+        value: "TOKEN",
+        default: Preset::Nothing,
+        secret: true,
+        commands: BRINGING,
+        meaning: "for private and gated models; sent to `hub_endpoint` alone. Prefer the variable",
+    },
+    Setting {
+        key: "hub_offline",
+        flag: "hub-offline",
+        variables: &["STEPWISE_HUB_OFFLINE", "HF_HUB_OFFLINE"],
+        value: "BOOL",
+        default: Preset::Is("false"),
+        secret: false,
+        commands: BRINGING,
+        meaning: "ask nothing of the Hub: what is in `hub_cache` is all there is",
     },
     Setting {
         key: "device",

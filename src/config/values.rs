@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use crate::{
-    domain::{JobKind, Precision, nearest},
+    domain::{JobKind, Precision, Secret, nearest},
     telemetry::LogFormat,
 };
 
@@ -33,9 +33,10 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
 
 /// Yes or no.
 pub fn truth(text: &str) -> Result<bool, String> {
-    match text {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
+    // The Hub's own variables say it in all these ways.
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
         _ => Err("must be true or false".to_owned()),
     }
 }
@@ -43,6 +44,12 @@ pub fn truth(text: &str) -> Result<bool, String> {
 /// A folder, made absolute.
 pub fn folder(text: &str) -> Result<PathBuf, String> {
     std::path::absolute(text).map_err(|error| format!("must be a folder: {error}"))
+}
+
+/// What a server is asked with. Never repeated.
+pub fn secret(text: &str) -> Result<Secret, String> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    plain.then(|| Secret::new(text.to_owned())).ok_or_else(|| "must be ASCII text without spaces".to_owned())
 }
 
 /// The name of a device; whether it is there is another question.

@@ -8,53 +8,53 @@ use utoipa::ToSchema;
 /// A model of the Hub: `owner/name`, or `owner/name@revision` with a branch, a tag or a commit. No other model's name has a
 /// slash, and no model's name on the Hub has an `@`, so that an id is told by its form. It becomes a part of paths and
 /// addresses, so the form is strict: what is no id here is none on the Hub either.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
-pub struct HubId {
-    owner: String,
-    name: String,
-    revision: String,
-}
+#[schema(example = "google/flan-t5-base")]
+pub struct HubId(String);
 
 /// The revision of an id that names none.
 const MAIN: &str = "main";
 
 impl HubId {
     /// `owner/name`, without the revision.
-    pub fn repository(&self) -> String {
-        format!("{}/{}", self.owner, self.name)
+    pub fn repository(&self) -> &str {
+        self.parts().0
     }
 
     /// Whose it is.
     pub fn owner(&self) -> &str {
-        &self.owner
+        self.repository().split_once('/').map_or("", |(owner, _)| owner)
     }
 
     /// What it is called.
     pub fn name(&self) -> &str {
-        &self.name
+        self.repository().split_once('/').map_or("", |(_, name)| name)
     }
 
     /// A branch, a tag or a commit; `main` where the id names none.
     pub fn revision(&self) -> &str {
-        &self.revision
+        self.parts().1
     }
 
     /// The revision, where it is a whole commit and so can never come to mean other files.
     pub fn commit(&self) -> Option<HubCommit> {
-        self.revision.parse().ok()
+        self.revision().parse().ok()
     }
 
     /// The same model at this commit.
     pub fn at(&self, commit: &HubCommit) -> Self {
-        Self { revision: commit.to_string(), ..self.clone() }
+        Self(format!("{}@{commit}", self.repository()))
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        self.0.split_once('@').unwrap_or((&self.0, MAIN))
     }
 }
 
 impl fmt::Display for HubId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.owner, self.name)?;
-        if self.revision == MAIN { Ok(()) } else { write!(f, "@{}", self.revision) }
+        f.write_str(&self.0)
     }
 }
 
@@ -75,7 +75,7 @@ impl FromStr for HubId {
         if !is_plain(owner) || !is_plain(name) || name.ends_with(".git") || !is_revision(revision) {
             return Err(NoHubId);
         }
-        Ok(Self { owner: owner.to_owned(), name: name.to_owned(), revision: revision.to_owned() })
+        Ok(Self(if revision == MAIN { repository } else { text }.to_owned()))
     }
 }
 
@@ -107,7 +107,7 @@ impl TryFrom<String> for HubId {
 
 impl From<HubId> for String {
     fn from(id: HubId) -> Self {
-        id.to_string()
+        id.0
     }
 }
 

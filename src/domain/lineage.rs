@@ -4,18 +4,22 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{FileId, Hyperparameters, JobId, LabelSource, Method, ModelId, RationaleChoice};
+use super::{FileId, HubCommit, Hyperparameters, JobId, LabelSource, Method, ModelId, RationaleChoice};
 
 /// What a student was made of and how. Unknown members are left alone: a later program may have written more.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Lineage {
-    /// What it was trained from: a model's name, or `from_scratch`.
+    /// What it was trained from: a model's name, on the Hugging Face Hub `owner/name`, or `from_scratch`.
     #[schema(example = "mini-t5")]
     pub base: String,
     /// The registered model that the base was; null for a folder or a student from scratch.
     #[serde(default)]
     #[schema(required = true, example = "model-0198c0de000070008000000000000001")]
     pub base_model: Option<ModelId>,
+    /// The commit of the Hub that the base was; null for a base of another kind.
+    #[serde(default)]
+    #[schema(required = true, example = json!(null))]
+    pub base_commit: Option<HubCommit>,
     /// The distillation that made it.
     #[schema(example = "job-0198c0de000070008000000000000002")]
     pub job: JobId,

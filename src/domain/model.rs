@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use super::{Checkpoint, JobId, Lineage, ModelId, ModelTarget, ProjectId, TaskDefinition};
+use super::{Checkpoint, HubCommit, HubId, JobId, Lineage, ModelId, ModelTarget, ProjectId, TaskDefinition};
 
 /// A checkpoint that a distillation published. The row implies complete, verified, immutable files.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,13 +51,24 @@ pub enum StudentSource {
     Registered(Box<Model>),
     /// A checkpoint that a training left on its way, in the artifact store.
     Checkpoint(Box<Checkpoint>),
+    /// A model of the Hugging Face Hub, whole in this machine's cache.
+    Hub {
+        /// Its id.
+        id: HubId,
+        /// The id as text, which is the model's name.
+        name: String,
+        /// What its revision means here.
+        commit: HubCommit,
+        /// The folder.
+        path: PathBuf,
+    },
 }
 
 impl StudentSource {
     /// The id, where the model is registered.
     pub fn model_id(&self) -> Option<ModelId> {
         match self {
-            Self::Directory { .. } | Self::Checkpoint(_) => None,
+            Self::Directory { .. } | Self::Checkpoint(_) | Self::Hub { .. } => None,
             Self::Registered(model) => Some(model.id),
         }
     }
@@ -65,7 +76,7 @@ impl StudentSource {
     /// The id as text, where it has one: a name may be given to another model, an id never is.
     pub fn id(&self) -> Option<String> {
         match self {
-            Self::Directory { .. } => None,
+            Self::Directory { .. } | Self::Hub { .. } => None,
             Self::Registered(model) => Some(model.id.to_string()),
             Self::Checkpoint(checkpoint) => Some(checkpoint.id.to_string()),
         }
@@ -77,13 +88,14 @@ impl StudentSource {
             Self::Directory { name, .. } => ModelTarget::Folder(name.clone()),
             Self::Registered(model) => ModelTarget::Model(model.id),
             Self::Checkpoint(checkpoint) => ModelTarget::Checkpoint(checkpoint.id),
+            Self::Hub { id, .. } => ModelTarget::Hub(id.clone()),
         }
     }
 
     /// The name that the model is asked for by.
     pub fn name(&self) -> &str {
         match self {
-            Self::Directory { name, .. } => name,
+            Self::Directory { name, .. } | Self::Hub { name, .. } => name,
             Self::Registered(model) => &model.name,
             Self::Checkpoint(checkpoint) => &checkpoint.name,
         }

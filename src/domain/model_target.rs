@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CheckpointId, ModelId};
+use super::{CheckpointId, HubId, ModelId};
 
 /// What a name means: by id, so that nothing changes when the name is given to another model later. Aliases hold it, and jobs
 /// that have not ended; neither lets a model or a checkpoint be removed meanwhile.
@@ -17,4 +17,6 @@ pub enum ModelTarget {
     /// The folder of this name below `models_dir`. Its owner is not this service: it may go at any time, and the name then
     /// leads nowhere.
     Folder(String),
+    /// A model of the Hugging Face Hub. What its revision means to a job is kept beside the job, as soon as an attempt knows.
+    Hub(HubId),
 }

@@ -117,7 +117,8 @@ pub enum Validating {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StudentSpec {
-    /// A model by the name that people know it by: a folder below `models_dir`, a registered model, a checkpoint.
+    /// A model by the name that people know it by: a folder below `models_dir`, a registered model, a checkpoint, an id of the
+    /// Hugging Face Hub.
     Model(String),
     /// A new T5 with a tokenizer trained on the training rows.
     FromScratch(FromScratch),

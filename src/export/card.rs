@@ -173,6 +173,9 @@ fn lineage(subject: &Subject<'_>) -> String {
         "## Lineage\n\n- base: `{}`\n- job: `{}`\n- seed: {}\n",
         lineage.base, lineage.job, lineage.hyperparameters.seed
     );
+    if let Some(commit) = &lineage.base_commit {
+        let _ = writeln!(text, "- base's commit: `{commit}`");
+    }
     if let Some(id) = subject.id {
         let _ = writeln!(text, "- id: `{id}`");
     }

@@ -9,7 +9,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -85,7 +85,9 @@ impl Cache {
         let write = || -> io::Result<()> {
             fs::create_dir_all(folder)?;
             // Whoever reads it meanwhile reads the old commit or the new one.
-            let mut temporary = tempfile::Builder::new().prefix(".ref-").tempfile_in(folder)?;
+            // As readable as every other file of the cache, for whoever shares it.
+            let mode = fs::Permissions::from_mode(0o666);
+            let mut temporary = tempfile::Builder::new().prefix(".ref-").permissions(mode).tempfile_in(folder)?;
             io::Write::write_all(&mut temporary, commit.as_str().as_bytes())?;
             temporary.persist(&file).map(drop).map_err(|error| error.error)
         };
@@ -180,5 +182,5 @@ fn is_t5(folder: &Path) -> bool {
         model_type: String,
     }
     let text = fs::read(folder.join(layout::CONFIG)).unwrap_or_default();
-    serde_json::from_slice(&text).is_ok_and(|config: Config| matches!(config.model_type.as_str(), "t5" | "mt5"))
+    serde_json::from_slice(&text).is_ok_and(|config: Config| config.model_type == layout::MODEL_TYPE)
 }

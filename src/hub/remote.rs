@@ -54,6 +54,19 @@ impl RemoteFile {
     }
 }
 
+/// What the Hub says of a revision; more than is read here.
+#[derive(Deserialize)]
+struct Info {
+    sha: HubCommit,
+    #[serde(default)]
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
+}
+
 impl Remote {
     pub fn new(settings: HubSettings, clock: Clock) -> Self {
         Self { settings, clock, client: OnceLock::new() }
@@ -66,41 +79,33 @@ impl Remote {
 
     /// What the id's revision means now.
     pub async fn revision(&self, id: &HubId) -> Result<Revision, HubError> {
-        #[derive(Deserialize)]
-        struct Info {
-            sha: HubCommit,
-            #[serde(default)]
-            siblings: Vec<Sibling>,
-        }
-        #[derive(Deserialize)]
-        struct Sibling {
-            rfilename: String,
-        }
         let url = self.url(&["api", "models", id.owner(), id.name(), "revision", id.revision()])?;
-        self.patiently(async || {
-            let (_, response) = self.send(Method::GET, id, url.clone(), None).await?;
-            let body = self.body(response).await?;
-            let info: Info = serde_json::from_slice(&body).map_err(|error| self.bad_reply(error.to_string()))?;
-            Ok(Revision { commit: info.sha, files: info.siblings.into_iter().map(|file| file.rfilename).collect() })
-        })
-        .await
+        self.patiently(|| self.ask_revision(id, &url)).await
+    }
+
+    async fn ask_revision(&self, id: &HubId, url: &Url) -> Result<Revision, HubError> {
+        let (_, response) = self.send(Method::GET, id, url.clone(), None).await?;
+        let body = self.body(response).await?;
+        let info: Info = serde_json::from_slice(&body).map_err(|error| self.bad_reply(error.to_string()))?;
+        Ok(Revision { commit: info.sha, files: info.siblings.into_iter().map(|file| file.rfilename).collect() })
     }
 
     /// Digest and size of a file of a commit.
     pub async fn file(&self, id: &HubId, commit: &HubCommit, name: &str) -> Result<RemoteFile, HubError> {
         let url = self.file_url(id, commit, name)?;
-        self.patiently(async || {
-            let (headers, _) = self.send(Method::HEAD, id, url.clone(), None).await?;
-            let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-            // A large file's own digest and size; the redirect to its bytes has others.
-            let digest = text(LINKED_DIGEST).or_else(|| text(ETAG.as_str())).and_then(digest_of);
-            let bytes = text(LINKED_SIZE).or_else(|| text(CONTENT_LENGTH.as_str())).and_then(|text| text.parse().ok());
-            match (digest, bytes) {
-                (Some(digest), Some(bytes)) => Ok(RemoteFile { name: name.to_owned(), digest, bytes }),
-                _ => Err(self.bad_reply(format!("it tells no digest and size of {name}"))),
-            }
-        })
-        .await
+        self.patiently(|| self.ask_file(id, &url, name)).await
+    }
+
+    async fn ask_file(&self, id: &HubId, url: &Url, name: &str) -> Result<RemoteFile, HubError> {
+        let (headers, _) = self.send(Method::HEAD, id, url.clone(), None).await?;
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        // A large file's own digest and size; the redirect to its bytes has others.
+        let digest = text(LINKED_DIGEST).or_else(|| text(ETAG.as_str())).and_then(digest_of);
+        let bytes = text(LINKED_SIZE).or_else(|| text(CONTENT_LENGTH.as_str())).and_then(|text| text.parse().ok());
+        match (digest, bytes) {
+            (Some(digest), Some(bytes)) => Ok(RemoteFile { name: name.to_owned(), digest, bytes }),
+            _ => Err(self.bad_reply(format!("it tells no digest and size of {name}"))),
+        }
     }
 
     /// The bytes of a file from an offset on, in one try. The status tells whether the offset was heeded.
@@ -110,7 +115,7 @@ impl Remote {
     }
 
     /// Tries again what fails in passing.
-    async fn patiently<T>(&self, ask: impl AsyncFn() -> Result<T, HubError>) -> Result<T, HubError> {
+    async fn patiently<T, F: Future<Output = Result<T, HubError>>>(&self, ask: impl Fn() -> F) -> Result<T, HubError> {
         let mut failures = 0;
         loop {
             match ask().await {

@@ -59,7 +59,7 @@ impl Leakage<'_> {
             Some(StudentSource::Registered(model)) => Some(model.job_id),
             Some(StudentSource::Checkpoint(checkpoint)) => Some(checkpoint.job_id),
             // A folder that was exported here still says which job made it.
-            Some(StudentSource::Directory { path, .. }) => {
+            Some(StudentSource::Directory { path, .. } | StudentSource::Hub { path, .. }) => {
                 registry::card(&path).ok().as_ref().and_then(registry::lineage).map(|lineage| lineage.job)
             }
             None => name.parse().ok(),

@@ -51,6 +51,8 @@ impl Store {
             ModelTarget::Model(id) => (Some(id.0), None, None),
             ModelTarget::Checkpoint(id) => (None, Some(id.0), None),
             ModelTarget::Folder(name) => (None, None, Some(name.as_str())),
+            // The API refuses it: an id of the Hub has a revision, which moves as an alias does.
+            ModelTarget::Hub(_) => return Ok(PutAlias::TargetGone),
         };
         let row = sqlx::query!(
             r#"-- put_alias
@@ -150,6 +152,7 @@ impl Store {
                 ModelTarget::Model(id) => models.push(id.0),
                 ModelTarget::Checkpoint(id) => checkpoints.push(id.0),
                 ModelTarget::Folder(name) => folders.push(name.clone()),
+                ModelTarget::Hub(_) => {}
             }
         }
         let rows = sqlx::query_as!(

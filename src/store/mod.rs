@@ -12,6 +12,7 @@ mod estimates;
 mod events;
 mod file_removal;
 mod files;
+mod hub_commits;
 mod idempotency;
 mod job_creation;
 mod jobs;

@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Attempt, AttemptError, Worker,
+    Attempt, AttemptError, Worker, hub,
     inputs::{self, scratch_failed},
     lineage::{self, Base},
 };
-use crate::domain::{
-    AttemptSpec, AttemptStudent, AttemptValidation, DistillationSpec, FileId, JobError, JobId, Lease, Lineage,
-    StudentSource, StudentSpec, TrainingSource, Validating,
+use crate::{
+    domain::{
+        AttemptSpec, AttemptStudent, AttemptValidation, DistillationSpec, FileId, JobError, JobId, Lease, Lineage,
+        ModelTarget, StudentSource, StudentSpec, TrainingSource, Validating,
+    },
+    hub::Snapshot,
 };
 
 /// Where the attempt of a lease works.
@@ -110,11 +113,16 @@ async fn student(
 ) -> Result<(AttemptStudent, Base), AttemptError> {
     match &spec.student {
         StudentSpec::FromScratch(shape) => {
-            let base = Base { name: "from_scratch".to_owned(), model: None };
+            let base = Base { name: "from_scratch".to_owned(), model: None, commit: None };
             Ok((AttemptStudent::FromScratch(shape.clone()), base))
         }
         StudentSpec::Model(name) => {
             let target = spec.student_target.as_ref();
+            if let Some(ModelTarget::Hub(id)) = target {
+                let Snapshot { commit, folder, .. } = hub::bring(worker, attempt, id).await?;
+                let base = Base { name: id.repository().to_owned(), model: None, commit: Some(commit) };
+                return Ok((AttemptStudent::Directory(folder.to_string_lossy().into_owned()), base));
+            }
             let found = worker.registry.find_for_job(attempt.job.project_id, name, target).await?;
             let missing =
                 || AttemptError::fatal(JobError::new("student_missing", format!("there is no model {name:?}")));
@@ -125,7 +133,7 @@ async fn student(
                 StudentSource::Checkpoint(_) if target.is_some() => name,
                 _ => source.name(),
             };
-            let base = Base { name: known_as.to_owned(), model: source.model_id() };
+            let base = Base { name: known_as.to_owned(), model: source.model_id(), commit: None };
             Ok((AttemptStudent::Directory(open.directory.to_string_lossy().into_owned()), base))
         }
     }

@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Attempt, AttemptError, Worker, attempt_folder::output_of, inputs};
-use crate::domain::{DataSource, DistillationSpec, FileId, Lineage, ModelId, TrainingSource, Validating};
+use crate::domain::{DataSource, DistillationSpec, FileId, HubCommit, Lineage, ModelId, TrainingSource, Validating};
 
 /// What the student is trained from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base {
-    /// A model's name, or `from_scratch`.
+    /// A model's name, on the Hub `owner/name`, or `from_scratch`.
     pub name: String,
     /// The registered model that it is, if it is one.
     pub model: Option<ModelId>,
+    /// The Hub's commit that it is, if it is one.
+    pub commit: Option<HubCommit>,
 }
 
 /// The lineage of the student that this attempt trains. It tells nothing of this worker: another one would make the same
@@ -44,6 +46,7 @@ pub async fn gather(
     Ok(Lineage {
         base: base.name.clone(),
         base_model: base.model,
+        base_commit: base.commit.clone(),
         job: attempt.job.id,
         method: spec.method,
         label_source: spec.label_source,

@@ -22,6 +22,7 @@ mod checkpoints;
 mod child;
 mod distill;
 mod evaluate;
+mod hub;
 mod inputs;
 mod lanes;
 mod leftovers;

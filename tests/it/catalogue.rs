@@ -29,7 +29,8 @@ const CALLS: [(&str, usize, Made); 14] = [
 ];
 
 /// Files with a `match` from a case to its code, and where the codes of each show.
-const MATCHES: [(&str, Place); 2] = [("api/job_conflict.rs", Place::Request(409)), ("teacher/error.rs", Place::Job)];
+const MATCHES: [(&str, Place); 3] =
+    [("api/job_conflict.rs", Place::Request(409)), ("teacher/error.rs", Place::Job), ("hub/error.rs", Place::Job)];
 
 /// Where a call's code shows.
 #[derive(Clone, Copy)]
@@ -63,7 +64,7 @@ fn rooms(place: Place) -> &'static [&'static str] {
         Place::Request(_) => &["api/"],
         Place::Item => &["api/predictions.rs"],
         Place::Line => &["task/", "survey/"],
-        Place::Job => &["worker/", "trainer/", "store/", "teacher/", "domain/job.rs", "cli/train.rs"],
+        Place::Job => &["worker/", "trainer/", "store/", "teacher/", "hub/", "domain/job.rs", "cli/train.rs"],
     }
 }
 

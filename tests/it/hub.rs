@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -100,6 +100,8 @@ async fn what_a_student_needs_is_brought_once_in_the_hubs_own_layout() {
     let model = folder_of(scene.cache(), &id(ID));
     assert_eq!(snapshot.folder, model.join("snapshots").join(snapshot.commit.as_str()));
     assert_eq!(fs::read_to_string(model.join("refs/main")).unwrap(), snapshot.commit.as_str());
+    let mode = |path: &str| fs::metadata(model.join(path)).unwrap().permissions().mode();
+    assert_eq!(mode("refs/main"), fs::metadata(snapshot.folder.join("config.json")).unwrap().permissions().mode());
     let link = fs::read_link(snapshot.folder.join("model.safetensors")).unwrap();
     let sha256 = digest("model.safetensors", &scene.files["model.safetensors"]);
     assert_eq!(link, Path::new("../../blobs").join(&sha256));
@@ -131,7 +133,7 @@ async fn a_branch_that_moves_brings_what_changed_and_a_commit_stays() {
     assert_eq!(ranges(&scene.server.asked()), [], "the tensors are the same blob");
     scene.is_right(&first);
     let found: Vec<String> = scene.hub().models().iter().map(|model| model.id.to_string()).collect();
-    assert_eq!(found, [id(ID).at(&first.commit).to_string(), ID.to_owned()]);
+    assert_eq!(found, [ID.to_owned(), id(ID).at(&first.commit).to_string()]);
 }
 
 #[tokio::test]

@@ -13,11 +13,12 @@ use crate::support::{
 
 const PASSWORD: &str = "canary-password";
 const KEY: &str = "canary-teacher-key";
+const TOKEN: &str = "canary-hub-token";
 
 /// Panics where a text holds a secret.
 #[track_caller]
 fn clean(what: &str, text: &str) {
-    for secret in [PASSWORD, KEY] {
+    for secret in [PASSWORD, KEY, TOKEN] {
         let shown = text.lines().find(|line| line.contains(secret));
         assert!(shown.is_none(), "{what} shows a secret: {shown:?}");
     }
@@ -40,6 +41,8 @@ fn wrong_settings_are_refused_without_showing_a_secret() {
         format!("{table}base_url = 'http://u:{KEY}@h/v1'"),
         format!("{table}base_url = 'http://h/v1?key={KEY}'"),
         format!("teachers = '{KEY}'"),
+        format!("hub_token = '{TOKEN} with a space'"),
+        format!("hub_endpoint = 'https://{TOKEN}@huggingface.co'"),
     ];
     let data = folder.path().join("data").display().to_string();
     let listen = free_address().to_string();
@@ -80,7 +83,8 @@ impl Guarded {
         fs::write(&config, text).unwrap();
         let (config, dir) = (config.to_str().unwrap(), folder.path().join("data").display().to_string());
         let (listening, asking) = (listen.to_string(), teacher.to_string());
-        let variables = [("GUARDED_KEY", KEY), ("PGPASSWORD", PASSWORD), ("STEPWISE_LOG", "trace")];
+        let variables =
+            [("GUARDED_KEY", KEY), ("PGPASSWORD", PASSWORD), ("HF_TOKEN", TOKEN), ("STEPWISE_LOG", "trace")];
         let answers = data.join("answers.jsonl").display().to_string();
         let start = |name: &str, arguments: &[&str]| {
             Process::start(arguments, &variables, &folder.path().join(format!("{name}.log")))

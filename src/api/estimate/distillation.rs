@@ -10,8 +10,8 @@ use super::{
 use crate::{
     api::AppState,
     domain::{
-        DistillationSpec, Estimate, Example, FileId, JobKind, JobSpec, Method, RationalesPerExample, Span, Split,
-        StudentSource, StudentSpec, TrainingSource, Validating,
+        DistillationSpec, Estimate, Example, FileId, JobKind, JobSpec, Method, ModelTarget, RationalesPerExample, Span,
+        Split, StudentSource, StudentSpec, TrainingSource, Validating,
     },
     inference::StudentShape,
     layout,
@@ -152,10 +152,15 @@ async fn shape(state: &AppState, spec: &DistillationSpec) -> Result<StudentShape
     };
     let found = state.registry.find_for_job(Store::default_project(), name, spec.student_target.as_ref()).await;
     let config = match found.map_err(|error| Unknown::Unreadable(error.to_string()))? {
+        None if matches!(spec.student_target, Some(ModelTarget::Hub(_))) => {
+            return Err(Unknown::Unreadable(format!("{name:?} is not on this machine yet")));
+        }
         None => return Err(Unknown::Unreadable(format!("there is no model {name:?} any more"))),
-        Some(StudentSource::Directory { path, .. }) => tokio::fs::read(path.join(layout::CONFIG))
-            .await
-            .map_err(|error| Unknown::Unreadable(format!("{}: {error}", path.display())))?,
+        Some(StudentSource::Directory { path, .. } | StudentSource::Hub { path, .. }) => {
+            tokio::fs::read(path.join(layout::CONFIG))
+                .await
+                .map_err(|error| Unknown::Unreadable(format!("{}: {error}", path.display())))?
+        }
         Some(StudentSource::Registered(model)) => published_config(state, &model.artifact_prefix).await?,
         Some(StudentSource::Checkpoint(checkpoint)) => published_config(state, &checkpoint.artifact_prefix).await?,
     };

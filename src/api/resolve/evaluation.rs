@@ -26,7 +26,8 @@ pub struct EvaluationJobRequest {
     /// The rows; only those with ground truth count.
     #[schema(value_type = String, example = "file-0199f3c2a5b87e4d9c1f2a3b4c5d6e7f")]
     file: FileId,
-    /// 1 to 16 names of models, or ids of distillation jobs, which must succeed first. No model twice.
+    /// 1 to 16 names of models, ids of the Hugging Face Hub among them, or ids of distillation jobs, which must succeed first. No
+    /// model twice.
     #[schema(example = json!(["desk", "job-0199f3c2a5b87e4d9c1f2a3b4c5d6e80"]))]
     models: Vec<String>,
     /// Where the teacher's answers to the same rows are; default: the `teacher_label`s of the file's own rows, where it

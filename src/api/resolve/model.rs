@@ -2,10 +2,15 @@
 
 use std::{fs, path::Path, time::UNIX_EPOCH};
 
+use serde_json::{Map, Value};
+
 use super::Refusals;
 use crate::{
     api::{AppState, error::ApiError, extract::nearest, list::MAX_LIMIT},
-    domain::{Checkpoint, CheckpointId, ID_PREFIXES, JobSpec, ModelId, ModelTarget, StudentSource, TaskDefinition},
+    domain::{
+        Checkpoint, CheckpointId, HubId, ID_PREFIXES, JobSpec, JobWarning, ModelId, ModelTarget, StudentSource,
+        TaskDefinition,
+    },
     layout,
     registry::Registry,
     store::{NewJob, Store},
@@ -16,11 +21,13 @@ pub async fn find(state: &AppState, name: &str) -> Result<Option<StudentSource>,
     Ok(state.registry.find(Store::default_project(), name).await?)
 }
 
-/// The registered models and checkpoints that a job keeps from being deleted until it is over.
+/// The registered models and checkpoints that a job keeps from being deleted until it is over, and what is to be said of the
+/// others.
 #[derive(Debug, Default)]
 pub struct Pins {
     models: Vec<ModelId>,
     checkpoints: Vec<CheckpointId>,
+    warnings: Vec<JobWarning>,
 }
 
 impl Pins {
@@ -28,7 +35,7 @@ impl Pins {
     /// what that means.
     pub fn add(&mut self, registry: &Registry, source: &StudentSource) -> (String, ModelTarget) {
         match source {
-            StudentSource::Directory { .. } => {}
+            StudentSource::Directory { .. } | StudentSource::Hub { .. } => {}
             StudentSource::Registered(model) => self.models.push(model.id),
             StudentSource::Checkpoint(checkpoint) => self.checkpoints.push(checkpoint.id),
         }
@@ -37,13 +44,20 @@ impl Pins {
         (id.unwrap_or_else(|| source.name().to_owned()), source.target())
     }
 
+    /// Adds a model of the Hub that this machine has not got: a worker brings it. Returns what the job stores.
+    pub fn add_absent(&mut self, state: &AppState, id: HubId) -> (String, ModelTarget) {
+        self.warnings.extend(offline_warning(state, &id));
+        (id.to_string(), ModelTarget::Hub(id))
+    }
+
     /// The job with these pins, each once.
     pub fn onto(mut self, job: NewJob) -> NewJob {
         self.models.sort_unstable();
         self.models.dedup();
         self.checkpoints.sort_unstable();
         self.checkpoints.dedup();
-        NewJob { models: self.models, checkpoints: self.checkpoints, ..job }
+        let warnings = job.warnings.into_iter().chain(self.warnings).collect();
+        NewJob { models: self.models, checkpoints: self.checkpoints, warnings, ..job }
     }
 }
 
@@ -67,10 +81,21 @@ pub fn check_name(refusals: &mut Refusals, pointer: &str, what: &str, name: &str
     form && !is_id
 }
 
+/// What a job says of a Hub id that this machine has not got and may not look up. A worker elsewhere may well.
+pub fn offline_warning(state: &AppState, id: &HubId) -> Option<JobWarning> {
+    let message = format!(
+        "this machine is offline and has not got {id}: a worker that is offline too fails, unless `stepwise fetch {id}` has \
+         brought it there"
+    );
+    let data = Map::from_iter([("model".to_owned(), Value::from(id.to_string()))]);
+    let offline = state.registry.hub().settings().offline;
+    offline.then(|| JobWarning { code: "hub_offline".to_owned(), message, data })
+}
+
 /// What a model lacks; a registered one is complete.
 pub fn missing(source: &StudentSource) -> Vec<&'static str> {
     match source {
-        StudentSource::Registered(_) | StudentSource::Checkpoint(_) => Vec::new(),
+        StudentSource::Registered(_) | StudentSource::Checkpoint(_) | StudentSource::Hub { .. } => Vec::new(),
         StudentSource::Directory { path, .. } => layout::missing_files(path),
     }
 }
@@ -88,6 +113,7 @@ pub async fn advice(state: &AppState, name: &str) -> Result<String, ApiError> {
     let registered = state.store.list_models(Store::default_project(), None, MAX_LIMIT).await?;
     let mut names: Vec<String> = registered.items.into_iter().map(|model| model.name).collect();
     names.extend(state.registry.directory_names()?);
+    names.extend(state.registry.hub_models().iter().map(|model| model.name().to_owned()));
     let aliases = state.store.list_aliases(Store::default_project(), None, MAX_LIMIT).await?;
     names.extend(aliases.items.into_iter().map(|alias| alias.name));
     Ok(nearest(name, names.iter().map(String::as_str)))

@@ -6,11 +6,11 @@ use super::{
 };
 use crate::{
     api::{AppState, error::ApiError},
-    domain::{FromScratch, ModelTarget, StudentSpec},
+    domain::{FromScratch, HubId, ModelTarget, StudentSpec},
     store::Store,
 };
 
-/// A student by name must exist and be complete; one from scratch must have a shape that can be built. Returns it as it is
+/// A student by name must exist and be complete, or be one of the Hub's by its form; one from scratch must have a shape that can be built. Returns it as it is
 /// stored, with what its name means.
 pub async fn resolve(
     state: &AppState,
@@ -30,6 +30,16 @@ pub async fn resolve(
                 }
                 return Ok((StudentSpec::Model(stored), Some(target)));
             }
+            None if name.contains('/') => match name.parse::<HubId>() {
+                Ok(id) => {
+                    let (stored, target) = pins.add_absent(state, id);
+                    return Ok((StudentSpec::Model(stored), Some(target)));
+                }
+                Err(error) => {
+                    let detail = format!("there is no student {name:?}; {error}");
+                    refusals.add("#/student", "student_not_found", detail);
+                }
+            },
             None => {
                 let advice = model::advice(state, name).await?;
                 let detail = format!("there is no student {name:?}{advice}; or send {{\"from_scratch\": {{}}}}");

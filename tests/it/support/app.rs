@@ -11,6 +11,7 @@ use stepwise::{
     catalogue::{self, Place},
     clock::Clock,
     domain::{LabelSet, Precision, TaskDefinition, TeacherTerms},
+    hub::{Hub, HubSettings},
     inference::{Engine, EngineSettings},
     registry::Registry,
     shutdown::Shutdown,
@@ -56,9 +57,14 @@ pub struct Answer {
 
 impl TestApp {
     pub async fn start() -> Self {
+        Self::start_with_hub(offline_hub).await
+    }
+
+    /// The API with this Hub, whose cache is an empty folder.
+    pub async fn start_with_hub(hub: impl FnOnce(&Path) -> Hub) -> Self {
         let database = TestDatabase::new().await;
         let store = database.store.clone();
-        Self::on(database, store).await
+        Self::on(database, store, hub).await
     }
 
     /// The API on a database whose cable can be cut.
@@ -66,18 +72,18 @@ impl TestApp {
         let database = TestDatabase::new().await;
         let (cable, url) = Cable::lay(&database.url).await;
         let store = Store::connect_lazy(&url, 10).unwrap();
-        (Self::on(database, store).await, cable)
+        (Self::on(database, store, offline_hub).await, cable)
     }
 
-    async fn on(database: TestDatabase, store: Store) -> Self {
+    async fn on(database: TestDatabase, store: Store, hub: impl FnOnce(&Path) -> Hub) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let folder = tempfile::tempdir().unwrap();
         let (artifacts_dir, models_dir) = (folder.path().join("artifacts"), folder.path().join("models"));
         let artifacts = Artifacts::local(&artifacts_dir).unwrap();
         let shutdown = Shutdown::new();
-        let cache = folder.path().join("cache");
+        let (cache, hub) = (folder.path().join("cache"), hub(&folder.path().join("hub")));
         let rooms = Rooms {
-            registry: Registry::new(store.clone(), artifacts.clone(), models_dir.clone(), cache),
+            registry: Registry::new(store.clone(), artifacts.clone(), models_dir.clone(), cache, hub),
             store: store.clone(),
             artifacts,
             engine: engine(),
@@ -197,6 +203,12 @@ impl Answer {
     pub fn id(&self) -> String {
         self.body["id"].as_str().unwrap_or_else(|| panic!("no id: {:#}", self.body)).to_owned()
     }
+}
+
+/// A Hub of which nothing is here and nothing may be asked.
+fn offline_hub(cache: &Path) -> Hub {
+    let settings = HubSettings::new("http://127.0.0.1:9", cache.to_owned()).unwrap();
+    Hub::new(HubSettings { offline: true, ..settings }, Clock::system())
 }
 
 fn engine() -> Engine {

@@ -15,6 +15,9 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_stepwise");
 /// Nothing that a test waits for takes this long unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// No test depends on what the account has downloaded, nor on the Hub.
+const NO_HUB: &str = "/nonexistent/huggingface";
+
 /// A process that dies with its owner.
 pub struct Process(Child);
 
@@ -23,7 +26,8 @@ impl Process {
     pub fn start(arguments: &[&str], variables: &[(&str, &str)], log: &Path) -> Self {
         let log = fs::File::create(log).unwrap();
         let mut command = Command::new(BINARY);
-        command.args(arguments).envs(variables.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.args(arguments).env("HF_HOME", NO_HUB).env("HF_HUB_OFFLINE", "1").envs(variables.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         Self(command.spawn().unwrap())
     }
 
@@ -58,7 +62,10 @@ pub fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
     for name in std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("STEPWISE_")) {
         command.env_remove(name);
     }
-    command.env_remove("DATABASE_URL");
+    for name in ["DATABASE_URL", "HF_ENDPOINT", "HF_HUB_CACHE", "HF_TOKEN", "HF_HUB_OFFLINE"] {
+        command.env_remove(name);
+    }
+    command.env("HF_HOME", NO_HUB);
     let output = command.args(arguments).envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ended { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }

@@ -21,7 +21,7 @@ pub struct DistillationJobRequest {
     pub validation: Option<ValidationRows>,
     /// Rows that are looked at once, at the end.
     pub test: Option<TestRows>,
-    /// A model's name, or `{"from_scratch": {…}}`.
+    /// A model's name, an id of the Hugging Face Hub (`owner/name` or `owner/name@revision`), or `{"from_scratch": {…}}`.
     pub student: NameOr<Student>,
     /// A task's name, or its definition; default `text`.
     pub task: Option<NameOr<TaskDefinition>>,

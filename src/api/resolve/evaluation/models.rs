@@ -12,7 +12,7 @@ use crate::{
             submission::parent,
         },
     },
-    domain::{JobId, JobSpec, JobState, ModelTarget, StudentSource, TaskDefinition},
+    domain::{HubId, JobId, JobSpec, JobState, ModelTarget, StudentSource, TaskDefinition},
     registry,
 };
 
@@ -38,6 +38,8 @@ pub struct Models {
 enum Found {
     Ready(StudentSource),
     Pending(JobId, Box<TaskDefinition>),
+    /// On the Hub, for all that is known here.
+    Absent(HubId),
 }
 
 /// Every model is there or will be.
@@ -56,6 +58,11 @@ pub async fn check(state: &AppState, refusals: &mut Refusals, names: &[String]) 
                 models.names.push(name);
             }
             Found::Pending(..) => models.names.push(name.clone()),
+            Found::Absent(id) => {
+                let (name, target) = models.pins.add_absent(state, id.clone());
+                models.targets.insert(name.clone(), target);
+                models.names.push(name);
+            }
         }
         if let Some((other, _)) = known.iter().find(|(_, other)| *other == found) {
             let same = if other == name { "there twice".to_owned() } else { format!("the same as {other:?}") };
@@ -80,6 +87,9 @@ async fn find(state: &AppState, refusals: &mut Refusals, pointer: &str, name: &s
             refusals.add(pointer, "model_incomplete", detail);
         }
         return Ok(Some(Found::Ready(source)));
+    }
+    if let Ok(id) = name.parse::<HubId>() {
+        return Ok(Some(Found::Absent(id)));
     }
     let Ok(id) = name.parse::<JobId>() else {
         let advice = model::advice(state, name).await?;
@@ -118,14 +128,17 @@ async fn task_of(
 ) -> Result<Option<TaskDefinition>, ApiError> {
     Ok(match found {
         Found::Pending(_, task) => Some(task.as_ref().clone()),
+        Found::Absent(_) => None,
         Found::Ready(StudentSource::Registered(model)) => Some(model.task.clone()),
         Found::Ready(StudentSource::Checkpoint(checkpoint)) => model::task_of(state, checkpoint).await?,
-        Found::Ready(StudentSource::Directory { name, path }) => match registry::card(path) {
-            Ok(card) => Some(card.task),
-            Err(error) => {
-                refusals.add(pointer, "model_unusable", format!("model {name:?} cannot be used: {error}"));
-                None
+        Found::Ready(StudentSource::Directory { name, path } | StudentSource::Hub { name, path, .. }) => {
+            match registry::card(path) {
+                Ok(card) => Some(card.task),
+                Err(error) => {
+                    refusals.add(pointer, "model_unusable", format!("model {name:?} cannot be used: {error}"));
+                    None
+                }
             }
-        },
+        }
     })
 }
