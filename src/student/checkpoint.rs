@@ -39,6 +39,7 @@ impl Student {
         check_fit(&tokenizer, &config)?;
         let card = read_card(dir)?;
         let weights = load_weights(dir, &config, device, kind)?;
+        let config = config.with_output_of(&weights);
         let model = T5::new(&config, &weights)?;
         Ok(Self { config, weights, model, tokenizer, card, device, kind })
     }

@@ -5,12 +5,16 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::StudentError;
+use super::stored_config::StoredConfig;
+use super::weights::OUTPUT;
+use super::{StudentError, Weights};
 use crate::domain::FromScratch;
 use crate::layout;
 
-/// The shape of a T5. Keys that are not listed here are ignored; the defaults are those of `transformers`.
+/// The shape of a T5. Read from a `config.json` of any version of `transformers` (`stored_config`), and written so that each of
+/// them reads the same model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StoredConfig")]
 pub struct T5Config {
     /// Rows of the embedding; published checkpoints pad it past the tokenizer.
     pub vocab_size: i64,
@@ -23,53 +27,42 @@ pub struct T5Config {
     /// Encoder layers.
     pub num_layers: i64,
     /// Decoder layers; null: as many as the encoder has.
-    #[serde(default)]
     pub num_decoder_layers: Option<i64>,
     /// Attention heads.
     pub num_heads: i64,
     /// Buckets of the relative position bias.
-    #[serde(default = "default_buckets")]
     pub relative_attention_num_buckets: i64,
     /// Distance from which on positions share the last bucket.
-    #[serde(default = "default_max_distance")]
     pub relative_attention_max_distance: i64,
     /// Dropout probability in training.
-    #[serde(default = "default_dropout")]
     pub dropout_rate: f64,
     /// Added to the mean square before its root is taken.
-    #[serde(default = "default_epsilon")]
     pub layer_norm_epsilon: f64,
     /// The feed-forward layer's kind.
-    #[serde(default)]
     pub feed_forward_proj: FeedForwardKind,
     /// Whether the output layer is the embedding (v1.0) or has weights of its own (v1.1).
-    #[serde(default = "default_tied")]
     pub tie_word_embeddings: bool,
+    /// Whether hidden states are divided by sqrt(d_model) before the output layer; null: where it is the embedding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale_decoder_outputs: Option<bool>,
     /// The padding token.
-    #[serde(default)]
     pub pad_token_id: i64,
     /// The end token, `</s>`.
-    #[serde(default = "default_eos")]
     pub eos_token_id: i64,
     /// The token that the decoder starts from: T5 has none of its own and takes the padding token.
-    #[serde(default)]
     pub decoder_start_token_id: i64,
-    /// Always `t5`.
-    #[serde(default = "default_model_type")]
+    /// `t5`, or `mt5`, which is the same but for what its files leave out.
     pub model_type: String,
     /// What `transformers` builds from this file.
-    #[serde(default = "default_architectures")]
     pub architectures: Vec<String>,
     /// Always true.
-    #[serde(default = "default_encoder_decoder")]
     pub is_encoder_decoder: bool,
 }
 
 /// The feed-forward layer's kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum FeedForwardKind {
     /// T5 v1.0.
-    #[default]
     #[serde(rename = "relu")]
     Relu,
     /// T5 v1.1 and Flan-T5; GELU by its tanh approximation.
@@ -111,19 +104,34 @@ impl T5Config {
             num_layers: shape.num_layers.into(),
             num_decoder_layers: Some(shape.num_decoder_layers.unwrap_or(shape.num_layers).into()),
             num_heads: shape.num_heads.into(),
-            relative_attention_num_buckets: default_buckets(),
-            relative_attention_max_distance: default_max_distance(),
+            relative_attention_num_buckets: 32,
+            relative_attention_max_distance: 128,
             dropout_rate: f64::from(shape.dropout_percent) / 100.0,
-            layer_norm_epsilon: default_epsilon(),
+            layer_norm_epsilon: 1e-6,
             feed_forward_proj: FeedForwardKind::GatedGelu,
             tie_word_embeddings: false,
+            scale_decoder_outputs: None,
             pad_token_id: 0,
-            eos_token_id: default_eos(),
+            eos_token_id: 1,
             decoder_start_token_id: 0,
-            model_type: default_model_type(),
-            architectures: default_architectures(),
+            model_type: "t5".to_owned(),
+            architectures: vec!["T5ForConditionalGeneration".to_owned()],
             is_encoder_decoder: true,
         }
+    }
+
+    /// The same with an output layer where these weights have one, for a configuration of a version that does not say.
+    #[must_use]
+    pub fn with_output_of(self, weights: &Weights) -> Self {
+        let Some(scale) = self.scale_decoder_outputs else { return self };
+        let tie_word_embeddings = !weights.contains_key(OUTPUT);
+        let scale_decoder_outputs = Some(scale).filter(|scale| *scale != tie_word_embeddings);
+        Self { tie_word_embeddings, scale_decoder_outputs, ..self }
+    }
+
+    /// Whether hidden states are divided by sqrt(d_model) before the output layer.
+    pub fn scales_output(&self) -> bool {
+        self.scale_decoder_outputs.unwrap_or(self.tie_word_embeddings)
     }
 
     /// Layers of the decoder.
@@ -154,9 +162,7 @@ impl T5Config {
         self.validate_positions()?;
         self.validate_tokens()?;
         ensure((0.0..1.0).contains(&self.dropout_rate), || "dropout_rate must be in [0, 1)".to_owned())?;
-        ensure(self.layer_norm_epsilon > 0.0, || "layer_norm_epsilon must be above 0".to_owned())?;
-        let known = self.model_type == "t5" && self.is_encoder_decoder;
-        ensure(known, || format!("model_type is {:?}; only t5 is supported", self.model_type))
+        ensure(self.layer_norm_epsilon > 0.0, || "layer_norm_epsilon must be above 0".to_owned())
     }
 
     fn validate_positions(&self) -> Result<(), StudentError> {
@@ -183,40 +189,4 @@ impl T5Config {
 
 fn ensure(holds: bool, message: impl FnOnce() -> String) -> Result<(), StudentError> {
     if holds { Ok(()) } else { Err(StudentError::Config(message())) }
-}
-
-fn default_buckets() -> i64 {
-    32
-}
-
-fn default_max_distance() -> i64 {
-    128
-}
-
-fn default_dropout() -> f64 {
-    0.1
-}
-
-fn default_epsilon() -> f64 {
-    1e-6
-}
-
-fn default_tied() -> bool {
-    true
-}
-
-fn default_eos() -> i64 {
-    1
-}
-
-fn default_model_type() -> String {
-    "t5".to_owned()
-}
-
-fn default_architectures() -> Vec<String> {
-    vec!["T5ForConditionalGeneration".to_owned()]
-}
-
-fn default_encoder_decoder() -> bool {
-    true
 }

@@ -13,6 +13,7 @@ mod parameters;
 mod position;
 pub mod scoring;
 mod sentencepiece;
+mod stored_config;
 mod stored_weights;
 mod t5;
 mod tokenizer;

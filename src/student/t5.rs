@@ -92,10 +92,12 @@ impl T5 {
 
     /// hidden (.., d_model) -> scores of the vocabulary (.., vocab_size), not normalized.
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        match &self.output {
-            Some(output) => hidden.linear(output, None::<Tensor>),
-            // A tied embedding is about sqrt(d_model) times as large as an output layer.
-            None => (hidden * self.tied_scale()).linear(&self.embedding, None::<Tensor>),
+        let output = self.output.as_ref().unwrap_or(&self.embedding);
+        if self.config.scales_output() {
+            // An embedding is about sqrt(d_model) times as large as an output layer.
+            (hidden * self.tied_scale()).linear(output, None::<Tensor>)
+        } else {
+            hidden.linear(output, None::<Tensor>)
         }
     }
 

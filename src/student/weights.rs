@@ -18,7 +18,11 @@ use crate::layout::SAFETENSORS;
 /// `lm_head.weight` is absent when the output layer is tied to the embedding.
 pub type Weights = BTreeMap<String, Tensor>;
 
-/// Copies of `shared.weight` that older exports store.
+const EMBEDDING: &str = "shared.weight";
+/// The output layer, where it has weights of its own.
+pub(super) const OUTPUT: &str = "lm_head.weight";
+
+/// Copies of the embedding that older exports store.
 const EMBEDDING_COPIES: [&str; 2] = ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
 
 /// T5's own initialization in fp32 on the processor. Drawn without libtorch's global random state, so that nothing
@@ -54,12 +58,22 @@ fn normal(shape: &[i64], deviation: f64, random: &mut ChaCha8Rng) -> Tensor {
 pub(super) fn drop_copies(weights: &mut Weights, config: &T5Config) {
     for copy in EMBEDDING_COPIES {
         if let Some(tensor) = weights.remove(copy) {
-            weights.entry("shared.weight".to_owned()).or_insert(tensor);
+            weights.entry(EMBEDDING.to_owned()).or_insert(tensor);
         }
     }
-    if config.tie_word_embeddings {
-        weights.remove("lm_head.weight");
+    // A version that says of every T5 that it is tied means those whose output layer is the embedding.
+    let is_tied = match config.scale_decoder_outputs {
+        None => config.tie_word_embeddings,
+        Some(_) => is_copy(weights, OUTPUT, EMBEDDING),
+    };
+    if is_tied {
+        weights.remove(OUTPUT);
     }
+}
+
+fn is_copy(weights: &Weights, one: &str, other: &str) -> bool {
+    let pair = weights.get(one).zip(weights.get(other));
+    pair.is_some_and(|(one, other)| one.size() == other.size() && one.equal(other))
 }
 
 /// Writes `model.safetensors` with the tensors in the kind they have. The bytes depend on the tensors alone.

@@ -45,7 +45,8 @@ impl Learner {
         let (config, tokenizer) = match (&spec.student, &snapshot.tokenizer) {
             (AttemptStudent::Directory(directory), _) => {
                 let directory = folder.join(directory);
-                (T5Config::from_dir(&directory)?, StudentTokenizer::from_dir(&directory)?)
+                let config = T5Config::from_dir(&directory)?.with_output_of(&snapshot.parameters);
+                (config, StudentTokenizer::from_dir(&directory)?)
             }
             (AttemptStudent::FromScratch(shape), Some(tokenizer)) => {
                 (T5Config::from_scratch(shape, tokenizer.vocabulary_size()), tokenizer.clone())

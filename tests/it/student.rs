@@ -204,6 +204,54 @@ fn bf16_weights_keep_their_kind_and_copies_of_the_embedding_are_dropped() {
     assert!(read.iter().all(|(name, tensor)| tensor.equal(&weights[name])));
 }
 
+#[test]
+fn numbers_of_every_width_are_converted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, weights) = small_student(FeedForwardKind::Relu, true);
+    for kind in [Kind::Half, Kind::Double, Kind::BFloat16] {
+        let stored: Vec<(&str, Tensor)> =
+            weights.iter().map(|(name, tensor)| (name.as_str(), tensor.to_kind(kind))).collect();
+        Tensor::write_safetensors(&stored, folder.path().join("model.safetensors")).unwrap();
+        let read = load_weights(folder.path(), &config, Device::Cpu, Kind::Float).unwrap();
+        assert_eq!(read.len(), weights.len());
+        assert!(read.iter().all(|(name, found)| found.equal(&weights[name].to_kind(kind).to_kind(Kind::Float))));
+    }
+    let whole = weights.iter().map(|(name, tensor)| (name.as_str(), tensor.to_kind(Kind::Int))).collect::<Vec<_>>();
+    Tensor::write_safetensors(&whole, folder.path().join("model.safetensors")).unwrap();
+    let error = load_weights(folder.path(), &config, Device::Cpu, Kind::Float).err().unwrap().to_string();
+    assert!(error.contains("decoder.block.0") && error.contains("I32"), "{error}");
+}
+
+#[test]
+fn a_folder_of_transformers_5_has_the_output_layer_that_its_weights_have() {
+    let folder = tempfile::tempdir().unwrap();
+    small_checkpoint(folder.path(), &StudentCard::default());
+    let own = Student::load(folder.path(), Device::Cpu, Precision::Fp32).unwrap();
+    let (path, hidden) = (folder.path().join("config.json"), Tensor::randn([3, 24], (Kind::Float, Device::Cpu)));
+    let mut config = json(&path);
+    // What version 5 writes of every student that does not scale, whatever its output layer is.
+    config["tie_word_embeddings"] = true.into();
+    config["scale_decoder_outputs"] = false.into();
+    fs::write(&path, config.to_string()).unwrap();
+    let read = Student::load(folder.path(), Device::Cpu, Precision::Fp32).unwrap();
+    assert_eq!(read.config, own.config);
+    assert!(read.model.logits(&hidden).equal(&own.model.logits(&hidden)));
+
+    let mut weights = own.weights;
+    let embedding = weights["shared.weight"].copy();
+    for output in [Some(embedding.copy()), None] {
+        weights.remove("lm_head.weight");
+        weights.extend(output.map(|output| ("lm_head.weight".to_owned(), output)));
+        save_weights(folder.path(), &weights).unwrap();
+        let read = Student::load(folder.path(), Device::Cpu, Precision::Fp32).unwrap();
+        assert!(read.config.tie_word_embeddings && !read.weights.contains_key("lm_head.weight"));
+        assert!(read.model.logits(&hidden).equal(&hidden.linear(&embedding, None::<Tensor>)));
+        let again = tempfile::tempdir().unwrap();
+        save_checkpoint(again.path(), &read.config, &read.weights, &read.tokenizer, &read.card).unwrap();
+        assert_eq!(Student::load(again.path(), Device::Cpu, Precision::Fp32).unwrap().config, read.config);
+    }
+}
+
 /// A small student's folder with its tensors in two shards.
 fn sharded(folder: &Path) -> (T5Config, Weights) {
     let (config, weights) = small_student(FeedForwardKind::Relu, true);

@@ -3,6 +3,8 @@
 
 mod pickle;
 mod torch_archive;
+mod torch_legacy;
+mod torch_storage;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -14,6 +16,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use tch::{Device, Kind, Tensor};
 
 use self::torch_archive::read_archive;
+use self::torch_legacy::{is_legacy, read_legacy};
 use super::weights::drop_copies;
 use super::{StudentError, T5Config, Weights};
 use crate::layout::{SAFETENSORS, ShardIndex, TORCH_ARCHIVE, WEIGHT_FILES};
@@ -24,7 +27,10 @@ type ReadFile = fn(&Path, Device, Kind) -> Result<Weights, StudentError>;
 /// Headers of published models are below 1 MB; this is the limit of the safetensors format's own implementation.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
-/// Reads a folder's `model.safetensors` (F32 or BF16), the shards that `model.safetensors.index.json` lists, or the same of
+/// The pickle of a state dict holds names and shapes alone.
+const MAX_PICKLE_BYTES: u64 = 64 << 20;
+
+/// Reads a folder's `model.safetensors` (F32, BF16, F16 or F64), the shards that `model.safetensors.index.json` lists, or the same of
 /// `pytorch_model.bin`, as `kind` on `device`. Names and shapes are checked where a `T5` is made of them.
 ///
 /// # Errors
@@ -32,7 +38,7 @@ const MAX_HEADER_BYTES: u64 = 100_000_000;
 /// says, one that no index knows; of a `pytorch_model.bin` everything that is no tensor.
 pub fn load_weights(dir: &Path, config: &T5Config, device: Device, kind: Kind) -> Result<Weights, StudentError> {
     for (name, index) in WEIGHT_FILES {
-        let read: ReadFile = if name == TORCH_ARCHIVE { read_archive } else { read_safetensors };
+        let read: ReadFile = if name == TORCH_ARCHIVE { read_torch } else { read_safetensors };
         let (whole, index) = (dir.join(name), dir.join(index));
         let weights = if whole.exists() {
             read(&whole, device, kind)
@@ -67,6 +73,11 @@ fn read_shards(
         weights.extend(tensors);
     }
     Ok(weights)
+}
+
+/// The tensors of what `torch.save` wrote, in either of its formats.
+fn read_torch(path: &Path, device: Device, kind: Kind) -> Result<Weights, StudentError> {
+    if is_legacy(path) { read_legacy(path, device, kind) } else { read_archive(path, device, kind) }
 }
 
 /// The tensors of one file of safetensors.
@@ -117,8 +128,10 @@ fn read_tensor(file: &mut File, path: &Path, name: &str, info: &TensorInfo) -> R
     let kind = match info.dtype {
         Dtype::F32 => Kind::Float,
         Dtype::BF16 => Kind::BFloat16,
+        Dtype::F16 => Kind::Half,
+        Dtype::F64 => Kind::Double,
         other => {
-            let reason = format!("{name} is stored as {other:?}; supported are F32 and BF16");
+            let reason = format!("{name} is stored as {other:?}; supported are F32, BF16, F16 and F64");
             return Err(StudentError::malformed(path, reason));
         }
     };

@@ -1,6 +1,5 @@
 //! `pytorch_model.bin`: the archive that `torch.save` writes of a state dict, a zip of a pickle and the tensors' numbers.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -8,27 +7,27 @@ use std::path::Path;
 use tch::{Device, Kind, Tensor};
 use zip::{CompressionMethod, ZipArchive};
 
+use super::MAX_PICKLE_BYTES;
 use super::pickle::{StoredTensor, state_dict};
+use super::torch_storage::{self, Storages};
 use crate::student::{StudentError, Weights};
-
-/// The pickle of a state dict holds names and shapes alone.
-const MAX_PICKLE_BYTES: u64 = 64 << 20;
 
 /// The tensors of one archive, by name.
 pub fn read_archive(path: &Path, device: Device, kind: Kind) -> Result<Weights, StudentError> {
     let file = File::open(path).map_err(StudentError::file(path))?;
     let zip = ZipArchive::new(file).map_err(|error| {
-        let reason = format!("is no archive of torch.save ({error}): an incomplete copy, or from before PyTorch 1.6?");
+        let reason = format!("is no archive of torch.save ({error}): an incomplete copy?");
         StudentError::malformed(path, reason)
     })?;
     let malformed = |reason: String| StudentError::malformed(path, reason);
-    let mut archive = Archive { zip, storages: HashMap::new(), users: HashMap::new() };
+    let mut archive = Archive { zip };
     let (folder, pickle) = archive.pickle().map_err(malformed)?;
-    let found = state_dict(&pickle).map_err(|reason| malformed(format!("its pickle is refused: {reason}")))?;
-    found.iter().for_each(|(_, stored)| *archive.users.entry(stored.key.clone()).or_default() += 1);
+    let found = state_dict(&pickle[..]).map_err(|reason| malformed(format!("its pickle is refused: {reason}")))?;
+    let mut storages = Storages::new(&found).map_err(malformed)?;
     let mut weights = Weights::new();
     for (name, stored) in found {
-        let tensor = archive.tensor(&folder, &stored).map_err(|reason| malformed(format!("{name}: {reason}")))?;
+        let tensor = storages.tensor(&stored, || archive.storage(&folder, &stored));
+        let tensor = tensor.map_err(|reason| malformed(format!("{name}: {reason}")))?;
         let tensor = tensor.f_to_device(device).and_then(|tensor| tensor.f_to_kind(kind));
         weights.insert(name, tensor.map_err(|error| StudentError::malformed(path, error))?);
     }
@@ -37,10 +36,6 @@ pub fn read_archive(path: &Path, device: Device, kind: Kind) -> Result<Weights, 
 
 struct Archive {
     zip: ZipArchive<File>,
-    /// Numbers that tensors yet to come share with earlier ones.
-    storages: HashMap<String, Tensor>,
-    /// Tensors yet to come, by their numbers.
-    users: HashMap<String, usize>,
 }
 
 impl Archive {
@@ -71,59 +66,14 @@ impl Archive {
         Ok(bytes)
     }
 
-    fn tensor(&mut self, folder: &str, stored: &StoredTensor) -> Result<Tensor, String> {
-        check_view(stored)?;
-        let kept = self.storages.remove(&stored.key);
-        let mut is_shared = kept.is_some();
-        let storage = match kept {
-            Some(storage) => storage,
-            None => self.storage(folder, stored)?,
-        };
-        let left = self.users.entry(stored.key.clone()).or_default();
-        *left = left.saturating_sub(1);
-        if *left > 0 {
-            is_shared = true;
-            self.storages.insert(stored.key.clone(), storage.shallow_clone());
-        }
-        let view = storage.f_as_strided(&stored.size, &stored.stride, stored.offset);
-        let whole = view.and_then(|view| view.f_contiguous());
-        // A training writes its weights in place: tensors that share numbers in the file must not share memory.
-        let own = if is_shared { whole.and_then(|whole| whole.f_detach_copy()) } else { whole };
-        own.map_err(|error| error.to_string())
-    }
-
     fn storage(&mut self, folder: &str, stored: &StoredTensor) -> Result<Tensor, String> {
-        let (kind, width) = match stored.storage_type.as_str() {
-            "FloatStorage" => (Kind::Float, 4),
-            "BFloat16Storage" => (Kind::BFloat16, 2),
-            "HalfStorage" => (Kind::Half, 2),
-            other => return Err(format!("is stored as {other}; supported are F32, BF16 and F16")),
-        };
-        let expected = u64::try_from(stored.numel).ok().and_then(|numel| numel.checked_mul(width));
-        let expected = expected.ok_or("has an impossible storage")?;
+        let (kind, expected) = torch_storage::layout(stored)?;
         let bytes = self.bytes(&format!("{folder}/data/{}", stored.key), expected)?;
         if bytes.len() as u64 != expected {
             return Err(format!("has {} bytes where {expected} are promised: an incomplete copy?", bytes.len()));
         }
-        Tensor::f_from_data_size(&bytes, &[stored.numel], kind).map_err(|error| error.to_string())
+        torch_storage::storage(stored, kind, &bytes)
     }
-}
-
-/// A view that stays within its storage; libtorch would grow the storage instead.
-fn check_view(stored: &StoredTensor) -> Result<(), String> {
-    let last = || {
-        let dimensions = stored.size.iter().zip(&stored.stride).map(|(size, stride)| {
-            // No T5 has an empty tensor, nor one that runs backwards.
-            (*size > 0 && *stride >= 0).then(|| (size - 1).checked_mul(*stride))?
-        });
-        let mut last = Some(stored.offset).filter(|offset| *offset >= 0);
-        for reach in dimensions {
-            last = last?.checked_add(reach?);
-        }
-        last
-    };
-    let fits = stored.size.len() == stored.stride.len() && last().is_some_and(|last| last < stored.numel);
-    if fits { Ok(()) } else { Err("does not lie within its storage".to_owned()) }
 }
 
 #[cfg(test)]

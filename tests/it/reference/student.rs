@@ -1,5 +1,7 @@
 //! What a student reads, computes and says.
 
+use std::{collections::BTreeSet, path::PathBuf};
+
 use serde_json::{Value, json};
 use stepwise::{
     domain::Precision,
@@ -7,7 +9,7 @@ use stepwise::{
         Student,
         batch::pad,
         beam_search::{self, BeamSearch, EarlyStopping},
-        generation, scoring,
+        generation, save_checkpoint, scoring,
     },
 };
 use tch::{Device, Kind, Reduction, Tensor};
@@ -179,5 +181,24 @@ fn beam_searches_find_what_transformers_finds() {
             let pairs = found.iter().zip(scores).map(|(found, right)| pair(String::new(), found.score, right));
             compare(&loaded.case, "score of a beam", 1e-4, pairs.collect::<Vec<_>>());
         }
+    }
+}
+
+#[test]
+fn what_is_saved_holds_each_tensor_once_and_reads_back_as_the_same_student() {
+    let kept = std::env::var_os("STEPWISE_REFERENCE_EXPORTS").map(PathBuf::from);
+    for Loaded { case, student } in loaded() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = kept.as_deref().unwrap_or(temporary.path()).join(&case.name);
+        save_checkpoint(&folder, &student.config, &student.weights, &student.tokenizer, &student.card).unwrap();
+        let stored = Tensor::read_safetensors(folder.join("model.safetensors")).unwrap();
+        let names: BTreeSet<&str> = stored.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names.len(), stored.len());
+        let embeddings: Vec<&&str> =
+            names.iter().filter(|name| name.contains("embed_tokens") || **name == "lm_head.weight").collect();
+        assert_eq!(embeddings, if student.config.tie_word_embeddings { vec![] } else { vec![&"lm_head.weight"] });
+        let again = Student::load(&folder, Device::Cpu, Precision::Fp32).unwrap();
+        assert_eq!(again.config, student.config);
+        assert!(again.weights.iter().all(|(name, tensor)| tensor.equal(&student.weights[name])), "{}", case.name);
     }
 }
