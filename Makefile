@@ -10,10 +10,11 @@ PYTHON ?= python3
 ENGINE := $(or $(STEPWISE_ENGINE),docker)
 TARGET := $(or $(STEPWISE_TARGET),cpu)
 BENCHMARK_DATA := $(or $(STEPWISE_SHARED),../shared)/data
+BENCHMARK_PEERS := $(or $(STEPWISE_SHARED),../shared)/bench
 BENCHMARK_STUDENT := $(or $(STEPWISE_SHARED),../shared)/mini-t5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo seeds up test check benchmarks export-check upload-benchmark fmt sqlx openapi errors fuzz doctor image compose-check clean
+.PHONY: help setup build demo seeds up test check benchmarks bench-train export-check upload-benchmark fmt sqlx openapi errors fuzz doctor image compose-check clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -61,6 +62,9 @@ export-check: build ## Compare exported students in transformers with the servic
 
 upload-benchmark: build ## Send a gigabyte to a service, and print what it took
 	examples/upload_benchmark/run --binary $(BINARY)
+
+bench-train: build ## Time training beside transformers (PYTHON=… with torch and transformers; ARGUMENTS="--sizes tiny base …")
+	examples/training_benchmark/run --binary $(BINARY) --python $(PYTHON) --peers $(BENCHMARK_PEERS) --rows $(BENCHMARK_DATA)/esnli/valid.jsonl $(ARGUMENTS)
 
 fmt: ## Format the sources
 	cargo fmt

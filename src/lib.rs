@@ -27,6 +27,8 @@ pub mod device;
 pub mod inference;
 pub mod layout;
 pub mod leakage;
+#[cfg(feature = "engine")]
+pub mod native;
 pub mod registry;
 pub mod shutdown;
 #[cfg(feature = "engine")]

@@ -35,7 +35,7 @@ struct Explained {
 pub(super) fn answer(student: &Student, asked: &[Asked]) -> Vec<Result<Prediction, InferenceError>> {
     let inputs: Vec<Vec<i64>> = asked.iter().map(|asked| asked.input.ids.clone()).collect();
     let (ids, mask) = pad(&inputs, student.tokenizer.pad_id(), student.device);
-    let read = Read { encoded: student.model.encode(&ids, &mask, 0.0), mask };
+    let read = Read { encoded: student.model.encode(&ids, &mask), mask };
     let written = write(student, asked, &read);
     let scores = score(student, asked, &read, &written);
     let rationales = explain(student, asked);
@@ -139,7 +139,7 @@ fn explain(student: &Student, asked: &[Asked]) -> Vec<Option<Explained>> {
     let lengths: Vec<usize> = rows.iter().map(|row| asked[*row].rationale_length).collect();
     let most = lengths.iter().copied().max().unwrap_or(1);
     let enough = |row: usize, said: &[i64]| said.len() >= lengths[row];
-    let encoded = student.model.encode(&ids, &mask, 0.0);
+    let encoded = student.model.encode(&ids, &mask);
     let generated = generation::greedy_from(&student.model, &encoded, &mask, most, &enough);
     for (row, generated) in rows.into_iter().zip(generated) {
         rationales[row] = Some(Explained {

@@ -49,7 +49,7 @@ fn known(student: &Student, ids: &[i64]) -> Result<Vec<i64>, InferenceError> {
 pub(super) fn complete(student: &Student, prompts: &[Raw]) -> Vec<Result<Completion, InferenceError>> {
     let inputs: Vec<Vec<i64>> = prompts.iter().map(|prompt| prompt.ids.clone()).collect();
     let (ids, mask) = pad(&inputs, student.tokenizer.pad_id(), student.device);
-    let encoded = student.model.encode(&ids, &mask, 0.0);
+    let encoded = student.model.encode(&ids, &mask);
     let mut completions: Vec<_> = prompts.iter().map(|_| Err(InferenceError::no_numbers())).collect();
     for (beams, rows) in by_beams(prompts) {
         let asked: Vec<&Raw> = rows.iter().map(|row| &prompts[*row]).collect();

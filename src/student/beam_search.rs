@@ -66,7 +66,7 @@ pub struct Hypothesis {
 /// The best answers to each row of `input_ids` (rows, length) with its `mask` (rows, length), as many as there are beams, best
 /// first; none where the student's scores are not numbers.
 pub fn search(model: &T5, input_ids: &Tensor, mask: &Tensor, settings: &BeamSearch) -> Vec<Vec<Hypothesis>> {
-    no_grad(|| search_from(model, &model.encode(input_ids, mask, 0.0), mask, settings, &|_, _| false))
+    no_grad(|| search_from(model, &model.encode(input_ids, mask), mask, settings, &|_, _| false))
 }
 
 /// The same from what the encoder made of the inputs, `encoded` (rows, length, d_model); an answer also ends where its row

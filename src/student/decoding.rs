@@ -45,16 +45,16 @@ impl<'model> Decoding<'model> {
     pub fn step(&mut self, tokens: &Tensor) -> Tensor {
         self.length += 1;
         let self_bias = self.self_bias.narrow(-1, self.capacity - self.length, self.length);
-        let mut hidden = self.model.embed(&tokens.unsqueeze(1), 0.0);
+        let mut hidden = self.model.embed(&tokens.unsqueeze(1));
         for (layer, cache) in self.model.decoder.iter().zip(&mut self.layers) {
             let normed = layer.self_norm.forward(&hidden);
             cache.append(layer.self_attention.keys_and_values(&normed), self.length - 1);
             let (keys, values) = cache.said(self.length);
-            hidden += layer.self_attention.attend(&normed, (&keys, &values), &self_bias, 0.0);
+            hidden += layer.self_attention.attend(&normed, (&keys, &values), &self_bias);
             let cross = (&cache.cross_keys, &cache.cross_values);
-            hidden = layer.after_self_attention(hidden, cross, &self.cross_bias, 0.0);
+            hidden = layer.after_self_attention(hidden, cross, &self.cross_bias);
         }
-        self.model.finish(&hidden, 0.0).squeeze_dim(1)
+        self.model.finish(&hidden).squeeze_dim(1)
     }
 
     /// Goes on with only these inputs, an ascending list of places. Their rows are chosen by `follow`.

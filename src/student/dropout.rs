@@ -1,46 +1,65 @@
-//! Dropout. On a processor libtorch draws it number by number on one thread, a quarter of a small student's training
-//! step; here one random byte a number is drawn instead. Seeded through libtorch like every draw of a step.
+//! Dropout, drawn without state: each place where a T5 drops numbers has a seed of its own, made from the step's.
 
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
-/// What a random byte can be.
-const BYTES: f64 = 256.0;
+use crate::native::{self, Dropping};
 
-/// Zeroes each number with a probability and scales the others up to keep the mean; 0 is off. On a processor the
-/// probability is rounded to 256ths.
-pub(super) fn drop_out(tensor: Tensor, probability: f64) -> Tensor {
-    if probability <= 0.0 {
-        return tensor;
+/// Dropout at one place, or at all the places below it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Dropout(Dropping);
+
+impl Dropout {
+    /// Drops nothing.
+    pub const NONE: Self = Self(Dropping { probability: 0.0, seed: 0 });
+
+    /// Drops each number with a probability in [0, 1). On a GPU the draws are libtorch's own, from its global seed.
+    pub fn new(probability: f64, seed: u64) -> Self {
+        Self(Dropping { probability, seed })
     }
-    let on_processor = tensor.device() == Device::Cpu && matches!(tensor.kind(), Kind::Float | Kind::BFloat16);
-    if on_processor { &tensor * mask(&tensor, probability) } else { tensor.dropout(probability, true) }
-}
 
-/// Zeroes and scales, of the tensor's shape and kind.
-fn mask(tensor: &Tensor, probability: f64) -> Tensor {
-    let dropped = (probability * BYTES).round().clamp(0.0, BYTES - 1.0);
-    let kept = random_bytes(tensor.numel()).ge(dropped).to_kind(tensor.kind());
-    (kept * (BYTES / (BYTES - dropped))).view(tensor.size().as_slice())
-}
+    /// The dropout of one of the places inside this one.
+    pub fn at(self, place: i64) -> Self {
+        let mixed = (self.0.seed ^ place.cast_unsigned().wrapping_add(1)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        Self(Dropping { seed: mixed ^ (mixed >> 29), ..self.0 })
+    }
 
-fn random_bytes(count: usize) -> Tensor {
-    let seed = Tensor::zeros([1], (Kind::Int64, Device::Cpu)).random_().int64_value(&[0]);
-    let mut bytes = vec![0; count];
-    ChaCha8Rng::seed_from_u64(seed.cast_unsigned()).fill_bytes(&mut bytes);
-    Tensor::from_slice(&bytes)
+    /// What a kernel is told.
+    pub(super) fn dropping(self) -> Dropping {
+        self.0
+    }
+
+    /// Zeroes some numbers and scales the others up to keep the mean.
+    pub(super) fn of(self, tensor: Tensor) -> Tensor {
+        match self.0.probability {
+            probability if probability <= 0.0 => tensor,
+            _ if native::serves(&tensor) => native::add_dropped(None, &tensor, self.0),
+            probability => tensor.dropout(probability, true),
+        }
+    }
+
+    /// A residual stream with what is added to it, some of that dropped.
+    pub(super) fn add(self, residual: &Tensor, added: Tensor) -> Tensor {
+        if self.0.probability > 0.0 && native::serves(&added) {
+            return native::add_dropped(Some(residual), &added, self.0);
+        }
+        residual + self.of(added)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use tch::{Device, Kind};
+
     use super::*;
+
+    fn ones(kind: Kind) -> Tensor {
+        Tensor::ones([200, 500], (kind, Device::Cpu))
+    }
 
     #[test]
     fn a_tenth_is_dropped_and_the_mean_is_kept() {
         for kind in [Kind::Float, Kind::BFloat16] {
-            tch::manual_seed(1);
-            let dropped = drop_out(Tensor::ones([200, 500], (kind, Device::Cpu)), 0.1).to_kind(Kind::Float);
+            let dropped = Dropout::new(0.1, 1).of(ones(kind)).to_kind(Kind::Float);
             let zeros = dropped.eq(0.0).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
             assert!((zeros - 0.1).abs() < 0.005, "{zeros}");
             assert!((dropped.mean(Kind::Float).double_value(&[]) - 1.0).abs() < 0.01);
@@ -48,12 +67,15 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_decides() {
-        let draw = |seed| {
-            tch::manual_seed(seed);
-            drop_out(Tensor::ones([100], (Kind::Float, Device::Cpu)), 0.5)
-        };
-        assert!(draw(1).equal(&draw(1)));
-        assert!(!draw(1).equal(&draw(2)));
+    fn seed_and_place_decide() {
+        let draw = |dropout: Dropout| dropout.of(ones(Kind::Float));
+        let dropout = Dropout::new(0.5, 7);
+        assert!(draw(dropout.at(3)).equal(&draw(dropout.at(3))));
+        for other in [dropout, dropout.at(4), dropout.at(3).at(0), Dropout::new(0.5, 8).at(3)] {
+            // Half of two independent draws agree.
+            let same =
+                draw(dropout.at(3)).eq_tensor(&draw(other)).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
+            assert!((same - 0.5).abs() < 0.02, "{other:?}: {same}");
+        }
     }
 }

@@ -21,7 +21,7 @@ pub type Enough<'a> = dyn Fn(usize, &[i64]) -> bool + 'a;
 /// Greedy decoding of each row of `input_ids` (rows, length) with its `mask` (rows, length), at most `max_new_tokens`
 /// each, in the order of the rows.
 pub fn greedy(model: &T5, input_ids: &Tensor, mask: &Tensor, max_new_tokens: usize) -> Vec<Generated> {
-    no_grad(|| greedy_from(model, &model.encode(input_ids, mask, 0.0), mask, max_new_tokens, &|_, _| false))
+    no_grad(|| greedy_from(model, &model.encode(input_ids, mask), mask, max_new_tokens, &|_, _| false))
 }
 
 /// The same from what the encoder made of the inputs, `encoded` (rows, length, d_model); a row also ends where it has said

@@ -1,5 +1,6 @@
 //! The student: a T5 in tensors, its files, its tokenizer, and how it is asked. Knows nothing of jobs, SQL or HTTP.
 
+mod attention;
 pub mod batch;
 pub mod beam_search;
 mod checkpoint;
@@ -9,6 +10,7 @@ mod dropout;
 mod error;
 pub mod generation;
 mod layers;
+mod packed;
 mod parameters;
 mod position;
 pub mod scoring;
@@ -22,7 +24,9 @@ mod weights;
 
 pub use checkpoint::{Student, read_card, save_checkpoint};
 pub use config::{FeedForwardKind, T5Config};
+pub use dropout::Dropout;
 pub use error::StudentError;
+pub use packed::Packed;
 pub use parameters::parameter_count;
 pub use stored_weights::load_weights;
 pub use t5::T5;

@@ -24,16 +24,14 @@ impl PositionBias {
         Self { weight, looks_ahead, buckets, max_distance }
     }
 
-    /// The bias of a sequence on itself in fp32: (1, heads, length, length). In the decoder the future is hidden.
-    pub fn square(&self, length: i64) -> Tensor {
-        // (heads, 2 length - 1): the bias by key minus query, from 1 - length on. Each query's row is a window of it.
-        let by_distance = self.by_distance(1 - length, length);
-        let bias = by_distance.unfold(1, length, 1).flip([1]).unsqueeze(0);
-        if self.looks_ahead {
-            return bias;
+    /// The bias of sequences of at most so many tokens on themselves. In the decoder the future is hidden.
+    pub fn by_distance_within(&self, longest: i64) -> DistanceBias {
+        let end = if self.looks_ahead { longest } else { 1 };
+        DistanceBias {
+            table: self.by_distance(1 - longest, end).contiguous(),
+            zero: longest - 1,
+            hides_future: !self.looks_ahead,
         }
-        let future = Tensor::full([length, length], HIDDEN, (Kind::Float, bias.device())).triu(1);
-        bias + future
     }
 
     /// The bias of the newest of `length` positions on itself and all before it, oldest first: (heads, length).
@@ -63,6 +61,30 @@ impl PositionBias {
         // At distance 0 the logarithm is minus infinity; `where` then takes the other branch.
         let large = large.clamp_max(buckets - 1);
         distance.where_self(&distance.lt(exact), &large) + offset
+    }
+}
+
+/// What is added to a score by the distance from query to key.
+pub(super) struct DistanceBias {
+    /// fp32 (heads, distances), from the farthest key before the query on.
+    pub table: Tensor,
+    /// The column of distance 0.
+    pub zero: i64,
+    /// Whether keys after the query are hidden.
+    pub hides_future: bool,
+}
+
+impl DistanceBias {
+    /// The same for a grid of `length` queries and keys, the longest that it was made for: (1, heads, length, length).
+    pub fn square(&self, length: i64) -> Tensor {
+        // Each query's row is a window of the table; where the future is hidden, it may hold anything.
+        let windows =
+            if self.hides_future { self.table.constant_pad_nd([0, length - 1]) } else { self.table.shallow_clone() };
+        let bias = windows.unfold(1, length, 1).flip([1]).unsqueeze(0);
+        if !self.hides_future {
+            return bias;
+        }
+        bias + Tensor::full([length, length], HIDDEN, (Kind::Float, self.table.device())).triu(1)
     }
 }
 

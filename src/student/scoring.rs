@@ -71,7 +71,7 @@ fn window(labels: &[Vec<i64>], first: usize, count: usize) -> &[Vec<i64>] {
 
 fn score(model: &T5, encoded: &Tensor, mask: &Tensor, labels: &[&[Vec<i64>]]) -> Vec<Vec<f64>> {
     let targets = side_by_side(labels);
-    let hidden = model.decode(&decoder_inputs(model, &targets), encoded, mask, 0.0);
+    let hidden = model.decode(&decoder_inputs(model, &targets), encoded, mask);
     let (rows, length, width) = hidden.size3().expect("the decoder gives (rows, length, d_model)");
     let real = (0..).zip(&targets).flat_map(|(row, target)| (0..size(target.len())).map(move |at| row * length + at));
     let places = Tensor::from_slice(&real.collect::<Vec<i64>>()).to_device(encoded.device());
@@ -126,7 +126,7 @@ mod tests {
         let model = T5::new(&config, &initial_weights(&config, 3)).unwrap();
         let rows: Vec<Vec<i64>> = (0..5).map(|row| (0..3 + row).map(|at| 5 + at + row).collect()).collect();
         let (ids, mask) = pad(&rows, 0, Device::Cpu);
-        let encoded = no_grad(|| model.encode(&ids, &mask, 0.0));
+        let encoded = no_grad(|| model.encode(&ids, &mask));
         let labels: Vec<Vec<Vec<i64>>> =
             (0..5).map(|row| (0..4 * (row % 2) + 1).map(|label| vec![9 + label; 1 + row as usize]).collect()).collect();
         let labels: Vec<&[Vec<i64>]> = labels.iter().map(Vec::as_slice).collect();

@@ -1,12 +1,15 @@
 //! T5's forward pass: an encoder, a decoder that sees it, and the output layer. Holds no state between calls.
 
-use tch::{Kind, Tensor};
+use tch::{Kind, Reduction, Tensor};
 
-use super::dropout::drop_out;
-use super::layers::{Attention, FeedForward, Norm, weight};
+use super::attention::{Attention, Look};
+use super::dropout::Dropout;
+use super::layers::{FeedForward, Norm, weight};
+use super::packed::Packed;
 use super::parameters::parameters;
 use super::position::{PositionBias, padding_bias};
 use super::{StudentError, T5Config, Weights};
+use crate::native;
 
 /// A T5 over tensors that a `Weights` map owns as well: a change of theirs, and their gradients, are seen through it.
 pub struct T5 {
@@ -59,45 +62,84 @@ impl T5 {
         self.embedding.kind()
     }
 
-    /// `input_ids` (batch, length) as i64, `mask` (batch, length) as bool, true for real tokens; dropout 0 is off.
-    /// Gives (batch, length, d_model). Panics on ids outside the vocabulary.
-    pub fn encode(&self, input_ids: &Tensor, mask: &Tensor, dropout: f64) -> Tensor {
-        let bias = self.encoder_positions.square(input_ids.size()[1]) + padding_bias(mask);
-        let mut hidden = self.embed(input_ids, dropout);
-        for layer in &self.encoder {
-            hidden = layer.forward(hidden, &bias, dropout);
+    /// `input_ids` (batch, length) as i64, `mask` (batch, length) as bool, true for real tokens, which come first. Gives
+    /// (batch, length, d_model), zero where there is no token. Panics on ids outside the vocabulary.
+    pub fn encode(&self, input_ids: &Tensor, mask: &Tensor) -> Tensor {
+        let inputs = Packed::from_grid(input_ids, mask);
+        let encoded = inputs.grid(&self.encode_packed(&inputs, Dropout::NONE));
+        // A grid is as long as its longest row; this one may have been longer.
+        encoded.constant_pad_nd([0, 0, 0, input_ids.size()[1] - encoded.size()[1]])
+    }
+
+    /// The same of inputs that lie end to end: (tokens, d_model).
+    pub fn encode_packed(&self, inputs: &Packed, dropout: Dropout) -> Tensor {
+        let bias = self.encoder_positions.by_distance_within(inputs.longest());
+        let look = Look { from: inputs, at: inputs, bias: Some(&bias) };
+        let mut hidden = dropout.at(-1).of(self.embed(&inputs.ids));
+        for (number, layer) in (0..).zip(&self.encoder) {
+            hidden = layer.forward(&hidden, look, dropout.at(number));
         }
-        drop_out(self.encoder_norm.forward(&hidden), dropout)
+        dropout.at(-2).of(self.encoder_norm.forward(&hidden))
+    }
+
+    /// What the decoder makes of `said`, sequences that begin with its start token, each having read the input of the same
+    /// number: `encoded` (tokens of `inputs`, d_model). Gives (tokens of `said`, d_model) after the final norm.
+    pub fn decode_packed(&self, said: &Packed, encoded: &Tensor, inputs: &Packed, dropout: Dropout) -> Tensor {
+        let bias = self.decoder_positions.by_distance_within(said.longest());
+        let looks = (Look { from: said, at: said, bias: Some(&bias) }, Look { from: said, at: inputs, bias: None });
+        let mut hidden = dropout.at(-1).of(self.embed(&said.ids));
+        for (number, layer) in (0..).zip(&self.decoder) {
+            hidden = layer.forward(&hidden, encoded, looks, dropout.at(number));
+        }
+        dropout.at(-2).of(self.decoder_norm.forward(&hidden))
     }
 
     /// `decoder_input_ids` (rows, target) as i64, starting with the decoder's start token; `encoded` (batch, length,
     /// d_model) and its `mask` (batch, length). `rows` is `batch` or a multiple of it: then the rows of one input lie
     /// side by side, and the input's keys and values are computed once for all of them. Gives (rows, target, d_model)
     /// after the final norm. Panics on ids outside the vocabulary.
-    pub fn decode(&self, decoder_input_ids: &Tensor, encoded: &Tensor, mask: &Tensor, dropout: f64) -> Tensor {
-        let self_bias = self.decoder_positions.square(decoder_input_ids.size()[1]);
+    pub fn decode(&self, decoder_input_ids: &Tensor, encoded: &Tensor, mask: &Tensor) -> Tensor {
+        let length = decoder_input_ids.size()[1];
+        let self_bias = self.decoder_positions.by_distance_within(length).square(length);
         let cross_bias = padding_bias(mask);
-        let mut hidden = self.embed(decoder_input_ids, dropout);
+        let mut hidden = self.embed(decoder_input_ids);
         for layer in &self.decoder {
             let normed = layer.self_norm.forward(&hidden);
             let (keys, values) = layer.self_attention.keys_and_values(&normed);
-            let attended = layer.self_attention.attend(&normed, (&keys, &values), &self_bias, dropout);
             // Not added in place: the gradient of the norm above needs `hidden` as it was.
-            let attended = &hidden + drop_out(attended, dropout);
+            let attended = &hidden + layer.self_attention.attend(&normed, (&keys, &values), &self_bias);
             let (keys, values) = layer.cross_attention.keys_and_values(encoded);
-            hidden = layer.after_self_attention(attended, (&keys, &values), &cross_bias, dropout);
+            hidden = layer.after_self_attention(attended, (&keys, &values), &cross_bias);
         }
-        self.finish(&hidden, dropout)
+        self.finish(&hidden)
+    }
+
+    /// The weighted sum of the cross-entropies of `targets` (rows) i64 after `hidden` (rows, d_model), and each by itself
+    /// (rows) fp32, through which no gradient goes. `weights` (rows) fp32.
+    pub fn cross_entropy(&self, hidden: &Tensor, targets: &Tensor, weights: &Tensor) -> (Tensor, Tensor) {
+        if native::serves(hidden) {
+            let (hidden, output) = self.before_output(hidden);
+            return native::linear_cross_entropy(&hidden, output, targets, weights);
+        }
+        let logits = self.logits(hidden).to_kind(Kind::Float);
+        let losses = logits.cross_entropy_loss(targets, None::<Tensor>, Reduction::None, -100, 0.0);
+        (losses.dot(weights), losses.detach())
     }
 
     /// hidden (.., d_model) -> scores of the vocabulary (.., vocab_size), not normalized.
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
+        let (hidden, output) = self.before_output(hidden);
+        hidden.linear(output, None::<Tensor>)
+    }
+
+    /// What goes into the output layer, and its weight.
+    fn before_output(&self, hidden: &Tensor) -> (Tensor, &Tensor) {
         let output = self.output.as_ref().unwrap_or(&self.embedding);
         if self.config.scales_output() {
             // An embedding is about sqrt(d_model) times as large as an output layer.
-            (hidden * self.tied_scale()).linear(output, None::<Tensor>)
+            (hidden * self.tied_scale(), output)
         } else {
-            hidden.linear(output, None::<Tensor>)
+            (hidden.shallow_clone(), output)
         }
     }
 
@@ -106,13 +148,13 @@ impl T5 {
         (self.config.d_model as f64).powf(-0.5)
     }
 
-    pub(super) fn embed(&self, ids: &Tensor, dropout: f64) -> Tensor {
-        drop_out(Tensor::embedding(&self.embedding, ids, -1, false, false), dropout)
+    pub(super) fn embed(&self, ids: &Tensor) -> Tensor {
+        Tensor::embedding(&self.embedding, ids, -1, false, false)
     }
 
     /// The decoder's end: (.., d_model) -> (.., d_model).
-    pub(super) fn finish(&self, hidden: &Tensor, dropout: f64) -> Tensor {
-        drop_out(self.decoder_norm.forward(hidden), dropout)
+    pub(super) fn finish(&self, hidden: &Tensor) -> Tensor {
+        self.decoder_norm.forward(hidden)
     }
 }
 
@@ -134,13 +176,12 @@ impl EncoderLayer {
         }
     }
 
-    fn forward(&self, hidden: Tensor, bias: &Tensor, dropout: f64) -> Tensor {
-        let normed = self.self_norm.forward(&hidden);
-        let (keys, values) = self.self_attention.keys_and_values(&normed);
-        let attended = self.self_attention.attend(&normed, (&keys, &values), bias, dropout);
-        let hidden = hidden + drop_out(attended, dropout);
-        let fed = self.feed_forward.forward(&self.feed_norm.forward(&hidden), dropout);
-        hidden + drop_out(fed, dropout)
+    fn forward(&self, hidden: &Tensor, look: Look<'_>, dropout: Dropout) -> Tensor {
+        let normed = self.self_norm.forward(hidden);
+        let attended = self.self_attention.look(&normed, &normed, look, dropout.at(0));
+        let hidden = dropout.at(1).add(hidden, attended);
+        let fed = self.feed_forward.forward(&self.feed_norm.forward(&hidden), dropout.at(2));
+        dropout.at(3).add(&hidden, fed)
     }
 }
 
@@ -166,21 +207,25 @@ impl DecoderLayer {
         }
     }
 
+    /// `looks`: of the sequences at themselves, and at their inputs.
+    fn forward(&self, hidden: &Tensor, encoded: &Tensor, looks: (Look<'_>, Look<'_>), dropout: Dropout) -> Tensor {
+        let normed = self.self_norm.forward(hidden);
+        let attended = self.self_attention.look(&normed, &normed, looks.0, dropout.at(0));
+        let hidden = dropout.at(1).add(hidden, attended);
+        let read = self.cross_attention.look(&self.cross_norm.forward(&hidden), encoded, looks.1, dropout.at(2));
+        let hidden = dropout.at(3).add(&hidden, read);
+        let fed = self.feed_forward.forward(&self.feed_norm.forward(&hidden), dropout.at(4));
+        dropout.at(5).add(&hidden, fed)
+    }
+
     /// The layer's second and third part. Rows of one input attend to it as if they were one longer row, so that its
     /// keys and values need no copies.
-    pub fn after_self_attention(
-        &self,
-        hidden: Tensor,
-        cross: (&Tensor, &Tensor),
-        cross_bias: &Tensor,
-        dropout: f64,
-    ) -> Tensor {
+    pub fn after_self_attention(&self, hidden: Tensor, cross: (&Tensor, &Tensor), cross_bias: &Tensor) -> Tensor {
         let (shape, inputs) = (hidden.size(), cross.0.size()[0]);
         let normed = self.cross_norm.forward(&hidden).reshape([inputs, -1, shape[2]]);
-        let attended = self.cross_attention.attend(&normed, cross, cross_bias, dropout).view(shape.as_slice());
-        let hidden = hidden + drop_out(attended, dropout);
-        let fed = self.feed_forward.forward(&self.feed_norm.forward(&hidden), dropout);
-        hidden + drop_out(fed, dropout)
+        let hidden = hidden + self.cross_attention.attend(&normed, cross, cross_bias).view(shape.as_slice());
+        let fed = self.feed_forward.forward(&self.feed_norm.forward(&hidden), Dropout::NONE);
+        hidden + fed
     }
 }
 

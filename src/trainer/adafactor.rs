@@ -34,7 +34,7 @@ impl Adafactor {
             }
             _ => Moments::Whole(weight.zeros_like()),
         };
-        Self { moments: parameters.pieces(&parameters.values).into_iter().map(moments).collect() }
+        Self { moments: parameters.pieces(parameters.values()).into_iter().map(moments).collect() }
     }
 
     /// The moments by name, sharing their memory.
@@ -51,15 +51,10 @@ impl Adafactor {
         parameters.names().zip(&self.moments).flat_map(of_piece).collect()
     }
 
-    /// The step at rate 1 for a gradient buffer, as a buffer of the same layout.
-    pub fn direction(&mut self, parameters: &Parameters, gradient: &Tensor, steps: i32) -> Tensor {
+    /// The step at rate 1 for the gradient of the weight of a number.
+    pub fn direction(&mut self, number: usize, gradient: &Tensor, steps: i32) -> Tensor {
         let decay = 1.0 - f64::from(steps).powf(DECAY_POWER);
-        let direction = gradient.zeros_like();
-        let pieces = parameters.pieces(gradient).into_iter().zip(parameters.pieces(&direction));
-        for (moments, (gradient, mut piece)) in self.moments.iter_mut().zip(pieces) {
-            piece.copy_(&bounded(moments.follow(&gradient, decay)));
-        }
-        direction
+        bounded(self.moments[number].follow(gradient, decay))
     }
 }
 

@@ -4,7 +4,7 @@ use tch::{Device, Tensor};
 
 use super::lessons::Sequence;
 use super::randomness::{self, Draw};
-use crate::student::batch;
+use crate::student::Packed;
 
 /// A row's turn to be learned from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,32 +45,20 @@ impl Order {
     }
 }
 
-/// What a decoder reads and must write, padding left out of the latter.
+/// What a decoder reads and must write, end to end.
 pub struct Targets {
-    /// Targets shifted right, `(batch, target)` i64.
-    pub decoder_input_ids: Tensor,
-    /// Where real target tokens lie in `(batch * target)`, `(tokens)` i64.
-    pub places: Tensor,
-    /// The tokens there, `(tokens)` i64.
+    /// Targets shifted right.
+    pub said: Packed,
+    /// The target tokens, `(tokens)` i64.
     pub ids: Tensor,
 }
 
 impl Targets {
-    /// Shifts and pads targets. `start` is what a decoder reads first.
-    pub fn new(sequences: &[&Sequence], start: i64, padding: i64, device: Device) -> Self {
-        let length = sequences.iter().map(|sequence| sequence.target.len()).max().unwrap_or_default();
+    /// Shifts targets. `start` is what a decoder reads first.
+    pub fn new(sequences: &[&Sequence], start: i64, device: Device) -> Self {
         let shifted: Vec<Vec<i64>> = sequences.iter().map(|sequence| shift(&sequence.target, start)).collect();
-        let place = |(row, sequence): (usize, &&Sequence)| {
-            let first = row * length;
-            (first..first + sequence.target.len()).map(|place| place as i64)
-        };
-        let places: Vec<i64> = sequences.iter().enumerate().flat_map(place).collect();
         let ids: Vec<i64> = sequences.iter().flat_map(|sequence| sequence.target.iter().copied()).collect();
-        Self {
-            decoder_input_ids: batch::pad(&shifted, padding, device).0,
-            places: Tensor::from_slice(&places).to_device(device),
-            ids: Tensor::from_slice(&ids).to_device(device),
-        }
+        Self { said: Packed::new(&shifted, device), ids: Tensor::from_slice(&ids).to_device(device) }
     }
 }
 
@@ -98,13 +86,12 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_shifted_and_their_padding_is_left_out() {
+    fn targets_are_shifted() {
         let long = Sequence { input: vec![1], target: vec![5, 6, 1] };
         let short = Sequence { input: vec![1], target: vec![7, 1] };
-        let targets = Targets::new(&[&long, &short], 0, 0, Device::Cpu);
-        let values = |tensor: &Tensor| Vec::<i64>::try_from(tensor.reshape([-1])).unwrap();
-        assert_eq!(values(&targets.decoder_input_ids), [0, 5, 6, 0, 7, 0]);
-        assert_eq!(values(&targets.places), [0, 1, 2, 3, 4]);
+        let targets = Targets::new(&[&long, &short], 0, Device::Cpu);
+        let values = |tensor: &Tensor| Vec::<i64>::try_from(tensor).unwrap();
+        assert_eq!(values(&targets.said.ids), [0, 5, 6, 0, 7]);
         assert_eq!(values(&targets.ids), [5, 6, 1, 7, 1]);
     }
 }

@@ -2,6 +2,8 @@
 
 use tch::{Device, Tensor};
 
+use super::parameters::Parameters;
+
 /// The best weights so far.
 #[derive(Debug, Default)]
 pub struct Best {
@@ -41,16 +43,19 @@ impl Best {
     }
 
     /// The step and the accuracy of the kept weights, which are put back; nothing where none were offered.
-    pub fn restore(&self, values: &mut Tensor) -> Option<(i64, f64)> {
+    pub fn restore(&self, parameters: &mut Parameters) -> Option<(i64, f64)> {
         let kept = self.kept.as_ref()?;
-        values.copy_(&kept.values);
+        parameters.set(&kept.values);
         Some((kept.step, kept.accuracy))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tch::Kind;
+
     use super::*;
+    use crate::student::Weights;
 
     #[test]
     fn the_later_of_equals_is_kept() {
@@ -58,8 +63,9 @@ mod tests {
         for (step, accuracy) in [(1, 0.5), (2, 0.7), (3, 0.7), (4, 0.6)] {
             best.offer(step, accuracy, &Tensor::from_slice(&[step as f32]));
         }
-        let mut values = Tensor::from_slice(&[9.0_f32]);
-        assert_eq!(best.restore(&mut values), Some((3, 0.7)));
-        assert_eq!(values.double_value(&[0]), 3.0);
+        let weights = Weights::from([("w".to_owned(), Tensor::from_slice(&[9.0_f32]))]);
+        let mut parameters = Parameters::new(&weights, Device::Cpu, Kind::Float);
+        assert_eq!(best.restore(&mut parameters), Some((3, 0.7)));
+        assert_eq!(parameters.values().double_value(&[0]), 3.0);
     }
 }

@@ -74,7 +74,7 @@ impl Exam {
         spec: &AttemptSpec,
         stop: &StopRequest,
     ) -> Result<Option<Findings>, TrainError> {
-        let (_, model) = learner.compute_copy()?;
+        let (_, model) = learner.to_compute()?;
         let mut labels = vec![String::new(); self.questions.len()];
         for rows in self.by_length.chunks(BATCH) {
             if stop.is_made() {

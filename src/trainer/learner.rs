@@ -36,7 +36,7 @@ impl Learner {
             AttemptStudent::FromScratch(shape) => from_scratch(shape, spec, data)?,
         };
         let kind = device::kind_for(spec.hyperparameters.precision, device);
-        Ok(Self { parameters: Parameters::new(&weights, device), config, tokenizer, device, kind })
+        Ok(Self { parameters: Parameters::new(&weights, device, kind), config, tokenizer, device, kind })
     }
 
     /// The student of an interrupted training, with the weights that it had.
@@ -58,14 +58,14 @@ impl Learner {
         T5::new(&config, &snapshot.parameters)
             .map_err(|error| SnapshotError::damaged("parameters.safetensors", error))?;
         let kind = device::kind_for(spec.hyperparameters.precision, device);
-        Ok(Self { parameters: Parameters::new(&snapshot.parameters, device), config, tokenizer, device, kind })
+        Ok(Self { parameters: Parameters::new(&snapshot.parameters, device, kind), config, tokenizer, device, kind })
     }
 
-    /// The copies of the weights that a step computes with, which carry gradients, and a T5 that reads them.
-    pub fn compute_copy(&self) -> Result<(Weights, T5), TrainError> {
-        let copies = self.parameters.compute_copies(self.kind);
-        let model = T5::new(&self.config, &copies)?;
-        Ok((copies, model))
+    /// The weights as a step computes with them, which carry gradients, and a T5 that reads them.
+    pub fn to_compute(&self) -> Result<(Weights, T5), TrainError> {
+        let weights = self.parameters.to_compute();
+        let model = T5::new(&self.config, &weights)?;
+        Ok((weights, model))
     }
 
     /// Writes a checkpoint beside its final place, `finished`, and then moves it there: a folder of that name is complete.
@@ -77,7 +77,7 @@ impl Learner {
             }
         }
         std::fs::create_dir_all(unfinished).map_err(TrainError::file(unfinished))?;
-        let weights = self.parameters.weights(&self.parameters.values);
+        let weights = self.parameters.by_name();
         save_checkpoint(unfinished, &self.config, &weights, &self.tokenizer, card)?;
         std::fs::rename(unfinished, finished).map_err(TrainError::file(finished))
     }

@@ -1,17 +1,19 @@
 //! The loss of one step and its gradient.
 //!
 //! Each objective's loss is the summed cross-entropy of its target tokens over their number in the whole effective
-//! batch, so neither micro-batches nor the sorting by length change the mathematics.
+//! batch, so micro-batches do not change the mathematics. All sequences of a micro-batch, of either objective, go through the
+//! student together, end to end and without padding.
 
-use tch::{Kind, Reduction, Tensor};
+use tch::{Kind, Tensor};
 
 use super::batch::Targets;
 use super::curriculum::Taught;
+use super::gradient::Gradient;
 use super::learner::Learner;
 use super::lessons::{Objective, Sequence};
 use super::{TrainError, randomness};
 use crate::domain::{AttemptSpec, Method};
-use crate::student::{T5, T5Config, Weights, batch};
+use crate::student::{Dropout, Packed, T5, T5Config, Weights};
 
 /// What one step found before it moved the weights.
 #[derive(Debug)]
@@ -22,8 +24,8 @@ pub struct StepLoss {
     pub rationale: Option<f64>,
     /// Their weighted sum.
     pub total: f64,
-    /// The total's gradient, a buffer of the parameters' layout.
-    pub gradient: Tensor,
+    /// The total's gradient.
+    pub gradient: Gradient,
     /// Input and target tokens, padding left out.
     pub tokens: u64,
 }
@@ -61,55 +63,86 @@ pub fn step_loss(
     settings: &LossSettings,
     step: i64,
 ) -> Result<StepLoss, TrainError> {
-    tch::manual_seed(randomness::hash(settings.seed, randomness::Draw::Step, step.unsigned_abs()) as i64);
-    let (copies, model) = learner.compute_copy()?;
-    let gradient = learner.parameters.values.zeros_like();
-    let mut found = StepLoss { label: 0.0, rationale: None, total: 0.0, gradient, tokens: 0 };
-    for &(objective, weight) in &settings.objectives {
-        let sequences: Vec<&Sequence> = lessons.iter().flat_map(|lesson| lesson.sequences(objective)).collect();
-        if sequences.is_empty() || weight == 0.0 {
-            continue;
-        }
-        let mean = add_objective(learner, (&copies, &model), sequences, (weight, settings), &mut found);
-        found.total += weight * mean;
-        match objective {
-            Objective::Label => found.label = mean,
-            Objective::Rationale => found.rationale = Some(mean),
-        }
+    let seed = randomness::hash(settings.seed, randomness::Draw::Step, step.unsigned_abs());
+    tch::manual_seed(seed.cast_signed());
+    let (weights, model) = learner.to_compute()?;
+    let shares = Share::of(lessons, settings);
+    let mut found = StepLoss { label: 0.0, rationale: None, total: 0.0, gradient: Gradient::default(), tokens: 0 };
+    for (number, micro_batch) in (0..).zip(lessons.chunks(settings.micro_batch_size)) {
+        let dropout = Dropout::new(settings.dropout, seed).at(number);
+        add_micro_batch(learner, (&weights, &model), micro_batch, &shares, dropout, &mut found);
     }
     Ok(found)
 }
 
-/// Adds one objective's gradient and gives its mean token loss. Sequences of like length share a micro-batch.
-fn add_objective(
-    learner: &Learner,
-    (copies, model): (&Weights, &T5),
-    mut sequences: Vec<&Sequence>,
-    (weight, settings): (f64, &LossSettings),
-    found: &mut StepLoss,
-) -> f64 {
-    sequences.sort_by_key(|sequence| (sequence.input.len(), sequence.target.len()));
-    let target_tokens: usize = sequences.iter().map(|sequence| sequence.target.len()).sum();
-    let input_tokens: usize = sequences.iter().map(|sequence| sequence.input.len()).sum();
-    found.tokens += (target_tokens + input_tokens) as u64;
-    let mut mean = 0.0;
-    for micro_batch in sequences.chunks(settings.micro_batch_size) {
-        let loss = summed_loss(learner, model, micro_batch, settings.dropout) / target_tokens as f64;
-        mean += loss.double_value(&[]);
-        found.gradient += learner.parameters.gradient(&(loss * weight), copies);
-    }
-    mean
+/// What an objective counts for in a step.
+struct Share {
+    objective: Objective,
+    /// Its weight in the total.
+    weight: f64,
+    /// Its target tokens in the whole effective batch.
+    tokens: usize,
 }
 
-/// The summed cross-entropy of a micro-batch; logits are made only where there is a target token.
-fn summed_loss(learner: &Learner, model: &T5, sequences: &[&Sequence], dropout: f64) -> Tensor {
-    let config = &learner.config;
-    let inputs: Vec<&[i64]> = sequences.iter().map(|sequence| sequence.input.as_slice()).collect();
-    let (input_ids, mask) = batch::pad(&inputs, config.pad_token_id, learner.device);
-    let targets = Targets::new(sequences, config.decoder_start_token_id, config.pad_token_id, learner.device);
-    let encoded = model.encode(&input_ids, &mask, dropout);
-    let hidden = model.decode(&targets.decoder_input_ids, &encoded, &mask, dropout);
-    let hidden = hidden.reshape([-1, config.d_model]).index_select(0, &targets.places);
-    let logits = model.logits(&hidden).to_kind(Kind::Float);
-    logits.cross_entropy_loss(&targets.ids, None::<Tensor>, Reduction::Sum, -100, 0.0)
+impl Share {
+    /// The objectives that something is learned for.
+    fn of(lessons: &[Taught<'_>], settings: &LossSettings) -> Vec<Self> {
+        let share = |&(objective, weight): &(Objective, f64)| {
+            let tokens = sequences(lessons, objective).map(|sequence| sequence.target.len()).sum();
+            Self { objective, weight, tokens }
+        };
+        settings.objectives.iter().map(share).filter(|share| share.tokens > 0 && share.weight > 0.0).collect()
+    }
+}
+
+fn sequences<'a>(lessons: &'a [Taught<'a>], objective: Objective) -> impl Iterator<Item = &'a Sequence> {
+    lessons.iter().flat_map(move |lesson| lesson.sequences(objective))
+}
+
+/// Adds what some of the step's lessons give.
+fn add_micro_batch(
+    learner: &Learner,
+    (weights, model): (&Weights, &T5),
+    lessons: &[Taught<'_>],
+    shares: &[Share],
+    dropout: Dropout,
+    found: &mut StepLoss,
+) {
+    let mut all: Vec<&Sequence> = Vec::new();
+    let mut token_weights: Vec<f32> = Vec::new();
+    for share in shares {
+        for sequence in sequences(lessons, share.objective) {
+            all.push(sequence);
+            token_weights.extend(vec![(share.weight / share.tokens as f64) as f32; sequence.target.len()]);
+        }
+    }
+    if all.is_empty() {
+        return;
+    }
+    found.tokens += all.iter().map(|sequence| (sequence.input.len() + sequence.target.len()) as u64).sum::<u64>();
+    let inputs: Vec<&[i64]> = all.iter().map(|sequence| sequence.input.as_slice()).collect();
+    let inputs = Packed::new(&inputs, learner.device);
+    let targets = Targets::new(&all, learner.config.decoder_start_token_id, learner.device);
+    let encoded = model.encode_packed(&inputs, dropout.at(0));
+    let hidden = model.decode_packed(&targets.said, &encoded, &inputs, dropout.at(1));
+    let token_weights = Tensor::from_slice(&token_weights).to_device(learner.device);
+    let (total, losses) = model.cross_entropy(&hidden, &targets.ids, &token_weights);
+    found.gradient.add(&learner.parameters, &total, weights);
+    add_losses(lessons, shares, &losses, found);
+}
+
+/// The losses lie in the order of the shares.
+fn add_losses(lessons: &[Taught<'_>], shares: &[Share], losses: &Tensor, found: &mut StepLoss) {
+    let mut first = 0;
+    for share in shares {
+        let count = sequences(lessons, share.objective).map(|sequence| sequence.target.len() as i64).sum();
+        let sum = losses.narrow(0, first, count).to_kind(Kind::Double).sum(Kind::Double).double_value(&[]);
+        let mean = sum / share.tokens as f64;
+        first += count;
+        found.total += share.weight * mean;
+        match share.objective {
+            Objective::Label => found.label += mean,
+            Objective::Rationale => *found.rationale.get_or_insert_default() += mean,
+        }
+    }
 }

@@ -3,8 +3,10 @@
 use tch::{Kind, Tensor};
 
 use super::adafactor::Adafactor;
+use super::gradient::{Gradient, sum_of_squares};
 use super::parameters::Parameters;
 use crate::domain::{Hyperparameters, Optimizer};
+use crate::native::{self, AdamwTensors};
 use crate::student::Weights;
 
 /// Adam's decay of the mean gradient.
@@ -43,7 +45,7 @@ impl Update {
     pub fn new(hyperparameters: &Hyperparameters, scale_by_weight: bool, parameters: &Parameters) -> Self {
         let rule = match hyperparameters.optimizer {
             Optimizer::Adamw => {
-                Rule::Adamw { mean: parameters.values.zeros_like(), square: parameters.values.zeros_like() }
+                Rule::Adamw { mean: parameters.values().zeros_like(), square: parameters.values().zeros_like() }
             }
             Optimizer::Adafactor => Rule::Adafactor(Adafactor::new(parameters)),
         };
@@ -76,20 +78,81 @@ impl Update {
         Ok(())
     }
 
-    /// Moves the weights against a gradient buffer.
-    pub fn step(&mut self, parameters: &mut Parameters, gradient: &Tensor, rate: f64) {
+    /// Moves the weights against `scale` times a gradient.
+    pub fn step(&mut self, parameters: &mut Parameters, gradient: &Gradient, scale: f64, rate: f64) {
         self.steps += 1;
-        let direction = match &mut self.rule {
-            Rule::Adamw { mean, square } => adam_direction(mean, square, gradient, self.steps),
-            Rule::Adafactor(state) => state.direction(parameters, gradient, self.steps),
+        let weights = parameters.pieces(parameters.values());
+        let rates: Vec<f64> = weights.iter().map(|weight| rate * self.size(weight)).collect();
+        let keep = 1.0 - rate * self.weight_decay;
+        match &mut self.rule {
+            Rule::Adamw { mean, square } if native::serves(mean) => {
+                let settings = adam_settings(self.steps, keep, scale);
+                fused_adam(parameters, gradient, (mean, square), &rates, &settings);
+            }
+            Rule::Adamw { mean, square } => {
+                let moments = parameters.pieces(mean).into_iter().zip(parameters.pieces(square));
+                for (((mut weight, gradient), (mut mean, mut square)), rate) in
+                    weights.into_iter().zip(gradient.pieces()).zip(moments).zip(rates)
+                {
+                    let gradient = gradient.to_kind(Kind::Float) * scale;
+                    weight *= keep;
+                    weight -= adam_direction(&mut mean, &mut square, &gradient, self.steps) * rate;
+                }
+                parameters.refresh_copies();
+            }
+            Rule::Adafactor(state) => {
+                for (number, (mut weight, rate)) in weights.into_iter().zip(rates).enumerate() {
+                    let gradient = gradient.pieces()[number].to_kind(Kind::Float) * scale;
+                    weight *= keep;
+                    weight -= state.direction(number, &gradient, self.steps) * rate;
+                }
+                parameters.refresh_copies();
+            }
+        }
+    }
+
+    /// What a weight's rate is multiplied by. With Adafactor's relative step, the weight's own root mean square.
+    fn size(&self, weight: &Tensor) -> f64 {
+        if !self.scale_by_weight {
+            return 1.0;
+        }
+        (sum_of_squares(weight) / weight.numel() as f64).sqrt().max(LEAST_SIZE)
+    }
+}
+
+fn adam_settings(steps: i32, keep: f64, scale: f64) -> native::Adamw {
+    native::Adamw {
+        rate: 0.0,
+        first_decay: FIRST_DECAY as f32,
+        second_decay: SECOND_DECAY as f32,
+        epsilon: EPSILON as f32,
+        keep: keep as f32,
+        first_correction: (1.0 / (1.0 - FIRST_DECAY.powi(steps))) as f32,
+        second_root: (1.0 / (1.0 - SECOND_DECAY.powi(steps))).sqrt() as f32,
+        gradient_scale: scale as f32,
+    }
+}
+
+/// Adam in one pass over each weight, which leaves the copies up to date.
+fn fused_adam(
+    parameters: &Parameters,
+    gradient: &Gradient,
+    (mean, square): (&Tensor, &Tensor),
+    rates: &[f64],
+    settings: &native::Adamw,
+) {
+    let weights = parameters.pieces(parameters.values());
+    let (means, squares) = (parameters.pieces(mean), parameters.pieces(square));
+    let copies = parameters.copies().map(|copies| parameters.pieces(copies));
+    for (number, weight) in weights.iter().enumerate() {
+        let tensors = AdamwTensors {
+            weight,
+            gradient: &gradient.pieces()[number],
+            mean: &means[number],
+            square: &squares[number],
+            copy: copies.as_ref().map(|copies| &copies[number]),
         };
-        if self.weight_decay > 0.0 {
-            parameters.values *= 1.0 - rate * self.weight_decay;
-        }
-        if self.scale_by_weight {
-            scale(parameters, &direction);
-        }
-        parameters.values -= direction * rate;
+        native::adamw(&tensors, &native::Adamw { rate: rates[number] as f32, ..*settings });
     }
 }
 
@@ -106,29 +169,16 @@ fn adam_direction(mean: &mut Tensor, square: &mut Tensor, gradient: &Tensor, ste
     (&*mean / size) * (1.0 / first_correction)
 }
 
-/// Adafactor's relative step: each weight tensor moves in proportion to its own root mean square.
-fn scale(parameters: &Parameters, direction: &Tensor) {
-    let weights = parameters.pieces(&parameters.values);
-    for (weight, mut piece) in weights.into_iter().zip(parameters.pieces(direction)) {
-        let size = weight.norm().double_value(&[]) / (weight.numel() as f64).sqrt();
-        piece *= size.max(LEAST_SIZE);
-    }
-}
-
-/// Scales a gradient buffer down to a norm and gives the norm it had; 0 does not clip.
-pub fn clip(gradient: &mut Tensor, most: f64) -> f64 {
-    let norm = gradient.norm_scalaropt_dtype(2.0, Kind::Float).double_value(&[]);
-    if most > 0.0 && norm.is_finite() && norm > most {
-        *gradient *= most / norm;
-    }
-    norm
+/// What a gradient of this norm is multiplied by, to have at most another one; 0 does not clip.
+pub fn clip(norm: f64, most: f64) -> f64 {
+    if most > 0.0 && norm.is_finite() && norm > most { most / norm } else { 1.0 }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use tch::Device;
+    use tch::{Device, kind};
 
     use super::*;
 
@@ -137,14 +187,14 @@ mod tests {
             ("large".to_owned(), Tensor::from_slice2(&[[10.0_f32, -10.0], [10.0, 10.0]])),
             ("small".to_owned(), Tensor::from_slice(&[0.1_f32, 0.1])),
         ]);
-        Parameters::new(&weights, Device::Cpu)
+        Parameters::new(&weights, Device::Cpu, Kind::Float)
     }
 
     fn after_one_step(hyperparameters: &Hyperparameters, scale_by_weight: bool) -> Vec<f32> {
         let mut parameters = parameters();
-        let gradient = Tensor::from_slice(&[1.0_f32, 1.0, 1.0, 1.0, -2.0, -2.0]);
-        Update::new(hyperparameters, scale_by_weight, &parameters).step(&mut parameters, &gradient, 0.1);
-        Vec::try_from(&parameters.values).unwrap()
+        let gradient = Gradient::of(vec![Tensor::ones([2, 2], kind::FLOAT_CPU), Tensor::from_slice(&[-2.0_f32, -2.0])]);
+        Update::new(hyperparameters, scale_by_weight, &parameters).step(&mut parameters, &gradient, 1.0, 0.1);
+        Vec::try_from(parameters.values()).unwrap()
     }
 
     fn assert_close(found: &[f32], wanted: &[f32]) {
@@ -178,9 +228,34 @@ mod tests {
 
     #[test]
     fn clipping_keeps_the_direction() {
-        let mut gradient = Tensor::from_slice(&[3.0_f32, 4.0]);
-        assert!((clip(&mut gradient, 1.0) - 5.0).abs() < 1e-6);
-        assert_close(&Vec::<f32>::try_from(&gradient).unwrap(), &[0.6, 0.8]);
-        assert!((clip(&mut gradient, 0.0) - 1.0).abs() < 1e-6);
+        let gradient = Gradient::of(vec![Tensor::from_slice(&[3.0_f32, 4.0])]);
+        assert!((gradient.norm() - 5.0).abs() < 1e-6);
+        assert!((clip(gradient.norm(), 1.0) - 0.2).abs() < 1e-6);
+        assert_eq!([clip(5.0, 0.0), clip(0.5, 1.0), clip(f64::NAN, 1.0)], [1.0; 3]);
+    }
+
+    #[test]
+    fn adam_in_one_pass_is_adam() {
+        let random = |seed| {
+            tch::manual_seed(seed);
+            Tensor::randn([3, 1000], kind::FLOAT_CPU)
+        };
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let mut parameters = Parameters::new(&BTreeMap::from([("w".to_owned(), random(1))]), Device::Cpu, kind);
+            let (mean, square) = (random(2) * 0.1, random(3).square());
+            let (mut mean_too, mut square_too) = (mean.copy(), square.copy());
+            let gradient = random(4).to_kind(kind);
+            let wanted = random(1) * 0.999
+                - adam_direction(&mut mean_too, &mut square_too, &(gradient.to_kind(Kind::Float) * 0.5), 3) * 0.01;
+            let gradient = Gradient::of(vec![gradient]);
+            let settings = adam_settings(3, 0.999, 0.5);
+            fused_adam(&parameters, &gradient, (&mean.view([-1]), &square.view([-1])), &[0.01], &settings);
+            let off = |one: &Tensor, other: &Tensor| (one - other).abs().max().double_value(&[]);
+            assert!(off(parameters.values(), &wanted.view([-1])) < 1e-6);
+            assert!(off(&mean, &mean_too) < 1e-6 && off(&square, &square_too) < 1e-6);
+            let copies = parameters.copies().map(Tensor::copy);
+            parameters.refresh_copies();
+            assert!(copies.is_none_or(|copies| Some(copies) == parameters.copies().map(Tensor::copy)));
+        }
     }
 }

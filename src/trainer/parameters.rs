@@ -1,5 +1,5 @@
-//! A student's weights while they are learned: one fp32 buffer that holds them all, so that what treats every number
-//! alike (clipping, Adam's moments, casting) is one operation and not one a tensor.
+//! A student's weights while they are learned: one fp32 buffer that holds them all, and the bf16 copies that steps compute
+//! with.
 
 use tch::{Device, Kind, Tensor};
 
@@ -8,7 +8,9 @@ use crate::student::Weights;
 /// The fp32 master weights, end to end in one buffer in the order of their names.
 pub struct Parameters {
     /// All weights, `(count)`.
-    pub values: Tensor,
+    values: Tensor,
+    /// The same in what a step computes in, where that is not fp32.
+    copies: Option<Tensor>,
     layout: Vec<Piece>,
 }
 
@@ -21,8 +23,8 @@ struct Piece {
 }
 
 impl Parameters {
-    /// Copies weights of any kind into one buffer.
-    pub fn new(weights: &Weights, device: Device) -> Self {
+    /// Copies weights of any kind into one buffer; steps compute in `kind`.
+    pub fn new(weights: &Weights, device: Device, kind: Kind) -> Self {
         let mut start = 0;
         let mut layout = Vec::with_capacity(weights.len());
         for (name, weight) in weights {
@@ -33,7 +35,32 @@ impl Parameters {
         }
         let flat: Vec<Tensor> =
             weights.values().map(|weight| weight.to_device(device).to_kind(Kind::Float).reshape([-1])).collect();
-        Self { values: Tensor::cat(&flat, 0), layout }
+        let values = Tensor::cat(&flat, 0);
+        let copies = (kind != Kind::Float).then(|| values.to_kind(kind));
+        Self { values, copies, layout }
+    }
+
+    /// All weights, `(count)`.
+    pub fn values(&self) -> &Tensor {
+        &self.values
+    }
+
+    /// The buffer that steps compute with, where it is not the weights' own.
+    pub fn copies(&self) -> Option<&Tensor> {
+        self.copies.as_ref()
+    }
+
+    /// Other weights take the place of these.
+    pub fn set(&mut self, values: &Tensor) {
+        self.values.copy_(values);
+        self.refresh_copies();
+    }
+
+    /// To be called when the weights were changed through `values`.
+    pub fn refresh_copies(&mut self) {
+        if let Some(copies) = &mut self.copies {
+            copies.copy_(&self.values);
+        }
     }
 
     /// Numbers in all.
@@ -41,14 +68,18 @@ impl Parameters {
         self.values.numel() as u64
     }
 
-    /// Copies for one step's arithmetic, which carry gradients; fp32 ones share the masters' memory.
-    pub fn compute_copies(&self, kind: Kind) -> Weights {
-        let copies = self.weights(&self.values.to_kind(kind));
-        copies.into_iter().map(|(name, copy)| (name, copy.detach().set_requires_grad(true))).collect()
+    /// What a step computes with: tensors that share the memory of the copies, or of the weights, and carry gradients.
+    pub fn to_compute(&self) -> Weights {
+        let all = self.weights(self.copies.as_ref().unwrap_or(&self.values));
+        all.into_iter().map(|(name, weight)| (name, weight.detach().set_requires_grad(true))).collect()
     }
 
-    /// A buffer of this layout as weights by name, sharing its memory.
-    pub fn weights(&self, buffer: &Tensor) -> Weights {
+    /// The weights by name, sharing their memory.
+    pub fn by_name(&self) -> Weights {
+        self.weights(&self.values)
+    }
+
+    fn weights(&self, buffer: &Tensor) -> Weights {
         self.layout.iter().map(|piece| (piece.name.clone(), piece.of(buffer))).collect()
     }
 
@@ -60,19 +91,6 @@ impl Parameters {
     /// The pieces of a buffer of this layout, in order, sharing its memory and having their weights' shapes.
     pub fn pieces(&self, buffer: &Tensor) -> Vec<Tensor> {
         self.layout.iter().map(|piece| piece.of(buffer)).collect()
-    }
-
-    /// The gradient of a scalar with respect to copies made by `compute_copies`, as one fp32 buffer.
-    pub fn gradient(&self, loss: &Tensor, copies: &Weights) -> Tensor {
-        let inputs: Vec<&Tensor> = copies.values().collect();
-        let gradients = Tensor::run_backward(&[loss], &inputs, false, false);
-        let flat: Vec<Tensor> = gradients
-            .into_iter()
-            .zip(&inputs)
-            .map(|(gradient, input)| if gradient.defined() { gradient } else { input.zeros_like() })
-            .map(|gradient| gradient.reshape([-1]))
-            .collect();
-        Tensor::cat(&flat, 0).to_kind(Kind::Float)
     }
 }
 

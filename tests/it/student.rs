@@ -79,10 +79,10 @@ fn rows_of_many_lengths() -> Vec<Vec<i64>> {
 /// The likeliest token from a whole forward pass a step, one input at a time.
 fn greedy_without_cache(model: &T5, input: &[i64], most: usize) -> Vec<i64> {
     let (ids, mask) = pad(&[input.to_vec()], 0, Device::Cpu);
-    let encoded = model.encode(&ids, &mask, 0.0);
+    let encoded = model.encode(&ids, &mask);
     let mut said = vec![0];
     while said.len() <= most && (said.len() == 1 || said[said.len() - 1] != 1) {
-        let logits = model.logits(&model.decode(&Tensor::from_slice(&said).unsqueeze(0), &encoded, &mask, 0.0));
+        let logits = model.logits(&model.decode(&Tensor::from_slice(&said).unsqueeze(0), &encoded, &mask));
         said.push(logits.select(1, -1).argmax(-1, false).int64_value(&[0]));
     }
     said[1..].to_vec()
@@ -143,7 +143,7 @@ fn a_search_scores_answers_as_labels_are_scored_and_leaves_other_rows_alone() {
             let said: Vec<Vec<i64>> = together.iter().map(|found| found.ids.clone()).collect();
             assert_eq!(alone.iter().map(|found| found.ids.clone()).collect::<Vec<_>>(), said);
             assert!(said.len() == 3 && together.is_sorted_by(|one, other| one.score >= other.score));
-            let scores = scoring::label_log_likelihoods(&model, &model.encode(&ids, &mask, 0.0), &mask, &[said]);
+            let scores = scoring::label_log_likelihoods(&model, &model.encode(&ids, &mask), &mask, &[said]);
             for (found, score) in together.iter().zip(&scores[0]) {
                 assert_close(found.score, score / (found.ids.len() as f64).powf(0.7), 1e-4, "score of an answer");
                 let (ended, length) = (found.ids.iter().position(|id| *id == 1), found.ids.len());
@@ -162,10 +162,10 @@ fn labels_score_the_same_together_and_alone() {
         .map(|row| (0..=row % 3).map(|label| vec![5 + i64::try_from(label).unwrap(); label + 1]).collect())
         .collect();
     let (ids, mask) = pad(&rows, 0, Device::Cpu);
-    let together = scoring::label_log_likelihoods(&model, &model.encode(&ids, &mask, 0.0), &mask, &labels);
+    let together = scoring::label_log_likelihoods(&model, &model.encode(&ids, &mask), &mask, &labels);
     for (row, found) in rows.iter().zip(&together).enumerate() {
         let (ids, mask) = pad(std::slice::from_ref(found.0), 0, Device::Cpu);
-        let encoded = model.encode(&ids, &mask, 0.0);
+        let encoded = model.encode(&ids, &mask);
         assert_eq!(found.1.len(), labels[row].len());
         for (label, score) in labels[row].iter().zip(found.1) {
             let alone = scoring::label_log_likelihoods(&model, &encoded, &mask, &[vec![label.clone()]]);
@@ -344,7 +344,7 @@ fn bf16_arithmetic_stays_close_to_fp32() {
         let labels = ["entailment", "neutral", "contradiction"].map(str::to_owned);
         let labels = encode_all(&student.tokenizer, &labels, 64);
         let (ids, mask) = pad(&encode_all(&student.tokenizer, &inputs.map(str::to_owned), 128), 0, Device::Cpu);
-        let encoded = student.model.encode(&ids, &mask, 0.0);
+        let encoded = student.model.encode(&ids, &mask);
         let found = scoring::label_log_likelihoods(&student.model, &encoded, &mask, &[labels.clone(), labels]);
         scores.push(found.concat());
     }

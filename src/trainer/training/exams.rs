@@ -16,7 +16,7 @@ impl Training<'_> {
         let step = self.standing.step;
         if let Some(findings) = validation.take(&self.learner, self.given.spec, self.given.stop)? {
             self.reporter.evaluated(step, &findings);
-            self.best.offer(step, findings.accuracy, &self.learner.parameters.values);
+            self.best.offer(step, findings.accuracy, self.learner.parameters.values());
             self.standing.examined_at = step;
             self.found = Some((step, findings.accuracy));
             self.standing.patience.see(findings.accuracy, &self.given.spec.hyperparameters);
@@ -57,7 +57,7 @@ impl Training<'_> {
 
     /// The best weights take the place of the last ones; their step and accuracy.
     pub fn restore_best(&mut self) -> Option<(i64, f64)> {
-        self.best.restore(&mut self.learner.parameters.values)
+        self.best.restore(&mut self.learner.parameters)
     }
 
     /// The accuracy on the test rows, null where there are none; nothing when the exam was interrupted.

@@ -50,7 +50,7 @@ impl Training<'_> {
             conditions: Conditions::of(self.given.spec, learner),
             standing,
             window: self.reporter.window(),
-            parameters: learner.parameters.weights(&learner.parameters.values),
+            parameters: learner.parameters.by_name(),
             optimizer: self.update.state(&learner.parameters),
             best: self.best.kept(),
             tokenizer: is_new.then(|| learner.tokenizer.clone()),

@@ -133,12 +133,13 @@ impl<'a> Training<'a> {
     pub fn step(&mut self, batch: &[Taught<'_>]) -> Result<(), TrainError> {
         let (step, steps) = (self.standing.step, self.course.steps);
         let (rate, done) = (self.course.rate(step), step + 1);
-        let mut loss = loss::step_loss(&self.learner, batch, &self.loss, step)?;
+        let loss = loss::step_loss(&self.learner, batch, &self.loss, step)?;
 
-        let gradient_norm = clip(&mut loss.gradient, self.given.spec.hyperparameters.clip_norm);
+        let gradient_norm = loss.gradient.norm();
+        let scale = clip(gradient_norm, self.given.spec.hyperparameters.clip_norm);
 
         if loss.total.is_finite() && gradient_norm.is_finite() {
-            self.update.step(&mut self.learner.parameters, &loss.gradient, rate);
+            self.update.step(&mut self.learner.parameters, &loss.gradient, scale, rate);
             self.reporter.step(&loss, gradient_norm, batch.len());
             self.standing.skipped_in_a_row = 0;
         } else {

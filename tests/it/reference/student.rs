@@ -51,7 +51,7 @@ impl Loaded {
     /// The decoder's last hidden states: (rows, length, d_model).
     fn hidden(&self, (input_ids, mask): &(Tensor, Tensor), decoder_ids: &Tensor) -> Tensor {
         let model = &self.student.model;
-        model.decode(decoder_ids, &model.encode(input_ids, mask, 0.0), mask, 0.0)
+        model.decode(decoder_ids, &model.encode(input_ids, mask), mask)
     }
 
     /// The mean cross-entropy of the targets' tokens.
@@ -132,7 +132,7 @@ fn candidates_have_the_log_likelihoods_of_transformers() {
         let labels = encode_all(&loaded.student.tokenizer, &candidates, TARGET);
         let right = expected["candidate_log_likelihood"].as_array().unwrap();
         let (input_ids, mask) = loaded.questions(right.len());
-        let encoded = loaded.student.model.encode(&input_ids, &mask, 0.0);
+        let encoded = loaded.student.model.encode(&input_ids, &mask);
         let labels = vec![labels; right.len()];
         let found = scoring::label_log_likelihoods(&loaded.student.model, &encoded, &mask, &labels);
         let pairs = found.iter().zip(right).flat_map(|(found, right)| {
