@@ -9,6 +9,7 @@ use super::{
     fault::Origin,
     file::File,
     settings::{CONFIG, Preset, SETTINGS, Setting},
+    values,
 };
 use crate::domain::{Secret, nearest};
 
@@ -50,8 +51,8 @@ impl GivenSettings {
     /// folder of caches. An account without a home has it where the command is run.
     pub(super) fn hub_cache(&self) -> (PathBuf, Origin) {
         let folder = |name: &str| self.variables.get(name).map(|value| PathBuf::from(value.reveal()));
-        if let Some(home) = folder(HUB_HOME) {
-            return (std::path::absolute(&home).unwrap_or(home).join("hub"), Origin::Variable(HUB_HOME));
+        if let Some(home) = self.variables.get(HUB_HOME).and_then(|home| values::folder(home.reveal()).ok()) {
+            return (home.join("hub"), Origin::Variable(HUB_HOME));
         }
         let caches = folder(CACHE_HOME).or_else(|| folder(HOME).map(|home| home.join(".cache")));
         let cache = caches.unwrap_or_else(|| PathBuf::from(".cache")).join("huggingface/hub");

@@ -41,9 +41,11 @@ pub fn truth(text: &str) -> Result<bool, String> {
     }
 }
 
-/// A folder, made absolute.
+/// A folder, made absolute. No shell has seen what stands in a file, so `~/` is the account's own folder here.
 pub fn folder(text: &str) -> Result<PathBuf, String> {
-    std::path::absolute(text).map_err(|error| format!("must be a folder: {error}"))
+    let home = text.strip_prefix("~/").zip(std::env::home_dir());
+    let folder = home.map_or_else(|| PathBuf::from(text), |(rest, home)| home.join(rest));
+    std::path::absolute(folder).map_err(|error| format!("must be a folder: {error}"))
 }
 
 /// What a server is asked with. Never repeated.
@@ -124,6 +126,8 @@ mod tests {
         assert_eq!(number::<u32>(1)("1_000").unwrap(), 1000);
         assert_eq!(kinds("evaluation, annotation").unwrap(), [JobKind::Evaluation, JobKind::Annotation]);
         assert_eq!(service_url("http://h:1/").unwrap(), "http://h:1");
+        assert_eq!(folder("~/a").ok(), std::env::home_dir().map(|home| home.join("a")));
+        assert_eq!(folder("/b/~").unwrap(), PathBuf::from("/b/~"));
         assert!(device("cuda:3").is_ok() && device("cuda:x").is_err() && device("gpu").is_err());
     }
 }
