@@ -32,8 +32,8 @@ pub const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 /// Tokens that were added to the tokenizer, in an older place; a folder may lack it.
 pub const ADDED_TOKENS: &str = "added_tokens.json";
 
-/// What `config.json` calls a model that can be used here.
-pub const MODEL_TYPE: &str = "t5";
+/// What `config.json` calls the models that can be used here.
+pub const MODEL_TYPES: [&str; 2] = ["t5", "mt5"];
 
 /// The tensors in one file of safetensors, which this program writes.
 pub const SAFETENSORS: &str = "model.safetensors";

@@ -99,7 +99,7 @@ pub const ENTRIES: &[Entry] = &[
     entry(Job, "hub_bad_reply", "What answers at `hub_endpoint` is not the Hub, or lists names that lead out of a model's folder.", "Mend `hub_endpoint` (HF_ENDPOINT); a proxy may answer in its place."),
     entry(Job, "hub_cache_failed", "The Hub's cache could not be read or written.", "Look at the disk of `hub_cache`; what has come is kept, and another attempt goes on with it."),
     entry(Job, "hub_damaged", "Bytes from the Hub have another size or digest than it tells.", "Nothing of them is kept; another attempt follows by itself. If it stays so, look at the proxy."),
-    entry(Job, "hub_error", "The Hub, or the host of its large files, answered with an error.", "`message` has the status; another attempt follows by itself."),
+    entry(Job, "hub_error", "The Hub, or the host of its large files, answered with an error.", "`message` has the status; where that may pass, another attempt follows by itself."),
     entry(Job, "hub_no_student", "The model of the Hub lacks a file that a student needs.", "`message` names the file; choose a T5 with tensors for PyTorch and a tokenizer."),
     entry(Job, "hub_not_found", "The Hub has no such model or revision, or does not show it.", "Check how the id is spelled; a private or gated model needs a token in HF_TOKEN."),
     entry(Job, "hub_offline", "The worker is offline, and the model is not whole in its cache.", "`stepwise fetch ID` on a machine with a network brings it; or unset HF_HUB_OFFLINE."),

@@ -182,5 +182,5 @@ fn is_t5(folder: &Path) -> bool {
         model_type: String,
     }
     let text = fs::read(folder.join(layout::CONFIG)).unwrap_or_default();
-    serde_json::from_slice(&text).is_ok_and(|config: Config| config.model_type == layout::MODEL_TYPE)
+    serde_json::from_slice(&text).is_ok_and(|config: Config| layout::MODEL_TYPES.contains(&config.model_type.as_str()))
 }

@@ -36,7 +36,7 @@ impl Download<'_> {
             self.count(file.bytes, 0);
             return Ok(true);
         }
-        let incomplete = Incomplete::open(blob.to_owned(), file.bytes, lock).await?;
+        let incomplete = Incomplete::open(blob.to_owned(), file, lock).await?;
         let left = incomplete.bytes();
         self.count(left, 0);
         match self.complete(incomplete, file).await?.seal(blob, file).await {

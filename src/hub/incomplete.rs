@@ -25,18 +25,21 @@ pub struct Incomplete {
 }
 
 impl Incomplete {
-    /// Opens what an earlier download left, or begins. What is longer than the whole is no part of it.
-    pub async fn open(blob: PathBuf, whole: u64, lock: File) -> Result<Self, HubError> {
+    /// Opens what an earlier download left, or begins. What is longer than the whole is no part of it, and what could not be
+    /// verified in the end is begun anew: a file without a sha256 is a small one.
+    pub async fn open(blob: PathBuf, expected: &RemoteFile, lock: File) -> Result<Self, HubError> {
+        let (whole, is_verified) = (expected.bytes, expected.sha256().is_some());
         blocking(blob.with_extension("incomplete"), move |path| {
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder)?;
             }
             let file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
             let mut found = Self { file, path: path.to_owned(), sha256: Sha256::new(), bytes: 0, _lock: lock };
-            if found.file.metadata()?.len() > whole {
-                found.clear()?
-            } else {
+            let is_part = is_verified && found.file.metadata()?.len() <= whole;
+            if is_part {
                 found.take_in()?
+            } else {
+                found.clear()?
             }
             Ok(found)
         })

@@ -24,7 +24,10 @@ pub fn of(remote: &Remote, id: &HubId, url: &Url, response: Response, now: DateT
         ("GatedRepo", _) => refused(gated(&endpoint, &id, has_token)),
         ("RevisionNotFound", _) => missing("it has no such revision; look for the branch, tag or commit there"),
         ("EntryNotFound", _) => missing("a file that it lists is not there; try again later, or name a commit"),
-        (_, StatusCode::FORBIDDEN) => refused("the token (HF_TOKEN) may not read it; use one that may".to_owned()),
+        (_, StatusCode::FORBIDDEN) if has_token => {
+            refused("the token (HF_TOKEN) may not read it; use one that may".to_owned())
+        }
+        (_, StatusCode::FORBIDDEN) => refused("it wants a token that may read it, in HF_TOKEN".to_owned()),
         (_, StatusCode::UNAUTHORIZED) if has_token && code != "RepoNotFound" => {
             refused("it does not take the token (HF_TOKEN); make a new one in your account there".to_owned())
         }

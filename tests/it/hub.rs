@@ -191,6 +191,34 @@ async fn a_download_that_was_given_up_is_gone_on_with() {
 }
 
 #[tokio::test]
+async fn a_download_that_is_dropped_in_its_midst_leaves_what_it_has_and_nobody_locked_out() {
+    let scene = Scene::with(3_000_000).await;
+    let sha256 = digest("model.safetensors", &scene.files["model.safetensors"]);
+    scene.server.instead(&format!("GET /{sha256}"), Instead::Hold(2_500_000));
+    let (hub, wanted) = (scene.hub(), id(ID));
+    let (progress, mut watched) = watch::channel(None::<Transfer>);
+    tokio::select! {
+        _ = hub.fetch(&wanted, &progress) => panic!("the storage holds it up"),
+        _ = watched.wait_for(|transfer| transfer.as_ref().is_some_and(|transfer| transfer.done_bytes > 2_000_000)) => {}
+    }
+    scene.server.asked();
+    scene.is_right(&fetch(&hub, ID).await.unwrap());
+    let asked = scene.server.asked();
+    let range = ranges(&asked)[0].expect("the rest alone is asked for");
+    let from: u64 = range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap();
+    assert!((2_000_000..=2_500_000).contains(&from), "{range}");
+}
+
+#[tokio::test]
+async fn a_small_file_that_cannot_be_verified_is_begun_anew() {
+    let scene = Scene::with(10).await;
+    let blob = scene.blob("config.json");
+    fs::create_dir_all(blob.parent().unwrap()).unwrap();
+    fs::write(blob.with_extension("incomplete"), "{\"damaged").unwrap();
+    scene.is_right(&fetch(&scene.hub(), ID).await.unwrap());
+}
+
+#[tokio::test]
 async fn what_an_earlier_download_left_is_not_trusted() {
     // Damaged, too long, whole, and asked of a server that heeds no range.
     let cases = [(vec![7; 1000], 2), (vec![7; 600_000], 1), (Vec::new(), 0), (vec![7; 10], 1)];

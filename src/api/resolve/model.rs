@@ -82,7 +82,7 @@ pub fn check_name(refusals: &mut Refusals, pointer: &str, what: &str, name: &str
 }
 
 /// What a job says of a Hub id that this machine has not got and may not look up. A worker elsewhere may well.
-pub fn offline_warning(state: &AppState, id: &HubId) -> Option<JobWarning> {
+fn offline_warning(state: &AppState, id: &HubId) -> Option<JobWarning> {
     let message = format!(
         "this machine is offline and has not got {id}: a worker that is offline too fails, unless `stepwise fetch {id}` has \
          brought it there"

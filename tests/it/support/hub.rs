@@ -77,6 +77,8 @@ pub enum Instead {
     Status(u16, &'static str, &'static str),
     /// So many bytes of what was asked for; then the connection breaks.
     Cut(usize),
+    /// So many bytes of what was asked for; then nothing, on a connection that stays open.
+    Hold(usize),
     /// Other bytes of the same number.
     Garbled,
     /// The whole file, whatever range was asked for.
@@ -294,13 +296,21 @@ async fn storage_answer(State(memory): State<Arc<Memory>>, request: Request) -> 
         }
         Some(Instead::Garbled) => vec![b'x'; bytes.len()].into_response(),
         Some(Instead::Whole) => bytes.into_response(),
-        Some(Instead::Cut(at)) => part(&request, bytes, Some(at)),
+        Some(Instead::Cut(at)) => part(&request, bytes, Some((at, End::Break))),
+        Some(Instead::Hold(at)) => part(&request, bytes, Some((at, End::Silence))),
         None => part(&request, bytes, None),
     }
 }
 
+/// How a response ends that is not whole.
+#[derive(Clone, Copy)]
+enum End {
+    Break,
+    Silence,
+}
+
 /// The bytes that a request asks for, or as many of them.
-fn part(request: &Request, bytes: Vec<u8>, cut: Option<usize>) -> Response {
+fn part(request: &Request, bytes: Vec<u8>, cut: Option<(usize, End)>) -> Response {
     let range = request.headers().get(header::RANGE).map(|range| range.to_str().unwrap());
     let whole = bytes.len();
     let from: usize =
@@ -313,10 +323,13 @@ fn part(request: &Request, bytes: Vec<u8>, cut: Option<usize>) -> Response {
     let body = async_stream::stream! {
         match cut {
             None => yield Ok(rest),
-            Some(at) => {
+            Some((at, end)) => {
                 yield Ok(rest[..at].to_vec());
                 // What has been said is sent before the connection breaks.
                 tokio::task::yield_now().await;
+                if matches!(end, End::Silence) {
+                    std::future::pending::<()>().await;
+                }
                 yield Err(std::io::Error::other("the connection breaks"));
             }
         }
