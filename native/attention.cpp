@@ -29,6 +29,12 @@ struct Piece {
   uint32_t first_score;
 };
 
+// At least so many numbers; what they are is left from the last piece of work.
+INLINE float* room(std::vector<float>& scratch, int64_t count) {
+  if (static_cast<int64_t>(scratch.size()) < count) scratch.resize(count);
+  return scratch.data();
+}
+
 template <typename Number>
 INLINE void gather(const Number* from, int64_t step, int64_t rows, int64_t width, float* to, int64_t to_step) {
   for (int64_t row = 0; row < rows; ++row) {
@@ -82,8 +88,7 @@ template <typename Number>
 INLINE void attend(const Shape& shape, const Piece& piece, const Number* q, const Number* k, const Number* v,
                    const float* bias, Number* out, float* log_sums, std::vector<float>& scratch) {
   const int64_t width = padded(shape.width), keys = padded(piece.keys);
-  scratch.assign(shape.width * keys + piece.keys * width + ROWS * (2 * width + keys), 0.0f);
-  float* k_transposed = scratch.data();
+  float* k_transposed = room(scratch, shape.width * keys + piece.keys * width + ROWS * (2 * width + keys));
   float* values = k_transposed + shape.width * keys;
   float* queries = values + piece.keys * width;
   float* mixed = queries + ROWS * width;
@@ -149,8 +154,8 @@ INLINE void attend_backward(const Shape& shape, const Piece& piece, const Number
                             const Number* k, const Number* v, const float* bias, const float* log_sums,
                             Gradients<Number> out, std::vector<float>& scratch) {
   const int64_t width = padded(shape.width), keys = padded(piece.keys), inner = shape.heads * shape.width;
-  scratch.assign(2 * shape.width * keys + 3 * piece.keys * width + ROWS * (3 * width + 2 * keys), 0.0f);
-  float* k_transposed = scratch.data();
+  float* k_transposed =
+      room(scratch, 2 * shape.width * keys + 3 * piece.keys * width + ROWS * (3 * width + 2 * keys));
   float* v_transposed = k_transposed + shape.width * keys;
   float* k_rows = v_transposed + shape.width * keys;
   float* k_gradient = k_rows + piece.keys * width;
@@ -161,6 +166,7 @@ INLINE void attend_backward(const Shape& shape, const Piece& piece, const Number
   float* scores = q_gradient + ROWS * width;
   float* score_gradient = scores + ROWS * keys;
   const int64_t column = piece.head * shape.width, key_place = piece.key_start * shape.step_k + column;
+  std::fill(k_gradient, queries, 0.0f);
   gather_transposed(k + key_place, shape.step_k, piece.keys, shape.width, k_transposed, keys);
   gather_transposed(v + key_place, shape.step_k, piece.keys, shape.width, v_transposed, keys);
   gather(k + key_place, shape.step_k, piece.keys, shape.width, k_rows, width);

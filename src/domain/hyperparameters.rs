@@ -119,6 +119,14 @@ pub struct Hyperparameters {
     /// Scale each weight's step by that weight's root mean square (Adafactor's rule). T5's initial weights differ in
     /// size by orders of magnitude, so a student from scratch does not learn without it; null: true from scratch only.
     pub scale_by_weight: Option<bool>,
+    /// Weight of the mutual-information loss of label and rationale (Chen et al., 2024, arXiv 2403.03348, who use 0.1); 0: off.
+    /// Only `step_by_step` reads it. Takes the memory of a micro-batch's logits several times over.
+    #[schema(example = 0.1)]
+    pub mutual_information_weight: f64,
+    /// Keep only what goes into each layer and compute the rest again for the gradient: less memory, a third more time.
+    /// Does not change the mathematics.
+    #[schema(example = false)]
+    pub gradient_checkpointing: bool,
     /// Share of the training rows to use, in (0, 1].
     pub train_fraction: f64,
     /// Seed of data order, dropout and initial weights.
@@ -186,6 +194,8 @@ impl Default for Hyperparameters {
             precision: Precision::Auto,
             optimizer: Optimizer::Adamw,
             scale_by_weight: None,
+            mutual_information_weight: 0.0,
+            gradient_checkpointing: false,
             train_fraction: 1.0,
             seed: 0,
             threads: None,

@@ -8,6 +8,8 @@ pub const LOSS: &str = "loss";
 pub const LABEL_LOSS: &str = "label_loss";
 /// Mean token cross-entropy of the rationale task.
 pub const RATIONALE_LOSS: &str = "rationale_loss";
+/// Mean loss that makes label and rationale about the same words, where it counts for something.
+pub const MUTUAL_INFORMATION_LOSS: &str = "mutual_information_loss";
 /// The step's learning rate.
 pub const LEARNING_RATE: &str = "learning_rate";
 /// Norm of all gradients before clipping.

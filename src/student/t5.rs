@@ -7,7 +7,7 @@ use super::dropout::Dropout;
 use super::layers::{FeedForward, Norm, weight};
 use super::packed::Packed;
 use super::parameters::parameters;
-use super::position::{PositionBias, padding_bias};
+use super::position::{DistanceBias, PositionBias, padding_bias};
 use super::{StudentError, T5Config, Weights};
 use crate::native;
 
@@ -16,12 +16,37 @@ pub struct T5 {
     config: T5Config,
     embedding: Tensor,
     output: Option<Tensor>,
-    encoder: Vec<EncoderLayer>,
-    encoder_positions: PositionBias,
-    encoder_norm: Norm,
+    pub(super) encoder: Vec<EncoderLayer>,
+    pub(super) encoder_positions: PositionBias,
+    pub(super) encoder_norm: Norm,
     pub(super) decoder: Vec<DecoderLayer>,
     pub(super) decoder_positions: PositionBias,
-    decoder_norm: Norm,
+    pub(super) decoder_norm: Norm,
+}
+
+/// What goes through a T5 at once, end to end: the sequence of a number in `said` follows the input of that number.
+pub struct Passage<'a> {
+    /// What the encoder reads.
+    pub inputs: &'a Packed,
+    /// What the decoder has said, sequences that begin with its start token.
+    pub said: &'a Packed,
+    /// What is dropped on the way.
+    pub dropout: Dropout,
+}
+
+impl Passage<'_> {
+    /// The encoder's look at itself.
+    pub(super) fn look_at_inputs<'b>(&'b self, bias: &'b DistanceBias) -> Look<'b> {
+        Look { from: self.inputs, at: self.inputs, bias: Some(bias) }
+    }
+
+    /// The decoder's looks at itself and at the inputs.
+    pub(super) fn looks<'b>(&'b self, bias: &'b DistanceBias) -> (Look<'b>, Look<'b>) {
+        (
+            Look { from: self.said, at: self.said, bias: Some(bias) },
+            Look { from: self.said, at: self.inputs, bias: None },
+        )
+    }
 }
 
 impl T5 {
@@ -72,7 +97,7 @@ impl T5 {
     }
 
     /// The same of inputs that lie end to end: (tokens, d_model).
-    pub fn encode_packed(&self, inputs: &Packed, dropout: Dropout) -> Tensor {
+    fn encode_packed(&self, inputs: &Packed, dropout: Dropout) -> Tensor {
         let bias = self.encoder_positions.by_distance_within(inputs.longest());
         let look = Look { from: inputs, at: inputs, bias: Some(&bias) };
         let mut hidden = dropout.at(-1).of(self.embed(&inputs.ids));
@@ -82,14 +107,15 @@ impl T5 {
         dropout.at(-2).of(self.encoder_norm.forward(&hidden))
     }
 
-    /// What the decoder makes of `said`, sequences that begin with its start token, each having read the input of the same
-    /// number: `encoded` (tokens of `inputs`, d_model). Gives (tokens of `said`, d_model) after the final norm.
-    pub fn decode_packed(&self, said: &Packed, encoded: &Tensor, inputs: &Packed, dropout: Dropout) -> Tensor {
+    /// What the decoder makes of a passage: (tokens of `said`, d_model) after the final norm.
+    pub fn forward(&self, passage: &Passage<'_>) -> Tensor {
+        let encoded = self.encode_packed(passage.inputs, passage.dropout.at(0));
+        let (said, dropout) = (passage.said, passage.dropout.at(1));
         let bias = self.decoder_positions.by_distance_within(said.longest());
-        let looks = (Look { from: said, at: said, bias: Some(&bias) }, Look { from: said, at: inputs, bias: None });
+        let looks = passage.looks(&bias);
         let mut hidden = dropout.at(-1).of(self.embed(&said.ids));
         for (number, layer) in (0..).zip(&self.decoder) {
-            hidden = layer.forward(&hidden, encoded, looks, dropout.at(number));
+            hidden = layer.forward(&hidden, &encoded, looks, dropout.at(number));
         }
         dropout.at(-2).of(self.decoder_norm.forward(&hidden))
     }
@@ -158,7 +184,7 @@ impl T5 {
     }
 }
 
-struct EncoderLayer {
+pub(super) struct EncoderLayer {
     self_norm: Norm,
     self_attention: Attention,
     feed_norm: Norm,
@@ -176,7 +202,7 @@ impl EncoderLayer {
         }
     }
 
-    fn forward(&self, hidden: &Tensor, look: Look<'_>, dropout: Dropout) -> Tensor {
+    pub fn forward(&self, hidden: &Tensor, look: Look<'_>, dropout: Dropout) -> Tensor {
         let normed = self.self_norm.forward(hidden);
         let attended = self.self_attention.look(&normed, &normed, look, dropout.at(0));
         let hidden = dropout.at(1).add(hidden, attended);
@@ -208,7 +234,7 @@ impl DecoderLayer {
     }
 
     /// `looks`: of the sequences at themselves, and at their inputs.
-    fn forward(&self, hidden: &Tensor, encoded: &Tensor, looks: (Look<'_>, Look<'_>), dropout: Dropout) -> Tensor {
+    pub fn forward(&self, hidden: &Tensor, encoded: &Tensor, looks: (Look<'_>, Look<'_>), dropout: Dropout) -> Tensor {
         let normed = self.self_norm.forward(hidden);
         let attended = self.self_attention.look(&normed, &normed, looks.0, dropout.at(0));
         let hidden = dropout.at(1).add(hidden, attended);

@@ -3,59 +3,51 @@
 
 use tch::{Kind, Tensor};
 
-use super::parameters::Parameters;
 use crate::native;
 use crate::student::Weights;
 
-/// A step's gradient, in the order of the parameters.
+/// A step's gradient: for each weight, in the order of their names, a tensor of its shape.
 #[derive(Debug, Default)]
 pub struct Gradient {
-    pieces: Vec<Tensor>,
-    is_sum: bool,
+    pieces: Vec<Option<Tensor>>,
 }
 
 impl Gradient {
-    /// Adds the gradient of a scalar with respect to what a step computes with.
-    pub fn add(&mut self, parameters: &Parameters, loss: &Tensor, weights: &Weights) {
-        let inputs: Vec<&Tensor> = weights.values().collect();
-        let found = Tensor::run_backward(&[loss], &inputs, false, false);
-        let found = found.into_iter().zip(&inputs);
-        self.add_pieces(parameters, found.map(|(one, weight)| if one.defined() { one } else { weight.zeros_like() }));
+    /// Adds the gradient of a scalar with respect to what a step computes with, and gives that of other tensors.
+    pub fn add(&mut self, loss: &Tensor, weights: &Weights, leaves: &[&Tensor]) -> Vec<Tensor> {
+        let inputs: Vec<&Tensor> = leaves.iter().copied().chain(weights.values()).collect();
+        let mut found = Tensor::run_backward(&[loss], &inputs, false, false);
+        let of_weights = found.split_off(leaves.len());
+        self.pieces.resize_with(weights.len(), || None);
+        for (piece, one) in self.pieces.iter_mut().zip(of_weights).filter(|(_, one)| one.defined()) {
+            *piece = Some(match piece.take() {
+                None => one,
+                Some(sum) => added(sum, &one),
+            });
+        }
+        found
     }
 
-    fn add_pieces(&mut self, parameters: &Parameters, found: impl Iterator<Item = Tensor>) {
-        if self.pieces.is_empty() {
-            self.pieces = found.collect();
-            return;
-        }
-        if !self.is_sum {
-            let sum = parameters.pieces(&parameters.values().zeros_like());
-            let first = std::mem::replace(&mut self.pieces, sum);
-            self.is_sum = true;
-            self.sum(first.into_iter());
-        }
-        self.sum(found);
-    }
-
-    fn sum(&mut self, found: impl Iterator<Item = Tensor>) {
-        for (sum, one) in self.pieces.iter_mut().zip(found) {
-            if native::serves(sum) {
-                native::accumulate(sum, &one);
-            } else {
-                *sum += one.to_kind(Kind::Float);
-            }
-        }
-    }
-
-    /// A tensor for each weight, of its shape.
-    pub fn pieces(&self) -> &[Tensor] {
+    /// A tensor for each weight; none where nothing depends on it.
+    pub fn pieces(&self) -> &[Option<Tensor>] {
         &self.pieces
     }
 
     /// The norm of all of it together.
     pub fn norm(&self) -> f64 {
-        self.pieces.iter().map(sum_of_squares).sum::<f64>().sqrt()
+        self.pieces.iter().flatten().map(sum_of_squares).sum::<f64>().sqrt()
     }
+}
+
+/// The sum of two gradients, in fp32.
+fn added(sum: Tensor, one: &Tensor) -> Tensor {
+    let mut sum = sum.to_kind(Kind::Float).contiguous();
+    if native::serves(&sum) {
+        native::accumulate(&sum, one);
+    } else {
+        sum += one.to_kind(Kind::Float);
+    }
+    sum
 }
 
 /// The sum of a tensor's squares.
@@ -70,6 +62,6 @@ pub fn sum_of_squares(tensor: &Tensor) -> f64 {
 impl Gradient {
     /// One of given numbers.
     pub fn of(pieces: Vec<Tensor>) -> Self {
-        Self { pieces, is_sum: false }
+        Self { pieces: pieces.into_iter().map(Some).collect() }
     }
 }

@@ -6,22 +6,24 @@
 
 use tch::{Kind, Tensor};
 
-use super::batch::Targets;
 use super::curriculum::Taught;
 use super::gradient::Gradient;
 use super::learner::Learner;
-use super::lessons::{Objective, Sequence};
-use super::{TrainError, randomness};
+use super::lessons::Objective;
+use super::micro_batch::{self, MicroBatch, Share};
+use super::{TrainError, mutual_information, randomness};
 use crate::domain::{AttemptSpec, Method};
-use crate::student::{Dropout, Packed, T5, T5Config, Weights};
+use crate::student::{Dropout, Passage, T5, T5Config, Weights};
 
 /// What one step found before it moved the weights.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct StepLoss {
     /// Mean token loss of the labels.
     pub label: f64,
     /// Mean token loss of the rationales; null where none was learned.
     pub rationale: Option<f64>,
+    /// Mean loss of the pairs of both; null where it counts for nothing.
+    pub mutual_information: Option<f64>,
     /// Their weighted sum.
     pub total: f64,
     /// The total's gradient.
@@ -36,6 +38,8 @@ pub struct LossSettings {
     micro_batch_size: usize,
     dropout: f64,
     seed: u64,
+    mutual_information_weight: f64,
+    gradient_checkpointing: bool,
 }
 
 impl LossSettings {
@@ -52,6 +56,8 @@ impl LossSettings {
             micro_batch_size: micro_batch_size.max(1) as usize,
             dropout: hyperparameters.dropout.unwrap_or(config.dropout_rate),
             seed: hyperparameters.seed,
+            mutual_information_weight: hyperparameters.mutual_information_weight,
+            gradient_checkpointing: hyperparameters.gradient_checkpointing,
         }
     }
 }
@@ -66,83 +72,75 @@ pub fn step_loss(
     let seed = randomness::hash(settings.seed, randomness::Draw::Step, step.unsigned_abs());
     tch::manual_seed(seed.cast_signed());
     let (weights, model) = learner.to_compute()?;
-    let shares = Share::of(lessons, settings);
-    let mut found = StepLoss { label: 0.0, rationale: None, total: 0.0, gradient: Gradient::default(), tokens: 0 };
-    for (number, micro_batch) in (0..).zip(lessons.chunks(settings.micro_batch_size)) {
+    let whole = Whole { shares: Share::of(lessons, &settings.objectives), pairs: micro_batch::pair_count(lessons) };
+    let mut found = StepLoss::default();
+    for (number, part) in (0..).zip(lessons.chunks(settings.micro_batch_size)) {
+        let Some(batch) = MicroBatch::new(learner, part, &whole.shares) else { continue };
         let dropout = Dropout::new(settings.dropout, seed).at(number);
-        add_micro_batch(learner, (&weights, &model), micro_batch, &shares, dropout, &mut found);
+        add_micro_batch((&weights, &model), &batch, (&whole, settings), dropout, &mut found);
     }
     Ok(found)
 }
 
-/// What an objective counts for in a step.
-struct Share {
-    objective: Objective,
-    /// Its weight in the total.
-    weight: f64,
-    /// Its target tokens in the whole effective batch.
-    tokens: usize,
-}
-
-impl Share {
-    /// The objectives that something is learned for.
-    fn of(lessons: &[Taught<'_>], settings: &LossSettings) -> Vec<Self> {
-        let share = |&(objective, weight): &(Objective, f64)| {
-            let tokens = sequences(lessons, objective).map(|sequence| sequence.target.len()).sum();
-            Self { objective, weight, tokens }
-        };
-        settings.objectives.iter().map(share).filter(|share| share.tokens > 0 && share.weight > 0.0).collect()
-    }
-}
-
-fn sequences<'a>(lessons: &'a [Taught<'a>], objective: Objective) -> impl Iterator<Item = &'a Sequence> {
-    lessons.iter().flat_map(move |lesson| lesson.sequences(objective))
+/// What the losses of the whole effective batch are divided by.
+struct Whole {
+    shares: Vec<Share>,
+    pairs: usize,
 }
 
 /// Adds what some of the step's lessons give.
 fn add_micro_batch(
-    learner: &Learner,
     (weights, model): (&Weights, &T5),
-    lessons: &[Taught<'_>],
-    shares: &[Share],
+    batch: &MicroBatch,
+    (whole, settings): (&Whole, &LossSettings),
     dropout: Dropout,
     found: &mut StepLoss,
 ) {
-    let mut all: Vec<&Sequence> = Vec::new();
-    let mut token_weights: Vec<f32> = Vec::new();
-    for share in shares {
-        for sequence in sequences(lessons, share.objective) {
-            all.push(sequence);
-            token_weights.extend(vec![(share.weight / share.tokens as f64) as f32; sequence.target.len()]);
-        }
+    let mut gradient = std::mem::take(&mut found.gradient);
+    let mut end = |hidden: &Tensor| ending(model, hidden, batch, (whole, settings), found);
+    let mut backward = |loss: &Tensor, leaves: &[&Tensor]| gradient.add(loss, weights, leaves);
+    let passage = Passage { inputs: &batch.inputs, said: &batch.targets.said, dropout };
+    if settings.gradient_checkpointing {
+        model.backward_by_layer(&passage, &mut end, &mut backward);
+    } else {
+        backward(&end(&model.forward(&passage)), &[]);
     }
-    if all.is_empty() {
-        return;
-    }
-    found.tokens += all.iter().map(|sequence| (sequence.input.len() + sequence.target.len()) as u64).sum::<u64>();
-    let inputs: Vec<&[i64]> = all.iter().map(|sequence| sequence.input.as_slice()).collect();
-    let inputs = Packed::new(&inputs, learner.device);
-    let targets = Targets::new(&all, learner.config.decoder_start_token_id, learner.device);
-    let encoded = model.encode_packed(&inputs, dropout.at(0));
-    let hidden = model.decode_packed(&targets.said, &encoded, &inputs, dropout.at(1));
-    let token_weights = Tensor::from_slice(&token_weights).to_device(learner.device);
-    let (total, losses) = model.cross_entropy(&hidden, &targets.ids, &token_weights);
-    found.gradient.add(&learner.parameters, &total, weights);
-    add_losses(lessons, shares, &losses, found);
+    found.gradient = gradient;
 }
 
-/// The losses lie in the order of the shares.
-fn add_losses(lessons: &[Taught<'_>], shares: &[Share], losses: &Tensor, found: &mut StepLoss) {
-    let mut first = 0;
-    for share in shares {
-        let count = sequences(lessons, share.objective).map(|sequence| sequence.target.len() as i64).sum();
-        let sum = losses.narrow(0, first, count).to_kind(Kind::Double).sum(Kind::Double).double_value(&[]);
-        let mean = sum / share.tokens as f64;
-        first += count;
-        found.total += share.weight * mean;
-        match share.objective {
-            Objective::Label => found.label += mean,
-            Objective::Rationale => *found.rationale.get_or_insert_default() += mean,
+/// A micro-batch's part of the total, from the decoder's output; its value is added to what was found.
+fn ending(
+    model: &T5,
+    hidden: &Tensor,
+    batch: &MicroBatch,
+    (whole, settings): (&Whole, &LossSettings),
+    found: &mut StepLoss,
+) -> Tensor {
+    let (mut total, losses) = model.cross_entropy(hidden, &batch.targets.ids, &batch.weights);
+    found.tokens += batch.length;
+    found.add_losses(batch, &whole.shares, &losses);
+    if settings.mutual_information_weight > 0.0 && !batch.pairs.is_empty() {
+        let mean = mutual_information::loss(model, hidden, &batch.pairs) / whole.pairs as f64;
+        *found.mutual_information.get_or_insert_default() += mean.double_value(&[]);
+        found.total += settings.mutual_information_weight * mean.double_value(&[]);
+        total += mean * settings.mutual_information_weight;
+    }
+    total
+}
+
+impl StepLoss {
+    /// The losses of a micro-batch's target tokens lie in the order of the shares.
+    fn add_losses(&mut self, batch: &MicroBatch, shares: &[Share], losses: &Tensor) {
+        let mut first = 0;
+        for (share, &count) in shares.iter().zip(&batch.tokens) {
+            let sum = losses.narrow(0, first, count).sum(Kind::Double).double_value(&[]);
+            let mean = sum / share.tokens as f64;
+            first += count;
+            self.total += share.weight * mean;
+            match share.objective {
+                Objective::Label => self.label += mean,
+                Objective::Rationale => *self.rationale.get_or_insert_default() += mean,
+            }
         }
     }
 }

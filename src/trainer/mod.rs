@@ -29,6 +29,8 @@ mod gradient;
 mod learner;
 mod lessons;
 mod loss;
+mod micro_batch;
+mod mutual_information;
 mod optimizer;
 mod parameters;
 mod patience;

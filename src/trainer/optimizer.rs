@@ -82,17 +82,18 @@ impl Update {
     pub fn step(&mut self, parameters: &mut Parameters, gradient: &Gradient, scale: f64, rate: f64) {
         self.steps += 1;
         let weights = parameters.pieces(parameters.values());
+        let gradient = whole(gradient, &weights);
         let rates: Vec<f64> = weights.iter().map(|weight| rate * self.size(weight)).collect();
         let keep = 1.0 - rate * self.weight_decay;
         match &mut self.rule {
             Rule::Adamw { mean, square } if native::serves(mean) => {
                 let settings = adam_settings(self.steps, keep, scale);
-                fused_adam(parameters, gradient, (mean, square), &rates, &settings);
+                fused_adam(parameters, &gradient, (mean, square), &rates, &settings);
             }
             Rule::Adamw { mean, square } => {
                 let moments = parameters.pieces(mean).into_iter().zip(parameters.pieces(square));
                 for (((mut weight, gradient), (mut mean, mut square)), rate) in
-                    weights.into_iter().zip(gradient.pieces()).zip(moments).zip(rates)
+                    weights.into_iter().zip(&gradient).zip(moments).zip(rates)
                 {
                     let gradient = gradient.to_kind(Kind::Float) * scale;
                     weight *= keep;
@@ -102,7 +103,7 @@ impl Update {
             }
             Rule::Adafactor(state) => {
                 for (number, (mut weight, rate)) in weights.into_iter().zip(rates).enumerate() {
-                    let gradient = gradient.pieces()[number].to_kind(Kind::Float) * scale;
+                    let gradient = gradient[number].to_kind(Kind::Float) * scale;
                     weight *= keep;
                     weight -= state.direction(number, &gradient, self.steps) * rate;
                 }
@@ -118,6 +119,14 @@ impl Update {
         }
         (sum_of_squares(weight) / weight.numel() as f64).sqrt().max(LEAST_SIZE)
     }
+}
+
+/// A tensor for each weight; zeros where nothing depends on it.
+fn whole(gradient: &Gradient, weights: &[Tensor]) -> Vec<Tensor> {
+    let piece = |(piece, weight): (&Option<Tensor>, &Tensor)| {
+        piece.as_ref().map_or_else(|| weight.zeros_like(), Tensor::shallow_clone)
+    };
+    gradient.pieces().iter().zip(weights).map(piece).collect()
 }
 
 fn adam_settings(steps: i32, keep: f64, scale: f64) -> native::Adamw {
@@ -136,7 +145,7 @@ fn adam_settings(steps: i32, keep: f64, scale: f64) -> native::Adamw {
 /// Adam in one pass over each weight, which leaves the copies up to date.
 fn fused_adam(
     parameters: &Parameters,
-    gradient: &Gradient,
+    gradient: &[Tensor],
     (mean, square): (&Tensor, &Tensor),
     rates: &[f64],
     settings: &native::Adamw,
@@ -147,7 +156,7 @@ fn fused_adam(
     for (number, weight) in weights.iter().enumerate() {
         let tensors = AdamwTensors {
             weight,
-            gradient: &gradient.pieces()[number],
+            gradient: &gradient[number],
             mean: &means[number],
             square: &squares[number],
             copy: copies.as_ref().map(|copies| &copies[number]),
@@ -247,9 +256,8 @@ mod tests {
             let gradient = random(4).to_kind(kind);
             let wanted = random(1) * 0.999
                 - adam_direction(&mut mean_too, &mut square_too, &(gradient.to_kind(Kind::Float) * 0.5), 3) * 0.01;
-            let gradient = Gradient::of(vec![gradient]);
             let settings = adam_settings(3, 0.999, 0.5);
-            fused_adam(&parameters, &gradient, (&mean.view([-1]), &square.view([-1])), &[0.01], &settings);
+            fused_adam(&parameters, &[gradient], (&mean.view([-1]), &square.view([-1])), &[0.01], &settings);
             let off = |one: &Tensor, other: &Tensor| (one - other).abs().max().double_value(&[]);
             assert!(off(parameters.values(), &wanted.view([-1])) < 1e-6);
             assert!(off(&mean, &mean_too) < 1e-6 && off(&square, &square_too) < 1e-6);

@@ -32,6 +32,8 @@ pub struct Window {
     examples: f64,
     tokens: f64,
     sums: [f64; 4],
+    #[serde(default)]
+    mutual_information: f64,
 }
 
 impl<'a> Reporter<'a> {
@@ -73,6 +75,7 @@ impl<'a> Reporter<'a> {
         window.rationale_steps += f64::from(u8::from(loss.rationale.is_some()));
         window.examples += examples as f64;
         window.tokens += loss.tokens as f64;
+        window.mutual_information += loss.mutual_information.unwrap_or_default();
         let values = [loss.total, loss.label, loss.rationale.unwrap_or_default(), gradient_norm];
         window.sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
     }
@@ -97,6 +100,9 @@ impl<'a> Reporter<'a> {
         ];
         if window.rationale_steps > 0.0 {
             values.push((metric::RATIONALE_LOSS, rationale / window.rationale_steps));
+        }
+        if window.mutual_information > 0.0 {
+            values.push((metric::MUTUAL_INFORMATION_LOSS, window.mutual_information / window.steps));
         }
         values.extend(peak_memory_bytes().map(|bytes| (metric::MEMORY_BYTES, bytes)));
         self.send_metrics(step, values);

@@ -8,7 +8,9 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use stepwise::domain::{AttemptValidation, Frame, LabelSet, LearnedTexts, Method, PartLengths, Precision, Truncated};
+use stepwise::domain::{
+    AttemptValidation, Frame, Hyperparameters, LabelSet, LearnedTexts, Method, PartLengths, Precision, Truncated,
+};
 use stepwise::student::StudentTokenizer;
 
 use crate::support::attempt::{Attempt, row};
@@ -24,23 +26,71 @@ fn the_same_spec_and_seed_give_the_same_bytes() {
     assert_ne!(first.checkpoint()["model.safetensors"], other.checkpoint()["model.safetensors"]);
 }
 
-#[test]
-fn micro_batches_do_not_change_the_mathematics() {
-    let weights = |micro_batch_size| {
+/// The largest difference of any weight after two trainings in fp32.
+fn difference(one: impl Fn(&mut Hyperparameters), other: impl Fn(&mut Hyperparameters)) -> f64 {
+    let weights = |change: &dyn Fn(&mut Hyperparameters)| {
         let mut attempt = Attempt::new();
-        let hyperparameters = &mut attempt.spec.hyperparameters;
-        hyperparameters.micro_batch_size = micro_batch_size;
-        hyperparameters.precision = Precision::Fp32;
-        hyperparameters.dropout = Some(0.0);
+        attempt.spec.hyperparameters.precision = Precision::Fp32;
+        change(&mut attempt.spec.hyperparameters);
         attempt.train().0.unwrap();
         let path = attempt.folder.path().join("checkpoint/model.safetensors");
         tch::Tensor::read_safetensors(path).unwrap().into_iter().collect::<BTreeMap<_, _>>()
     };
-    let parts = weights(Some(3));
-    for (name, whole) in weights(None) {
-        let difference = (whole - &parts[&name]).abs().max().double_value(&[]);
-        assert!(difference < 1e-4, "{name} differs by {difference}");
+    let other = weights(&other);
+    let off = |(name, weight): (String, tch::Tensor)| (weight - &other[&name]).abs().max().double_value(&[]);
+    weights(&one).into_iter().map(off).fold(0.0, f64::max)
+}
+
+#[test]
+fn micro_batches_do_not_change_the_mathematics() {
+    for weight in [0.0, 0.5] {
+        let whole = |knobs: &mut Hyperparameters| {
+            (knobs.dropout, knobs.mutual_information_weight) = (Some(0.0), weight);
+        };
+        let parts = |knobs: &mut Hyperparameters| {
+            whole(knobs);
+            knobs.micro_batch_size = Some(3);
+        };
+        let off = difference(whole, parts);
+        assert!(off < 1e-4, "{off}");
     }
+}
+
+#[test]
+fn gradient_checkpointing_does_not_change_the_mathematics() {
+    // With dropout: what is computed again must drop the same numbers.
+    let whole = |knobs: &mut Hyperparameters| knobs.dropout = Some(0.2);
+    let layer_by_layer = |knobs: &mut Hyperparameters| {
+        whole(knobs);
+        (knobs.gradient_checkpointing, knobs.micro_batch_size) = (true, Some(5));
+    };
+    let parts = |knobs: &mut Hyperparameters| {
+        whole(knobs);
+        knobs.micro_batch_size = Some(5);
+    };
+    let off = difference(parts, layer_by_layer);
+    assert!(off < 1e-4, "{off}");
+    assert!(difference(whole, |knobs| knobs.dropout = Some(0.0)) > 1e-2);
+}
+
+#[test]
+fn the_mutual_information_of_label_and_rationale_counts_when_it_is_asked_for() {
+    let reported = |weight| {
+        let mut attempt = Attempt::new();
+        attempt.spec.hyperparameters.mutual_information_weight = weight;
+        let (outcome, frames) = attempt.train();
+        outcome.unwrap();
+        let values = |frame: &Frame| match frame {
+            Frame::Metrics { values, .. } => values.get("mutual_information_loss").copied(),
+            _ => None,
+        };
+        frames.iter().filter_map(values).collect::<Vec<f64>>()
+    };
+    assert_eq!(reported(0.0), Vec::<f64>::new());
+    let losses = reported(0.1);
+    assert!(!losses.is_empty() && losses.iter().all(|loss| loss.is_finite() && *loss > 0.0), "{losses:?}");
+    let off = difference(|knobs| knobs.mutual_information_weight = 0.5, |_| ());
+    assert!(off > 1e-3, "{off}");
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub fn check(refusals: &mut Refusals, given: &Hyperparameters) {
         |x| (0.0..1.0).contains(&x),
         "0 to less than 1",
     );
+    let weight = Some(given.mutual_information_weight);
+    real("mutual_information_weight", weight, |x| (0.0..=1000.0).contains(&x), "0 (off) to 1000");
     real("train_fraction", Some(given.train_fraction), |x| x > 0.0 && x <= 1.0, "a number above 0, at most 1");
 }
 
