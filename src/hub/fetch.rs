@@ -1,12 +1,17 @@
 //! A whole model into the cache.
 
-use super::{Hub, HubError, Progress, Snapshot, Transfer, download::Download, files, remote::RemoteFile};
+use super::{
+    Hub, HubError, Progress, Snapshot, Transfer,
+    download::Download,
+    files,
+    remote::{RemoteFile, Revision},
+};
 use crate::{
     domain::{HubCommit, HubId},
     layout::ShardIndex,
 };
 
-/// The model's files. Where the Hub cannot be reached, what its revision meant before is taken, if it is whole.
+/// The model's files. Where the Hub cannot be asked what the revision means, what it meant before is taken, if that is whole.
 pub async fn fetch(hub: &Hub, id: &HubId, progress: &Progress) -> Result<Snapshot, HubError> {
     if let Some(snapshot) = hub.cached(id).filter(|_| id.commit().is_some()) {
         return Ok(snapshot);
@@ -15,21 +20,19 @@ pub async fn fetch(hub: &Hub, id: &HubId, progress: &Progress) -> Result<Snapsho
         let cache = hub.cache.root().to_owned();
         return hub.cached(id).ok_or_else(|| HubError::Offline { id: id.clone(), cache });
     }
-    match update(hub, id, progress).await {
-        Err(error) if error.is_outage() => match hub.cached(id) {
-            Some(snapshot) => {
-                tracing::warn!(%id, commit = %snapshot.commit, %error, "taking what the cache has");
-                Ok(snapshot)
-            }
-            None => Err(error),
-        },
-        ended => ended,
+    match hub.remote.revision(id).await {
+        Ok(revision) => update(hub, id, revision, progress).await,
+        Err(error) if error.is_outage() => {
+            let snapshot = hub.cached(id).ok_or(error)?;
+            tracing::warn!(%id, commit = %snapshot.commit, "the Hub cannot be asked; taking what the cache has");
+            Ok(snapshot)
+        }
+        Err(error) => Err(error),
     }
 }
 
-/// Looks up what the revision means now, and brings what is missing of that.
-async fn update(hub: &Hub, id: &HubId, progress: &Progress) -> Result<Snapshot, HubError> {
-    let revision = hub.remote.revision(id).await?;
+/// Brings what is missing of a commit. Once it is known what the revision means now, nothing older takes its place.
+async fn update(hub: &Hub, id: &HubId, revision: Revision, progress: &Progress) -> Result<Snapshot, HubError> {
     let (commit, pinned) = (&revision.commit, id.at(&revision.commit));
     if hub.cached(&pinned).is_none() {
         let download = Download { hub, id, commit, progress };

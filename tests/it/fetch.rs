@@ -98,3 +98,17 @@ async fn a_killed_download_is_gone_on_with_by_the_next_process() {
     let ranges: Vec<_> = asked.iter().filter(|asked| asked.of_storage).map(|asked| asked.range.as_deref()).collect();
     assert_eq!(ranges, [Some("bytes=1500000-")]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_at_once_share_the_work() {
+    let (server, home) = (HubServer::start().await, tempfile::tempdir().unwrap());
+    let files = files(3_000_000);
+    server.put_files(ID, "main", files.clone());
+    let (one, other) = tokio::join!(fetch(&server, home.path(), &[ID], &[]), fetch(&server, home.path(), &[ID], &[]));
+    assert_eq!((one.code, other.code), (Some(0), Some(0)), "{one:?} {other:?}");
+    assert_eq!(one.out, other.out);
+    let folder = Path::new(one.out.trim().rsplit(' ').next().unwrap());
+    assert_eq!(fs::read(folder.join("model.safetensors")).unwrap(), files["model.safetensors"]);
+    let asked = server.asked().into_iter().filter(|asked| asked.of_storage);
+    assert_eq!(asked.count(), 2, "each large file came once");
+}

@@ -326,6 +326,15 @@ async fn what_passes_is_tried_again_and_what_does_not_is_told() {
         scene.server.instead("/revision/", Instead::Status(503, "retry-after", "0"));
     }
     scene.is_right(&fetch(&scene.hub(), ID).await.unwrap());
+    // What is known to be older does not stand in for what cannot be brought.
+    let mut files = scene.files.clone();
+    files.insert("spiece.model".to_owned(), b"other pieces".to_vec());
+    scene.server.put_files(ID, "main", files);
+    for _ in 0..3 {
+        scene.server.instead("GET /google/t5-tiny/resolve/", Instead::Status(503, "retry-after", "0"));
+    }
+    let error = fetch(&scene.hub(), ID).await.unwrap_err();
+    assert!(error.is_passing() && error.code() == "hub_error", "{error}");
     let nobody = scene.server.hub_with(other.path(), |settings| {
         settings.endpoint = "http://127.0.0.1:9".parse().unwrap();
         settings.tries = 1;
