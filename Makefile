@@ -14,7 +14,7 @@ BENCHMARK_PEERS := $(or $(STEPWISE_SHARED),../shared)/bench
 BENCHMARK_STUDENT := $(or $(STEPWISE_SHARED),../shared)/mini-t5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo seeds up test check benchmarks bench-train export-check upload-benchmark fmt sqlx openapi errors fuzz doctor image compose-check clean
+.PHONY: help setup build demo seeds up test check benchmarks bench-train export-check reference-check upload-benchmark fmt sqlx openapi errors fuzz doctor image compose-check clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ benchmarks: build ## Run the road on the paper's benchmarks (needs ../shared or 
 
 export-check: build ## Compare exported students in transformers with the service (PYTHON=… with torch and transformers)
 	$(PYTHON) examples/export/check --binary $(BINARY) $(addprefix --student ,$(wildcard $(BENCHMARK_STUDENT)))
+
+reference-check: build ## Compare students of many shapes with transformers (PYTHON=… with torch, transformers, sentencepiece)
+	$(PYTHON) examples/reference/check --shared $(or $(STEPWISE_SHARED),../shared)
 
 upload-benchmark: build ## Send a gigabyte to a service, and print what it took
 	examples/upload_benchmark/run --binary $(BINARY)

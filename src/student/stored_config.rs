@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{FeedForwardKind, T5Config};
+use crate::layout;
 
 /// The members that decide what a T5 computes; others are ignored.
 #[derive(Debug, Deserialize)]
@@ -109,13 +110,8 @@ impl StoredConfig {
 
 /// Whether it is an mT5; refuses what is neither that nor a T5.
 fn check_kind(stored: &StoredConfig, model_type: &str) -> Result<bool, String> {
-    let why = match model_type {
-        "t5" | "mt5" => "",
-        "umt5" => " (a umT5 has a position bias in every layer)",
-        "longt5" => " (a LongT5 attends otherwise)",
-        _ => return Err(format!("model_type is {model_type:?}; supported are t5 and mt5")),
-    };
-    if !why.is_empty() {
+    if !layout::MODEL_TYPES.contains(&model_type) {
+        let why = if model_type == "umt5" { " (a umT5 has a position bias in every layer)" } else { "" };
         return Err(format!("model_type is {model_type:?}{why}; supported are t5 and mt5"));
     }
     if stored.is_encoder_decoder == Some(false) {

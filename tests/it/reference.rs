@@ -1,5 +1,5 @@
 //! The student and its trainer against what transformers computed from the same weights and rows: `shared/reference`, and
-//! every folder of that form below those that `STEPWISE_REFERENCE` lists. Each comparison prints the
+//! every folder of that form below those that `STEPWISE_REFERENCE` lists (`make reference-check`). Each comparison prints the
 //! largest difference that it found; the tolerances are what rounding in fp32 justifies.
 
 mod student;

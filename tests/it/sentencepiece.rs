@@ -166,6 +166,50 @@ fn the_files_beside_it_say_how_many_sentinels_there_are() {
     assert!(sentinels().unwrap_err().to_string().contains("tokenizer_config.json"));
 }
 
+#[test]
+fn tokens_that_are_neither_pieces_nor_sentinels_get_the_ids_of_transformers() {
+    let Some(reference) = shared("reference") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(reference.join("spiece.model"), folder.path().join("spiece.model")).unwrap();
+    let read = |config: &Value, added: &Value| {
+        fs::write(folder.path().join("tokenizer_config.json"), config.to_string()).unwrap();
+        fs::write(folder.path().join("added_tokens.json"), added.to_string()).unwrap();
+        StudentTokenizer::from_dir(folder.path())
+    };
+    let sentinels: Vec<String> = (0..100).map(|index| format!("<extra_id_{index}>")).collect();
+    let all = [sentinels, vec!["<sep>".to_owned(), "<hl>".to_owned()]].concat();
+    let described = json!({"content": "<sep>", "lstrip": true, "normalized": false, "__type": "AddedToken"});
+    let (none, tail) = (json!({}), [3099, 20, 674, 20, 2, 265, 163, 2, 54, 1]);
+    // What `T5TokenizerFast` of transformers 4.57.1 makes of the same files.
+    let plain = [&[6, 3100, 20, 24, 3100, 20, 21][..], &tail].concat();
+    for (config, added, expected) in [
+        (json!({"additional_special_tokens": ["<sep>"]}), &none, plain.clone()),
+        (json!({"additional_special_tokens": [described]}), &none, plain),
+        (
+            json!({"additional_special_tokens": ["<extra_id_0>", "<sep>"], "extra_ids": 1}),
+            &none,
+            vec![6, 3001, 20, 24, 3001, 20, 21, 3000, 20, 674, 20, 2, 265, 163, 2, 54, 1],
+        ),
+        (
+            json!({"additional_special_tokens": all}),
+            &none,
+            vec![6, 3100, 20, 24, 3100, 20, 21, 3099, 20, 674, 3101, 20, 54, 1],
+        ),
+        (
+            json!({}),
+            &json!({"<sep>": 3100, "<hl>": 3101}),
+            vec![6, 20, 3100, 20, 24, 3100, 20, 21, 3099, 20, 674, 20, 3101, 20, 54, 1],
+        ),
+    ] {
+        let tokenizer = read(&config, added).unwrap();
+        assert_eq!(ids(&tokenizer, "a <sep> b<sep>c <extra_id_0> x <hl>y"), expected, "{config} {added}");
+    }
+    // Of its slow tokenizer, which puts a lone special token before the sentinels.
+    let slow = json!({"added_tokens_decoder": {"3000": {"content": "<sep>", "special": true}}});
+    let error = read(&slow, &none).err().unwrap().to_string();
+    assert!(error.contains("<sep>") && error.contains("3000") && error.contains("tokenizer.json"), "{error}");
+}
+
 #[tokio::test]
 async fn a_folder_with_a_spiece_model_alone_is_a_model_and_its_export_has_a_tokenizer_json() {
     let app = TestApp::start().await;

@@ -1,6 +1,7 @@
 //! The tokenizer of a folder that has a `spiece.model` and no `tokenizer.json`, as T5's folders on the Hub often do. The same
 //! tokenizer as `transformers` makes of it, part for part.
 
+mod added;
 mod charsmap;
 mod model;
 mod settings;
@@ -63,6 +64,7 @@ fn build(bytes: &[u8], settings: &Settings) -> tokenizers::Result<Tokenizer> {
     tokenizer.with_post_processor(Some(ending(end)?));
     tokenizer.add_tokens(added)?;
     tokenizer.add_special_tokens(sentinels.into_iter().map(|name| AddedToken::from(name, true)))?;
+    settings.added.add_to(&mut tokenizer)?;
     Ok(tokenizer)
 }
 

@@ -1,11 +1,11 @@
-//! What `tokenizer_config.json` and `special_tokens_map.json` say about a `spiece.model` beside them.
+//! What `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` say about a `spiece.model` beside them.
 
-use std::{fs, io, path::Path};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 
+use super::added::{Added, Listed};
 use crate::{layout, student::StudentError};
 
 /// T5's sentinels where nothing else is said.
@@ -16,6 +16,8 @@ const EXTRA_IDS: u16 = 100;
 pub struct Settings {
     /// How many sentinels follow the pieces.
     pub extra_ids: u16,
+    /// What else is added.
+    pub added: Added,
     add_prefix_space: bool,
     legacy: bool,
 }
@@ -26,20 +28,23 @@ struct Config {
     extra_ids: Option<u16>,
     add_prefix_space: Option<bool>,
     legacy: Option<bool>,
-    /// Texts, or objects with a `content`.
-    additional_special_tokens: Option<Vec<Value>>,
+    additional_special_tokens: Option<Vec<Listed>>,
+    /// By id.
+    #[serde(default)]
+    added_tokens_decoder: BTreeMap<u32, Listed>,
 }
 
 impl Settings {
     /// Reads what there is in a folder; neither file must be there.
     pub fn read(directory: &Path) -> Result<Self, StudentError> {
         let path = directory.join(layout::TOKENIZER_CONFIG);
-        let config = read(&path)?;
-        let tokens = match config.additional_special_tokens {
+        let config: Config = read(&path)?;
+        let special = match config.additional_special_tokens {
             Some(tokens) => Some(tokens),
-            None => read(&directory.join(layout::SPECIAL_TOKENS))?.additional_special_tokens,
+            None => read::<Config>(&directory.join(layout::SPECIAL_TOKENS))?.additional_special_tokens,
         };
-        let listed = tokens.map_or(0, |tokens| tokens.iter().filter(|token| is_sentinel(token)).count());
+        let (sentinels, special): (Vec<_>, Vec<_>) = special.into_iter().flatten().partition(Listed::is_sentinel);
+        let listed = sentinels.len();
         let listed = Some(listed).filter(|listed| *listed > 0);
         let extra_ids = match (config.extra_ids, listed) {
             (Some(said), Some(listed)) if said > 0 && usize::from(said) != listed => {
@@ -50,8 +55,14 @@ impl Settings {
             (None, Some(listed)) => u16::try_from(listed).map_err(|error| StudentError::malformed(&path, error))?,
             (None, None) => EXTRA_IDS,
         };
+        let mut placed = config.added_tokens_decoder;
+        let by_text: BTreeMap<String, u32> = read(&directory.join(layout::ADDED_TOKENS))?;
+        for (text, id) in by_text {
+            placed.entry(id).or_insert(Listed::Text(text));
+        }
+        let added = Added { placed, special };
         let add_prefix_space = config.add_prefix_space.unwrap_or(true);
-        Ok(Self { extra_ids, add_prefix_space, legacy: config.legacy.unwrap_or(true) })
+        Ok(Self { extra_ids, added, add_prefix_space, legacy: config.legacy.unwrap_or(true) })
     }
 
     /// Which parts of a text get a space before them: T5's older behavior gives one to what follows a special token, too.
@@ -64,15 +75,10 @@ impl Settings {
     }
 }
 
-fn read(path: &Path) -> Result<Config, StudentError> {
+fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, StudentError> {
     match fs::read(path) {
         Ok(text) => serde_json::from_slice(&text).map_err(|error| StudentError::malformed(path, error)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
         Err(error) => Err(StudentError::file(path)(error)),
     }
-}
-
-fn is_sentinel(token: &Value) -> bool {
-    let text = token.as_str().or_else(|| token["content"].as_str());
-    text.is_some_and(|text| text.contains("<extra_id_"))
 }
