@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tch::{Cuda, Device, Kind};
 
-use crate::domain::Precision;
+use crate::domain::{Precision, out_of_memory};
 
 /// Why a device cannot be used, or what it did instead of answering.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +22,15 @@ pub enum DeviceError {
         /// How many GPUs there are.
         count: i64,
     },
-    /// The tensor library panicked: a wrong shape, an index past the end, memory.
+    /// There is not as much memory as the tensor library wanted.
+    #[error("{what} needs more memory than there is: {message}")]
+    OutOfMemory {
+        /// What was being done.
+        what: String,
+        /// The first line of the library's own words.
+        message: String,
+    },
+    /// The tensor library panicked: a wrong shape, an index past the end.
     #[error("{what} failed on the device: {message}")]
     Failed {
         /// What was being done.
@@ -96,14 +104,23 @@ pub fn describe() -> String {
 /// Runs work on a device and turns a panic into an error. Tensors made inside are dropped while unwinding; what `work`
 /// borrowed must be thrown away or not be half-changed by it, which is why callers wrap a whole unit of work.
 pub fn catch<T>(what: &str, work: impl FnOnce() -> T) -> Result<T, DeviceError> {
-    catch_unwind(AssertUnwindSafe(work))
-        .map_err(|panic| DeviceError::Failed { what: what.to_owned(), message: first_line(panic.as_ref()) })
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let (what, message) = (what.to_owned(), first_line(panic.as_ref()));
+        if out_of_memory::is_told_by(&message) {
+            DeviceError::OutOfMemory { what, message }
+        } else {
+            DeviceError::Failed { what, message }
+        }
+    })
 }
 
-/// libtorch appends its C++ stack to a message; only the first line tells a person something.
+/// libtorch appends its C++ stack to a message, and its bindings quote the whole as Rust does; only the first line of its
+/// own words tells a person something.
 fn first_line(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     let line = text.unwrap_or("a panic without words").lines().next().unwrap_or_default();
+    let line = line.split_once("Torch(\"").map_or(line, |(_, words)| words);
+    let line = line.split("\\n").next().unwrap_or(line);
     line.chars().take(500).collect()
 }
 
@@ -122,6 +139,14 @@ mod tests {
     fn a_gpu_that_is_not_there_is_refused() {
         let error = parse("cuda:999").unwrap_err().to_string();
         assert!(error.contains("cuda:999"), "{error}");
+    }
+
+    #[test]
+    fn memory_that_is_not_there_is_told_in_the_librarys_words() {
+        let error = catch("a step", || tch::Tensor::zeros([1 << 50], tch::kind::FLOAT_CPU)).unwrap_err();
+        let DeviceError::OutOfMemory { message, .. } = &error else { panic!("{error}") };
+        assert!(message.contains("you tried to allocate") && message.starts_with('['), "{message}");
+        assert!(!message.contains("frame #"), "{message}");
     }
 
     #[test]

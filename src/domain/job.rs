@@ -173,6 +173,10 @@ impl JobError {
     /// The code of an attempt that could not continue from the snapshot it was given: it may begin without it.
     pub const SNAPSHOT_UNUSABLE: &str = "snapshot_unusable";
 
+    /// The code of an attempt that needed more memory than there was. Where its process died of it, another may go on with a
+    /// smaller micro-batch.
+    pub const OUT_OF_MEMORY: &str = "out_of_memory";
+
     /// An error without a hint.
     pub fn new(code: &str, message: impl Into<String>) -> Self {
         Self { code: code.to_owned(), message: message.into(), hint: None }

@@ -44,6 +44,7 @@ pub mod metric;
 mod model;
 mod model_target;
 mod nearest;
+pub mod out_of_memory;
 mod part_lengths;
 mod rationale_choice;
 mod secret;

@@ -42,6 +42,11 @@ impl Best {
         }
     }
 
+    /// Whether an accuracy is above that of the kept weights.
+    pub fn is_beaten_by(&self, accuracy: f64) -> bool {
+        self.kept.as_ref().is_none_or(|kept| accuracy > kept.accuracy)
+    }
+
     /// The step and the accuracy of the kept weights, which are put back; nothing where none were offered.
     pub fn restore(&self, parameters: &mut Parameters) -> Option<(i64, f64)> {
         let kept = self.kept.as_ref()?;

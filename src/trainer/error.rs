@@ -9,6 +9,10 @@ use crate::domain::JobError;
 use crate::student::StudentError;
 use crate::student::unigram::UnigramError;
 
+/// What needs less memory; the micro-batch was made as small as can be.
+const MEMORY_HINT: &str = "use \"optimizer\": \"adafactor\", shorter maximum lengths or a smaller student, or a worker with more memory; \
+    a dry run lists what each needs";
+
 /// Why a training gave up.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -60,6 +64,7 @@ impl TrainError {
             }
             Self::Tokenizer(_) => error("tokenizer_training"),
             Self::Snapshot(_) => error(JobError::SNAPSHOT_UNUSABLE),
+            Self::Device(DeviceError::OutOfMemory { .. }) => error(JobError::OUT_OF_MEMORY).with_hint(MEMORY_HINT),
             Self::Device(_) => error("device_failed"),
             Self::NonFinite { .. } => {
                 error("non_finite_loss").with_hint("lower learning_rate, or lengthen warmup_steps")
@@ -69,7 +74,11 @@ impl TrainError {
 
     /// Whether another attempt could do better: training is deterministic, so only where the machine was at fault.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::File { .. } | Self::Device(_) | Self::Snapshot(_))
+        match self {
+            Self::Device(DeviceError::OutOfMemory { .. }) => false,
+            Self::File { .. } | Self::Device(_) | Self::Snapshot(_) => true,
+            _ => false,
+        }
     }
 
     pub(super) fn refused(code: &str, message: impl Into<String>, hint: &str) -> Self {

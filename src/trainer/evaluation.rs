@@ -4,11 +4,12 @@ use super::data::Question;
 use super::learner::Learner;
 use super::lessons::LessonWriter;
 use super::{StopRequest, TrainError};
+use crate::device::{self, DeviceError};
 use crate::domain::{AttemptSpec, LabelSource, Measurement, Method, Split, single_target};
 use crate::student::{T5, batch, generation};
 use crate::task::scoring;
 
-/// Rows answered at once.
+/// Rows answered at once; fewer where they do not fit into memory.
 const BATCH: usize = 64;
 /// Decoded predictions shown with each evaluation.
 const SHOWN: usize = 3;
@@ -76,11 +77,22 @@ impl Exam {
     ) -> Result<Option<Findings>, TrainError> {
         let (_, model) = learner.to_compute()?;
         let mut labels = vec![String::new(); self.questions.len()];
-        for rows in self.by_length.chunks(BATCH) {
+        let (mut left, mut at_once) = (self.by_length.as_slice(), BATCH);
+        while !left.is_empty() {
             if stop.is_made() {
                 return Ok(None);
             }
-            for (&index, text) in rows.iter().zip(self.answer(learner, &model, rows)) {
+            let (rows, others) = left.split_at(left.len().min(at_once));
+            let answers = match device::catch("an exam", || self.answer(learner, &model, rows)) {
+                Ok(answers) => answers,
+                Err(DeviceError::OutOfMemory { .. }) if rows.len() > 1 => {
+                    at_once = rows.len() / 2;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            left = others;
+            for (&index, text) in rows.iter().zip(answers) {
                 labels[index] = match spec.method {
                     Method::RationaleThenLabel => single_target::split(&text).1.to_owned(),
                     Method::StepByStep | Method::Standard => text,

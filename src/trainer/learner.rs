@@ -39,6 +39,15 @@ impl Learner {
         Ok(Self { parameters: Parameters::new(&weights, device, kind), config, tokenizer, device, kind })
     }
 
+    /// The weights that the training began with.
+    pub fn first_parameters(&self, folder: &Path, spec: &AttemptSpec) -> Result<Parameters, TrainError> {
+        let weights = match &spec.student {
+            AttemptStudent::Directory(directory) => pretrained(&folder.join(directory))?.2,
+            AttemptStudent::FromScratch(_) => initial_weights(&self.config, spec.hyperparameters.seed),
+        };
+        Ok(Parameters::new(&weights, self.device, Kind::Float))
+    }
+
     /// The student of an interrupted training, with the weights that it had.
     pub fn resume(folder: &Path, spec: &AttemptSpec, snapshot: &Snapshot) -> Result<Self, TrainError> {
         let device = device::parse(&spec.device)?;

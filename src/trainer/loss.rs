@@ -35,7 +35,8 @@ pub struct StepLoss {
 /// How losses are weighed and computed.
 pub struct LossSettings {
     objectives: Vec<(Objective, f64)>,
-    micro_batch_size: usize,
+    /// Examples computed at once.
+    pub micro_batch_size: usize,
     dropout: f64,
     seed: u64,
     mutual_information_weight: f64,

@@ -42,6 +42,7 @@ mod snapshot;
 mod stop;
 mod texts;
 mod training;
+mod way_back;
 
 use std::path::Path;
 

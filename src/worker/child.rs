@@ -25,7 +25,7 @@ use tokio::{
 
 use super::{AttemptError, inputs::scratch_failed};
 use crate::{
-    domain::{Frame, JobError, Order},
+    domain::{Frame, JobError, Order, out_of_memory},
     telemetry,
 };
 
@@ -39,6 +39,8 @@ pub struct TrainingChild {
     frames: Frames,
     tail: Arc<Mutex<VecDeque<String>>>,
     log: JoinHandle<()>,
+    /// Processes that the kernel had killed for memory when this one began.
+    killed_before: Option<u64>,
 }
 
 /// What the child says.
@@ -75,6 +77,7 @@ impl TrainingChild {
             log: tokio::spawn(keep_tail(standard_error, Arc::clone(&tail))),
             tail,
             process,
+            killed_before: processes_killed_for_memory(),
         })
     }
 
@@ -95,9 +98,12 @@ impl TrainingChild {
         drop(self.log.await);
         let tail =
             self.tail.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect::<Vec<_>>().join("\n");
+        let signal = status.as_ref().ok().and_then(ExitStatusExt::signal);
         let how = status.map_or_else(|error| error.to_string(), describe);
         let message = format!("the training process {how}\n{tail}");
-        let error = JobError::new("training_process_died", message.trim_end());
+        let died_of_memory = died_of_memory(signal, &tail, self.killed_before, processes_killed_for_memory());
+        let code = if died_of_memory { JobError::OUT_OF_MEMORY } else { "training_process_died" };
+        let error = JobError::new(code, message.trim_end());
         AttemptError::passing(
             error.with_hint("if the machine ran out of memory, use a smaller micro_batch_size or student"),
         )
@@ -136,10 +142,23 @@ fn is_needed(name: &str) -> bool {
     NAMES.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
+/// Whether a process that nobody here ended died because there was no memory left: its allocator said so before it gave up,
+/// or the kernel killed it. The kernel counts whom it kills; where it does not say, a process that was killed is taken for
+/// one of them.
+fn died_of_memory(signal: Option<i32>, last_words: &str, before: Option<u64>, after: Option<u64>) -> bool {
+    let was_killed = signal == Some(libc::SIGKILL);
+    out_of_memory::is_told_by(last_words) || (was_killed && (before.is_none() || before < after))
+}
+
+/// How many processes the kernel has killed for memory since it started, by Linux's own count.
+fn processes_killed_for_memory() -> Option<u64> {
+    let counts = std::fs::read_to_string("/proc/vmstat").ok()?;
+    counts.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+}
+
 fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("ended with exit code {code}"),
-        (None, Some(9)) => "was killed by signal 9, as a machine out of memory does".to_owned(),
         (None, Some(signal)) => format!("was killed by signal {signal}"),
         (None, None) => "ended".to_owned(),
     }
@@ -158,5 +177,21 @@ async fn keep_tail(standard_error: impl AsyncRead + Unpin, tail: Arc<Mutex<VecDe
             tail.pop_front();
         }
         tail.push_back(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_died_of_memory_when_it_or_the_kernel_says_so() {
+        let words = "memory allocation of 1073741824 bytes failed";
+        assert!(died_of_memory(Some(libc::SIGABRT), words, Some(0), Some(0)));
+        assert!(!died_of_memory(Some(libc::SIGABRT), "assertion failed", Some(0), Some(0)));
+        assert!(died_of_memory(Some(libc::SIGKILL), "", Some(3), Some(4)));
+        assert!(!died_of_memory(Some(libc::SIGKILL), "", Some(3), Some(3)), "somebody killed it by hand");
+        assert!(died_of_memory(Some(libc::SIGKILL), "", None, None));
+        assert!(!died_of_memory(None, "", Some(3), Some(4)));
     }
 }

@@ -12,8 +12,12 @@ use crate::{
     domain::{
         AttemptOutcome, AttemptSpec, DistillationSpec, ID_PREFIXES, JobError, JobId, Lineage, Method, Model, ModelId,
     },
+    store::{EventLevel, NewEvent},
     telemetry::chain,
 };
+
+/// Processes of one attempt that may die of memory, each followed by one that needs less.
+const MOST_HALVINGS: u32 = 4;
 
 /// Trains the student of `spec` and registers it.
 pub async fn distill(worker: &Worker, attempt: &Attempt, spec: &DistillationSpec) -> Result<(), AttemptError> {
@@ -42,7 +46,8 @@ async fn in_folder(
     Ok(())
 }
 
-/// Trains on from the newest snapshot; where the child refuses it, from the one before, and at last from the start.
+/// Trains on from the newest snapshot; where the child refuses it, from the one before, and at last from the start. Where
+/// the child dies of memory, the next one computes fewer examples at once.
 async fn train(
     worker: &Worker,
     attempt: &Attempt,
@@ -50,6 +55,7 @@ async fn train(
     prepared: &mut AttemptSpec,
     folder: &Path,
 ) -> Result<AttemptOutcome, AttemptError> {
+    let mut halvings = 0;
     loop {
         let snapshot = attempt.unless_stopped(snapshots::fetch_newest(worker, attempt, folder)).await?;
         prepared.resume = snapshot.as_ref().map(|snapshot| snapshot.place.clone());
@@ -59,9 +65,29 @@ async fn train(
             (Err(AttemptError::Failed { error, .. }), Some(snapshot)) if error.code == JobError::SNAPSHOT_UNUSABLE => {
                 snapshot.refused(attempt, &error).await?;
             }
+            (Err(AttemptError::Failed { error, retryable: true }), _)
+                if error.code == JobError::OUT_OF_MEMORY && halvings < MOST_HALVINGS =>
+            {
+                halve_micro_batch(attempt, prepared, error).await?;
+                halvings += 1;
+            }
             (ended, _) => return ended,
         }
     }
+}
+
+async fn halve_micro_batch(attempt: &Attempt, prepared: &mut AttemptSpec, error: JobError) -> Result<(), AttemptError> {
+    let knobs = &mut prepared.hyperparameters;
+    let was = knobs.micro_batch_size.unwrap_or(knobs.batch_size);
+    if was <= 1 {
+        return Err(AttemptError::fatal(error));
+    }
+    let is = was.div_ceil(2);
+    knobs.micro_batch_size = Some(is);
+    let message =
+        format!("the training's process died of memory; the next one computes {is} examples at once instead of {was}");
+    let data = json!({"was": was, "is": is, "reason": error.message});
+    attempt.tell(NewEvent { level: EventLevel::Warn, code: "micro_batch_halved".to_owned(), message, data }).await
 }
 
 /// Files first, row second: the model's row and the job's end are one transaction after every byte is stored. Without time

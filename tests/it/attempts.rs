@@ -4,7 +4,10 @@
 use std::{
     ffi::CString,
     fs::{self, OpenOptions},
-    os::unix::{ffi::OsStrExt, fs::OpenOptionsExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{OpenOptionsExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -90,6 +93,57 @@ async fn stuck_distillation(app: &TestApp) -> (JobId, Stuck) {
     let job = app.post("/v1/distillation-jobs", request).await.id().parse().unwrap();
     let file = app.store.file(Store::default_project(), file.parse().unwrap()).await.unwrap().unwrap();
     (job, Stuck::in_place_of(&app.artifacts_dir.join(file.artifact_key)))
+}
+
+/// A program that dies as one does that finds no memory, the first times that it is run, and then is ours.
+fn dying_program(folder: &Path, deaths: u32) -> PathBuf {
+    fs::create_dir_all(folder).unwrap();
+    let (path, count) = (folder.join("dying"), folder.join("deaths"));
+    let script = format!(
+        "#!/bin/bash\necho >> {count}\nif [ $(wc -l < {count}) -le {deaths} ]; then\n  \
+         echo 'memory allocation of 1073741824 bytes failed' >&2; kill -ABRT $$\nfi\nexec {ours} \"$@\"\n",
+        count = count.display(),
+        ours = env!("CARGO_BIN_EXE_stepwise"),
+    );
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// A small training whose process dies of memory so often.
+async fn trained_after(deaths: u32) -> (TestApp, JobId) {
+    let app = TestApp::start().await;
+    let row = |row: usize| json!({"input": format!("row {row}"), "label": "refund", "teacher_label": "refund", "rationale": "r"});
+    let file = app.file(&(0..20).map(row).collect::<Vec<_>>()).await;
+    let shape = json!({"vocabulary_size": 64, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2});
+    let request = json!({"training": {"file": file}, "student": {"from_scratch": shape}, "task": "returns",
+        "hyperparameters": {"max_steps": 2, "eval_steps": 2, "batch_size": 8, "threads": 1}});
+    let job = app.post("/v1/distillation-jobs", request).await.id().parse().unwrap();
+    let mut worker = Arc::into_inner(app.worker()).unwrap();
+    worker.program = dying_program(&app.models_dir, deaths);
+    assert!(work(&Arc::new(worker), JobKind::Distillation).await.unwrap());
+    (app, job)
+}
+
+#[tokio::test]
+async fn a_training_that_died_of_memory_goes_on_with_half_as_many_examples_at_once() {
+    let (app, job) = trained_after(2).await;
+    let trained = read(&app, job).await;
+    assert_eq!((trained.state, trained.attempt), (JobState::Succeeded, 1), "{:?}", trained.error);
+    let events = app.get(&format!("/v1/jobs/{job}/events")).await.body;
+    let halved: Vec<_> =
+        events["data"].as_array().unwrap().iter().filter(|event| event["code"] == "micro_batch_halved").collect();
+    assert_eq!(halved.len(), 2, "{events:#}");
+    assert_eq!((&halved[1]["data"]["was"], &halved[1]["data"]["is"]), (&json!(4), &json!(2)), "{events:#}");
+}
+
+#[tokio::test]
+async fn a_training_that_dies_of_memory_with_a_single_example_fails() {
+    let (app, job) = trained_after(u32::MAX).await;
+    let failed = read(&app, job).await;
+    let error = failed.error.unwrap();
+    assert_eq!((failed.state, error.code.as_str()), (JobState::Failed, "out_of_memory"), "{error}");
+    assert!(error.message.contains("signal 6") && error.message.contains("memory allocation of"), "{error}");
 }
 
 #[tokio::test]

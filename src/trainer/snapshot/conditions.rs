@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::device;
-use crate::domain::AttemptSpec;
 use crate::trainer::learner::Learner;
 
 /// Under equal conditions a training that was interrupted ends byte for byte as one that never was.
@@ -19,10 +18,9 @@ pub struct Conditions {
 
 impl Conditions {
     /// The conditions here and now.
-    pub fn of(spec: &AttemptSpec, learner: &Learner) -> Self {
-        let hyperparameters = &spec.hyperparameters;
+    pub fn of(micro_batch_size: usize, learner: &Learner) -> Self {
         Self {
-            micro_batch_size: hyperparameters.micro_batch_size.unwrap_or(hyperparameters.batch_size),
+            micro_batch_size: micro_batch_size.try_into().unwrap_or(u32::MAX),
             threads: tch::get_num_threads(),
             processor: device::processor_capability(),
             device: if learner.device.is_cuda() { "cuda" } else { "cpu" }.to_owned(),

@@ -60,6 +60,12 @@ pub struct Standing {
     pub skipped: u64,
     /// The last so many of them in a row.
     pub skipped_in_a_row: u32,
+    /// How often it went back.
+    #[serde(default)]
+    pub rollbacks: u32,
+    /// Examples at once that fit into memory, where that is less than was asked for.
+    #[serde(default)]
+    pub micro_batch_size: Option<u32>,
     /// Seconds spent so far.
     pub seconds: f64,
 }

@@ -16,7 +16,10 @@ impl Training<'_> {
         let step = self.standing.step;
         if let Some(findings) = validation.take(&self.learner, self.given.spec, self.given.stop)? {
             self.reporter.evaluated(step, &findings);
-            self.best.offer(step, findings.accuracy, self.learner.parameters.values());
+            // Weights that the last step could not be computed with are no place to go back to while others are as good.
+            if self.standing.skipped_in_a_row == 0 || self.best.is_beaten_by(findings.accuracy) {
+                self.best.offer(step, findings.accuracy, self.learner.parameters.values());
+            }
             self.standing.examined_at = step;
             self.found = Some((step, findings.accuracy));
             self.standing.patience.see(findings.accuracy, &self.given.spec.hyperparameters);
@@ -32,7 +35,7 @@ impl Training<'_> {
         let message = format!("stops after step {step} of {steps}: {patience} evaluations in a row were no better");
         let data = json!({"step": step, "steps": steps, "early_stopping_patience": patience});
         self.reporter.event("info", "stopped_early", message, data);
-        self.reporter.metrics(step, step, self.course.rate(step - 1), self.standing.skipped);
+        self.reporter.metrics(step, step, self.rate(step - 1), self.standing.skipped);
         self.reporter.progress(step, step);
     }
 

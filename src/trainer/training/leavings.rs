@@ -6,7 +6,7 @@ use super::Training;
 use crate::domain::{AttemptStudent, Split};
 use crate::trainer::evaluation::Exam;
 use crate::trainer::learner;
-use crate::trainer::snapshot::{Conditions, Snapshot, Standing};
+use crate::trainer::snapshot::{Snapshot, Standing};
 
 /// Snapshots left in the attempt's folder: the newest, and the one that its parent may be about to claim.
 const SNAPSHOTS_LEFT: usize = 2;
@@ -35,10 +35,11 @@ impl Training<'_> {
         }
     }
 
-    /// Whether the training writes a snapshot here on its own.
+    /// Whether the training writes a snapshot here on its own. One that went back writes none where it has written one: a
+    /// step's snapshot is stored once.
     pub fn snapshot_is_due(&self) -> bool {
         let (step, every) = (self.standing.step, i64::from(self.given.spec.hyperparameters.snapshot_every));
-        every > 0 && step % every == 0 && step != self.snapshot_at && !self.is_over()
+        every > 0 && step % every == 0 && step > self.snapshot_at && !self.is_over()
     }
 
     /// Writes a snapshot and says so. One that cannot be written costs a warning, never the training.
@@ -47,7 +48,7 @@ impl Training<'_> {
         let learner = &self.learner;
         let is_new = matches!(self.given.spec.student, AttemptStudent::FromScratch(_));
         let snapshot = Snapshot {
-            conditions: Conditions::of(self.given.spec, learner),
+            conditions: self.conditions(),
             standing,
             window: self.reporter.window(),
             parameters: learner.parameters.by_name(),
@@ -55,9 +56,11 @@ impl Training<'_> {
             best: self.best.kept(),
             tokenizer: is_new.then(|| learner.tokenizer.clone()),
         };
-        self.snapshot_at = standing.step;
+        self.snapshot_at = self.snapshot_at.max(standing.step);
         match snapshot.write(self.given.folder, self.given.spec) {
             Ok(name) => {
+                // Before it is told of: then it may be taken away.
+                self.way_back.keep(self.given.folder, &name, standing.step);
                 self.reporter.snapshot(standing.step, &name);
                 self.snapshots.push(name);
                 self.remove_old_snapshots();

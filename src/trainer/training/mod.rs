@@ -1,8 +1,9 @@
-//! A training between its start and its end: what a step does to it; in `exams`, what an exam does, and in `leavings`, what
-//! it leaves for others on its way.
+//! A training between its start and its end: what a step does to it; in `exams`, what an exam does, in `setbacks`, what a
+//! step does that fails, and in `leavings`, what it leaves for others on its way.
 
 mod exams;
 mod leavings;
+mod setbacks;
 
 use std::path::Path;
 use std::time::Instant;
@@ -13,18 +14,16 @@ use super::best::Best;
 use super::curriculum::Taught;
 use super::dropped::Dropped;
 use super::learner::Learner;
-use super::loss::{self, LossSettings, StepLoss};
+use super::loss::LossSettings;
 use super::optimizer::{Update, clip};
 use super::report::Reporter;
 use super::schedule::Course;
 use super::snapshot::{Conditions, Snapshot, SnapshotError, Standing};
 use super::texts::Texts;
+use super::way_back::WayBack;
 use super::{StopRequest, TrainError};
 use crate::device;
 use crate::domain::{AttemptSpec, LearnedTexts};
-
-/// An attempt that cannot compute this many steps in a row is lost.
-const MOST_NON_FINITE_STEPS: u32 = 20;
 
 /// What a training is given.
 #[derive(Clone, Copy)]
@@ -55,6 +54,8 @@ pub struct Training<'a> {
     /// Where a snapshot was taken last, or continued from.
     snapshot_at: i64,
     snapshots: Vec<String>,
+    way_back: WayBack,
+    scale_by_weight: bool,
     /// The step of the last exam of this attempt, and what it found.
     found: Option<(i64, f64)>,
 }
@@ -75,6 +76,8 @@ impl<'a> Training<'a> {
             began: Instant::now(),
             snapshot_at: 0,
             snapshots: Vec::new(),
+            way_back: WayBack::default(),
+            scale_by_weight: update.scales_by_weight(),
             found: None,
             given,
             course,
@@ -109,15 +112,18 @@ impl<'a> Training<'a> {
 
     /// Goes on where an interrupted training stood; the student has its weights already.
     pub fn resume(&mut self, snapshot: Snapshot) -> Result<(), TrainError> {
-        let wrong = |name| SnapshotError::damaged("optimizer.safetensors", format!("has no {name} that fits"));
-        self.update.restore(&self.learner.parameters, &snapshot.optimizer).map_err(wrong)?;
-        self.best = Best::resume(snapshot.best, self.learner.device);
         self.standing = snapshot.standing;
         self.snapshot_at = snapshot.standing.step;
+        if let Some(place) = &self.given.spec.resume {
+            self.way_back.begin_at(self.snapshot_at, self.given.folder.join(place));
+        }
+        if let Some(fitting) = self.standing.micro_batch_size {
+            self.loss.micro_batch_size = self.loss.micro_batch_size.min(fitting as usize);
+        }
         let (step, total) = (self.standing.step, self.course.steps);
         let data = json!({"step": step, "steps": total});
         self.reporter.event("info", "resumed", format!("continues after step {step} of {total}"), data);
-        let different = snapshot.conditions.differences(&Conditions::of(self.given.spec, &self.learner));
+        let different = snapshot.conditions.differences(&self.conditions());
         if !different.is_empty() {
             let names: Vec<&str> = different.keys().map(String::as_str).collect();
             let names = names.join(", ");
@@ -125,15 +131,28 @@ impl<'a> Training<'a> {
             self.reporter.event("warn", "inexact_resume", message, Value::Object(different.clone()));
         }
         self.reporter.progress(step, self.stopped_early_at().unwrap_or(total));
-        self.reporter.resume(snapshot.window);
+        self.reporter.resume(snapshot.window.clone());
+        self.take_over(snapshot)
+    }
+
+    /// Optimizer and best weights are those of a snapshot.
+    fn take_over(&mut self, snapshot: Snapshot) -> Result<(), TrainError> {
+        let wrong = |name| SnapshotError::damaged("optimizer.safetensors", format!("has no {name} that fits"));
+        self.update.restore(&self.learner.parameters, &snapshot.optimizer).map_err(wrong)?;
+        self.best = Best::resume(snapshot.best, self.learner.device);
         Ok(())
+    }
+
+    /// What the next step is computed under.
+    fn conditions(&self) -> Conditions {
+        Conditions::of(self.loss.micro_batch_size, &self.learner)
     }
 
     /// One optimizer step.
     pub fn step(&mut self, batch: &[Taught<'_>]) -> Result<(), TrainError> {
         let (step, steps) = (self.standing.step, self.course.steps);
-        let (rate, done) = (self.course.rate(step), step + 1);
-        let loss = loss::step_loss(&self.learner, batch, &self.loss, step)?;
+        let (rate, mut done) = (self.rate(step), step + 1);
+        let loss = self.loss_of(batch, step)?;
 
         let gradient_norm = loss.gradient.norm();
         let scale = clip(gradient_norm, self.given.spec.hyperparameters.clip_norm);
@@ -143,23 +162,13 @@ impl<'a> Training<'a> {
             self.reporter.step(&loss, gradient_norm, batch.len());
             self.standing.skipped_in_a_row = 0;
         } else {
-            self.skip(done, &loss, gradient_norm)?;
+            done = self.skip(done, &loss, gradient_norm)?;
         }
         self.standing.step = done;
 
         self.reporter.metrics(done, steps, rate, self.standing.skipped);
         self.reporter.progress(done, steps);
         Ok(())
-    }
-
-    fn skip(&mut self, step: i64, loss: &StepLoss, gradient_norm: f64) -> Result<(), TrainError> {
-        self.standing.skipped += 1;
-        self.standing.skipped_in_a_row += 1;
-        let message = format!("step {step} is left out: its loss or its gradient is not finite");
-        let data = json!({"step": step, "loss": loss.total.to_string(), "gradient_norm": gradient_norm.to_string()});
-        self.reporter.event("warn", "step_skipped", message, data);
-        let steps = self.standing.skipped_in_a_row;
-        if steps >= MOST_NON_FINITE_STEPS { Err(TrainError::NonFinite { step, steps }) } else { Ok(()) }
     }
 
     /// Seconds spent, over all interruptions.
