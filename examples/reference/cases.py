@@ -100,11 +100,11 @@ def spoil(model, own, batch):
         if own.get("twins"):
             output[100:100 + own["twins"]] = output[100 + own["twins"]:100 + 2 * own["twins"]]
         if own["end"]:
-            found = model(**batch, output_hidden_states=True)
-            hidden = found.decoder_hidden_states[-1][batch["labels"] >= 0]
+            found, real = model(**batch, output_hidden_states=True), batch["labels"] >= 0
+            hidden, likeliest = found.decoder_hidden_states[-1][real], found.logits[real].amax(-1)
             mean = hidden.mean(0)
             # As tall as the likeliest token at that share of the places.
-            output[1] = mean * (found.logits[batch["labels"] >= 0].amax(-1) / logits_along(model, hidden, mean)).quantile(own["end"])
+            output[1] = mean * (likeliest / logits_along(model, hidden, mean)).quantile(own["end"])
         if own.get("stored"):
             for parameter in model.parameters():
                 parameter.copy_(parameter.to(own["stored"]).float())
@@ -217,8 +217,9 @@ class Case:
         found = []
         for candidate in candidates:
             target = self.tokenizer(candidate, return_tensors="pt").input_ids.repeat(BEAM_ROWS, 1)
+            inputs["labels"] = target
             with torch.no_grad():
-                logits = self.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], labels=target).logits
+                logits = self.model(**inputs).logits
             found.append(logits.log_softmax(-1).gather(-1, target.unsqueeze(-1)).squeeze(-1).sum(-1))
         return torch.stack(found, 1).tolist()
 
@@ -249,8 +250,8 @@ def export_differences(made, exports, examples):
             continue
         logits = []
         for folder in (case, export):
-            model = AutoModelForSeq2SeqLM.from_pretrained(folder, torch_dtype=torch.float32).eval()
+            model = AutoModelForSeq2SeqLM.from_pretrained(folder, torch_dtype=torch.float32)
             tokenizer = T5Tokenizer(os.path.join(case, "spiece.model"), legacy=True)
             with torch.no_grad():
-                logits.append(model(**Case(model, tokenizer, examples, 0).batch("predict: ", "llm_label", examples)).logits)
+                logits.append(model(**Case(model.eval(), tokenizer, examples, 0).batches()[0]).logits)
         yield name, (logits[0] - logits[1]).abs().max().item()
