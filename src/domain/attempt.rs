@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FromScratch, Hyperparameters, JobError, LabelSource, LearnedTexts, Measurement, Method, RationaleChoice,
-    TaskDefinition,
+    AttemptOutcome, FromScratch, Hyperparameters, JobError, LabelSource, LearnedTexts, Measurement, Method,
+    RationaleChoice, SeedOutcome, TaskDefinition,
 };
 
 /// `spec.json` of an attempt's folder. Every path is relative to that folder.
@@ -48,6 +48,14 @@ pub struct AttemptSpec {
     /// The folder of a snapshot to continue from; null: from the start.
     #[serde(default)]
     pub resume: Option<String>,
+}
+
+impl AttemptSpec {
+    /// Whether each weight's step is scaled by that weight.
+    pub fn scales_by_weight(&self) -> bool {
+        let is_new = matches!(self.student, AttemptStudent::FromScratch(_));
+        self.hyperparameters.scale_by_weight.unwrap_or(is_new)
+    }
 }
 
 /// The student of an attempt.
@@ -112,6 +120,9 @@ pub enum Frame {
         folder: String,
         /// Accuracy on the validation rows at that step, 0..1; null where it was not examined there.
         accuracy: Option<f64>,
+        /// The seed that it learned under; null from a program that had one seed for a training.
+        #[serde(default)]
+        seed: Option<u64>,
     },
     /// A snapshot lies complete in a folder of the attempt's folder. It stays there, whole, until two newer ones have come
     /// or whoever reads this has renamed it; under its name it is never half removed.
@@ -162,33 +173,6 @@ impl Order {
     }
 }
 
-/// What a finished training found.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct AttemptOutcome {
-    /// The step whose weights were kept.
-    pub best_step: i64,
-    /// Accuracy of the kept weights on the validation rows, 0..1; null without validation rows.
-    pub validation_accuracy: Option<f64>,
-    /// Accuracy of the kept weights on the test rows, 0..1; null without test rows.
-    pub test_accuracy: Option<f64>,
-    /// Optimizer steps taken.
-    pub steps: i64,
-    /// The step after which the training stopped because its accuracy no longer became better; null: it took all its steps.
-    #[serde(default)]
-    pub stopped_early_at: Option<i64>,
-    /// Seconds of training over all its attempts, without the time between them and without steps that were lost.
-    pub seconds: f64,
-    /// Rows that were learned from.
-    pub training_examples: u64,
-    /// Rows that could not be used, by reason.
-    pub dropped: BTreeMap<String, u64>,
-    /// The maximum lengths that were in force, and what was cut at them.
-    #[serde(flatten)]
-    pub texts: LearnedTexts,
-    /// Parameters of the student.
-    pub parameters: u64,
-}
-
 /// `stepwise.json` beside a checkpoint's weights: what a server must know to ask the student rightly.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StudentCard {
@@ -215,6 +199,9 @@ pub struct StudentCard {
     /// What its training found of it.
     #[serde(default)]
     pub measured: Vec<Measurement>,
+    /// The students that differ from it in their seed alone, itself among them; empty where there was one seed.
+    #[serde(default)]
+    pub seeds: Vec<SeedOutcome>,
 }
 
 impl Default for StudentCard {
@@ -231,6 +218,7 @@ impl Default for StudentCard {
             learned: None,
             lineage: BTreeMap::new(),
             measured: Vec::new(),
+            seeds: Vec::new(),
         }
     }
 }

@@ -42,7 +42,7 @@ pub struct Estimate {
     /// Rows that will be worked on: examples the teacher is asked about, rows learned from, rows answered by all models.
     #[schema(example = 500)]
     pub rows: u64,
-    /// Optimizer steps.
+    /// Optimizer steps, under all seeds.
     #[schema(required = true, example = 1200)]
     pub steps: Option<u64>,
     /// Parameters of the student.

@@ -129,8 +129,14 @@ pub struct Hyperparameters {
     pub gradient_checkpointing: bool,
     /// Share of the training rows to use, in (0, 1].
     pub train_fraction: f64,
-    /// Seed of data order, dropout and initial weights.
+    /// Seed of data order, dropout and initial weights; and of what chooses among the training rows: `train_fraction`,
+    /// shuffled rationales.
     pub seed: u64,
+    /// Seeds to train under, one after the other, instead of `seed`, which then chooses among the training rows alone: all
+    /// learn from the same. The result has each of them with the mean and its standard error, and the model is the one that is
+    /// best on the validation rows. Null: `seed` alone.
+    #[schema(example = json!([0, 1, 2]))]
+    pub seeds: Option<Vec<u64>>,
     /// Processor threads; null: the worker's own setting.
     pub threads: Option<u32>,
 }
@@ -145,6 +151,11 @@ impl Hyperparameters {
     /// The longest input that is read and the longest targets that are learned, unless a request says otherwise: the research
     /// code's.
     pub const LONGEST: PartLengths = PartLengths { input: 1024, label: 256, rationale: 256 };
+
+    /// The seeds to train under, at least one.
+    pub fn seeds(&self) -> Vec<u64> {
+        self.seeds.clone().filter(|seeds| !seeds.is_empty()).unwrap_or_else(|| vec![self.seed])
+    }
 
     /// The lengths at which texts are cut.
     pub fn limits(&self) -> PartLengths {
@@ -198,6 +209,7 @@ impl Default for Hyperparameters {
             gradient_checkpointing: false,
             train_fraction: 1.0,
             seed: 0,
+            seeds: None,
             threads: None,
         }
     }

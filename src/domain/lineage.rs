@@ -38,6 +38,10 @@ pub struct Lineage {
     pub rationales: RationaleChoice,
     /// The knobs of its training, the seed among them, as the job has them.
     pub hyperparameters: Hyperparameters,
+    /// The seed that it learned under; null where the hyperparameters have the only one.
+    #[serde(default)]
+    #[schema(required = true, example = 2)]
+    pub seed: Option<u64>,
     /// The step after which it was kept; null for a finished student, which has the best step's weights.
     #[serde(default)]
     #[schema(required = true, example = json!(null))]

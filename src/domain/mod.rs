@@ -14,6 +14,7 @@
 //! | method | how a student learns: `standard`, `step_by_step`, `rationale_then_label` |
 //! | step | one optimizer step |
 //! | attempt | one try of a worker at a job |
+//! | round | the steps of a training under one of its seeds |
 //! | lease, lease epoch | a worker's hold on a job, and the number that tells that hold from every earlier one |
 //! | settle | to commit the outcome of a paid answer |
 //! | snapshot | mid-training state, private to a job |
@@ -28,6 +29,7 @@
 mod alias;
 mod annotation;
 mod attempt;
+mod attempt_outcome;
 mod checkpoint;
 mod estimate;
 mod evaluation;
@@ -58,7 +60,8 @@ mod warning;
 
 pub use alias::{Alias, AliasMove};
 pub use annotation::{Annotation, AnnotationStatus};
-pub use attempt::{AttemptOutcome, AttemptSpec, AttemptStudent, AttemptValidation, Frame, Order, StudentCard};
+pub use attempt::{AttemptSpec, AttemptStudent, AttemptValidation, Frame, Order, StudentCard};
+pub use attempt_outcome::{Accuracies, AttemptOutcome, SeedOutcome};
 pub use checkpoint::Checkpoint;
 pub use estimate::{Estimate, EstimateError, EstimateFigure, Span, Taken};
 pub use evaluation::{

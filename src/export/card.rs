@@ -4,6 +4,7 @@
 mod asking;
 mod figures;
 mod front_matter;
+mod seeds;
 
 use std::fmt::Write;
 
@@ -144,7 +145,7 @@ fn accuracy(subject: &Subject<'_>) -> String {
         text += "\nA row that is scored by the teacher's label tells whether the student agrees with the teacher, mistakes included, \
                  not whether it is right.\n";
     }
-    text
+    text + &seeds::render(subject.card)
 }
 
 fn data(subject: &Subject<'_>) -> String {
@@ -171,7 +172,9 @@ fn lineage(subject: &Subject<'_>) -> String {
     let hyperparameters = serde_json::to_string(&lineage.hyperparameters).unwrap_or_default();
     let mut text = format!(
         "## Lineage\n\n- base: `{}`\n- job: `{}`\n- seed: {}\n",
-        lineage.base, lineage.job, lineage.hyperparameters.seed
+        lineage.base,
+        lineage.job,
+        lineage.seed.unwrap_or(lineage.hyperparameters.seed)
     );
     if let Some(commit) = &lineage.base_commit {
         let _ = writeln!(text, "- base's commit: `{commit}`");

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::domain::Measurement;
+use crate::domain::{Measurement, SeedOutcome};
 
 fn card(method: Method, measured: &[Measurement]) -> StudentCard {
     StudentCard { method, measured: measured.to_vec(), ..StudentCard::default() }
@@ -154,4 +154,22 @@ fn a_control_with_shuffled_rationales_says_so() {
     let chosen = told(json!({"per_example": "all"}));
     has(&chosen, &["- rationales: `{\"per_example\":\"all\",\"filter\":\"none\""]);
     lacks(&chosen, &["A control"]);
+}
+
+#[test]
+fn a_model_of_several_seeds_does_not_hide_the_others() {
+    let outcome = |seed: u64, test: f64| SeedOutcome {
+        seed,
+        validation_accuracy: Some(0.5),
+        test_accuracy: Some(test),
+        ..SeedOutcome::default()
+    };
+    let measured = [Measurement { split: Split::Test, accuracy: 0.8, rows: 10, by_ground_truth: 10 }];
+    let mut card = card(Method::Standard, &measured);
+    card.seeds = vec![outcome(7, 0.8), outcome(9, 0.6)];
+    let chosen = lineage("standard", "teacher", json!({"seed": 7}));
+    let text = rendered(Some(&card), json!({}), Some(&chosen));
+    has(&text, &["one of 2 students", "| 9 | 0.5000 | 0.6000 |", "0.5000 ± 0.0000 | 0.7000 ± 0.1000 |", "- seed: 7\n"]);
+    card.seeds.truncate(1);
+    lacks(&rendered(Some(&card), json!({}), Some(&chosen)), &["students that differ"]);
 }

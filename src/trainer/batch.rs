@@ -13,6 +13,8 @@ pub struct Turn {
     pub row: usize,
     /// The pass over the rows, from 0.
     pub epoch: u64,
+    /// The seed of the round.
+    pub seed: u64,
 }
 
 /// The rows of every step: the epochs' orders end to end, cut into batches. An order depends on seed and epoch alone.
@@ -41,7 +43,7 @@ impl Order {
             self.order = randomness::order(self.rows, randomness::hash(self.seed, Draw::Epoch, epoch));
             self.epoch = Some(epoch);
         }
-        Turn { row: self.order[place % self.rows], epoch }
+        Turn { row: self.order[place % self.rows], epoch, seed: self.seed }
     }
 }
 

@@ -9,7 +9,6 @@ use crate::domain::{AttemptSpec, RationalesPerExample};
 pub struct Curriculum {
     lessons: Vec<Lesson>,
     per_example: RationalesPerExample,
-    seed: u64,
 }
 
 /// What one row teaches in one step.
@@ -32,7 +31,7 @@ impl<'a> Taught<'a> {
 impl Curriculum {
     /// The curriculum of an attempt.
     pub fn new(spec: &AttemptSpec, lessons: Vec<Lesson>) -> Self {
-        Self { lessons, per_example: spec.rationales.per_example, seed: spec.hyperparameters.seed }
+        Self { lessons, per_example: spec.rationales.per_example }
     }
 
     /// Rows that are learned from.
@@ -44,23 +43,23 @@ impl Curriculum {
     pub fn taught(&self, turn: Turn) -> Taught<'_> {
         let Lesson { label, rationale } = &self.lessons[turn.row];
         let of_epoch = |sequences| match self.per_example {
-            RationalesPerExample::OnePerEpoch => self.one_of(sequences, turn),
+            RationalesPerExample::OnePerEpoch => one_of(sequences, turn),
             RationalesPerExample::First | RationalesPerExample::All => sequences,
         };
         Taught { label: of_epoch(label), rationale: of_epoch(rationale) }
     }
+}
 
-    /// The next one in each epoch, starting with one that is drawn for the row: in as many epochs as there are sequences each
-    /// comes once.
-    fn one_of<'a>(&self, sequences: &'a [Sequence], Turn { row, epoch }: Turn) -> &'a [Sequence] {
-        if sequences.len() < 2 {
-            return sequences;
-        }
-        let count = sequences.len() as u64;
-        let first = randomness::hash(self.seed, Draw::Rationale, row as u64) % count;
-        let place = ((first + epoch % count) % count) as usize;
-        &sequences[place..=place]
+/// The next one in each epoch, starting with one that is drawn for the row: in as many epochs as there are sequences each
+/// comes once.
+fn one_of(sequences: &[Sequence], Turn { row, epoch, seed }: Turn) -> &[Sequence] {
+    if sequences.len() < 2 {
+        return sequences;
     }
+    let count = sequences.len() as u64;
+    let first = randomness::hash(seed, Draw::Rationale, row as u64) % count;
+    let place = ((first + epoch % count) % count) as usize;
+    &sequences[place..=place]
 }
 
 #[cfg(test)]
@@ -70,11 +69,11 @@ mod tests {
     fn curriculum(per_example: RationalesPerExample, rationales: i64) -> Curriculum {
         let sequence = |number| Sequence { input: vec![1], target: vec![number, 1] };
         let lesson = |_| Lesson { label: vec![sequence(0)], rationale: (0..rationales).map(sequence).collect() };
-        Curriculum { lessons: (0..64).map(lesson).collect(), per_example, seed: 7 }
+        Curriculum { lessons: (0..64).map(lesson).collect(), per_example }
     }
 
     fn taught(curriculum: &Curriculum, row: usize, epoch: u64) -> Vec<i64> {
-        let taught = curriculum.taught(Turn { row, epoch });
+        let taught = curriculum.taught(Turn { row, epoch, seed: 7 });
         assert_eq!(taught.sequences(Objective::Label).len(), 1);
         taught.sequences(Objective::Rationale).iter().map(|sequence| sequence.target[0]).collect()
     }

@@ -29,21 +29,21 @@ pub struct Learner {
 
 impl Learner {
     /// A pre-trained student from its folder, or a new one with a tokenizer trained on the training rows.
-    pub fn start(folder: &Path, spec: &AttemptSpec, data: &Data) -> Result<Self, TrainError> {
+    pub fn start(folder: &Path, spec: &AttemptSpec, data: &Data, seed: u64) -> Result<Self, TrainError> {
         let device = device::parse(&spec.device)?;
         let (config, tokenizer, weights) = match &spec.student {
             AttemptStudent::Directory(directory) => pretrained(&folder.join(directory))?,
-            AttemptStudent::FromScratch(shape) => from_scratch(shape, spec, data)?,
+            AttemptStudent::FromScratch(shape) => from_scratch(shape, spec, data, seed)?,
         };
         let kind = device::kind_for(spec.hyperparameters.precision, device);
         Ok(Self { parameters: Parameters::new(&weights, device, kind), config, tokenizer, device, kind })
     }
 
-    /// The weights that the training began with.
-    pub fn first_parameters(&self, folder: &Path, spec: &AttemptSpec) -> Result<Parameters, TrainError> {
+    /// The weights that a training under this seed begins with.
+    pub fn first_parameters(&self, folder: &Path, spec: &AttemptSpec, seed: u64) -> Result<Parameters, TrainError> {
         let weights = match &spec.student {
             AttemptStudent::Directory(directory) => pretrained(&folder.join(directory))?.2,
-            AttemptStudent::FromScratch(_) => initial_weights(&self.config, spec.hyperparameters.seed),
+            AttemptStudent::FromScratch(_) => initial_weights(&self.config, seed),
         };
         Ok(Parameters::new(&weights, self.device, Kind::Float))
     }
@@ -106,6 +106,7 @@ pub fn card(spec: &AttemptSpec, texts: &Texts) -> StudentCard {
         learned: Some(texts.learned()),
         lineage: spec.lineage.clone(),
         measured: Vec::new(),
+        seeds: Vec::new(),
     }
 }
 
@@ -118,12 +119,13 @@ fn from_scratch(
     shape: &FromScratch,
     spec: &AttemptSpec,
     data: &Data,
+    seed: u64,
 ) -> Result<(T5Config, StudentTokenizer, Weights), TrainError> {
     let tokenizer = unigram::train_tokenizer(texts(spec, data), shape.vocabulary_size as usize)?;
     let tokenizer = StudentTokenizer::from_tokenizer(tokenizer)?;
     let config = T5Config::from_scratch(shape, tokenizer.vocabulary_size());
     config.validate()?;
-    let weights = initial_weights(&config, spec.hyperparameters.seed);
+    let weights = initial_weights(&config, seed);
     Ok((config, tokenizer, weights))
 }
 

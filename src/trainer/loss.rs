@@ -38,14 +38,15 @@ pub struct LossSettings {
     /// Examples computed at once.
     pub micro_batch_size: usize,
     dropout: f64,
-    seed: u64,
+    /// The seed of the round.
+    pub seed: u64,
     mutual_information_weight: f64,
     gradient_checkpointing: bool,
 }
 
 impl LossSettings {
     /// The settings of an attempt.
-    pub fn new(spec: &AttemptSpec, config: &T5Config) -> Self {
+    pub fn new(spec: &AttemptSpec, config: &T5Config, seed: u64) -> Self {
         let hyperparameters = &spec.hyperparameters;
         let objectives = match spec.method {
             Method::StepByStep => vec![(Objective::Label, spec.alpha), (Objective::Rationale, 1.0 - spec.alpha)],
@@ -56,7 +57,7 @@ impl LossSettings {
             objectives,
             micro_batch_size: micro_batch_size.max(1) as usize,
             dropout: hyperparameters.dropout.unwrap_or(config.dropout_rate),
-            seed: hyperparameters.seed,
+            seed,
             mutual_information_weight: hyperparameters.mutual_information_weight,
             gradient_checkpointing: hyperparameters.gradient_checkpointing,
         }

@@ -37,6 +37,7 @@ mod patience;
 mod randomness;
 mod rationales;
 mod report;
+mod rounds;
 mod schedule;
 mod snapshot;
 mod stop;
@@ -45,6 +46,8 @@ mod training;
 mod way_back;
 
 use std::path::Path;
+
+use serde_json::json;
 
 pub use error::TrainError;
 pub use snapshot::SnapshotError;
@@ -56,16 +59,20 @@ use self::data::Data;
 use self::evaluation::Exam;
 use self::learner::Learner;
 use self::lessons::LessonWriter;
-use self::optimizer::Update;
 use self::report::Reporter;
+use self::rounds::Rounds;
 use self::schedule::Course;
 use self::snapshot::Snapshot;
 use self::training::{Assignment, Training};
 use crate::device;
-use crate::domain::{AttemptOutcome, AttemptSpec, AttemptStudent, Frame, Split};
+use crate::domain::{Accuracies, AttemptOutcome, AttemptSpec, Frame, SeedOutcome, Split, StudentCard};
 
 /// How a training ends that does not fail.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one to a training; a box would cost more to read than it saves"
+)]
 pub enum Ended {
     /// It is done: a checkpoint lies in `checkpoint/`.
     Finished(AttemptOutcome),
@@ -101,10 +108,12 @@ fn attempt(
 
     let data = Data::read(folder, spec)?;
     let counts = data.counts();
-    let snapshot = spec.resume.as_ref().map(|place| Snapshot::read(&folder.join(place), spec)).transpose()?;
+    let mut snapshot = spec.resume.as_ref().map(|place| Snapshot::read(&folder.join(place), spec)).transpose()?;
+    let rounds = snapshot.as_mut().map(|snapshot| std::mem::take(&mut snapshot.rounds)).unwrap_or_default();
+    let round = rounds.next(hyperparameters).ok_or_else(SnapshotError::after_the_end)?;
     let learner = match &snapshot {
         Some(snapshot) => Learner::resume(folder, spec, snapshot)?,
-        None => Learner::start(folder, spec, &data)?,
+        None => Learner::start(folder, spec, &data, round.seed)?,
     };
 
     let tokenizer = learner.tokenizer.clone();
@@ -114,67 +123,105 @@ fn attempt(
     let validation = Exam::new(data.validation, hyperparameters.eval_rows, &mut writer);
     let test = Exam::new(data.test, None, &mut writer);
     let given = Assignment { folder, spec, stop, texts: writer.texts };
+    let material = Material { curriculum, validation, test };
 
-    let scale_by_weight = hyperparameters.scale_by_weight.unwrap_or(is_new(&spec.student));
-    let course = Course::new(hyperparameters, scale_by_weight, curriculum.rows());
-    let mut order = Order::new(hyperparameters.seed, curriculum.rows());
-    let update = Update::new(hyperparameters, scale_by_weight, &learner.parameters);
-    let mut training = Training::new(given, course, learner, update, reporter);
+    let course = Course::new(hyperparameters, spec.scales_by_weight(), material.curriculum.rows());
+    let mut training = Training::new(given, course, learner, (rounds, round), reporter);
     match snapshot {
         Some(snapshot) => training.resume(snapshot)?,
         None => training.announce(counts, &data.dropped),
     }
 
     loop {
-        training.examine_when_due(&validation)?;
-        training.leave_checkpoint_when_due(&validation);
-
-        let stopping = stop.is_made();
-        if stopping || training.snapshot_is_due() {
+        if !learn(&mut training, &material)? {
             training.snapshot();
-        }
-        if stopping {
             return Ok(Ended::Stopped);
         }
-
-        if training.is_over() {
+        if !training.begin_next_round()? {
             break;
         }
-        let batch = order.batch(training.standing.step, hyperparameters.batch_size as usize);
-        let batch: Vec<_> = batch.into_iter().map(|turn| curriculum.taught(turn)).collect();
-        training.step(&batch)?;
     }
 
-    let kept = training.restore_best();
-    let Some(test_accuracy) = training.examine_at_the_end(&test)? else {
-        training.snapshot();
-        return Ok(Ended::Stopped);
-    };
-    let validation_accuracy = kept.map(|(_, accuracy)| accuracy);
-    let mut card = learner::card(spec, &given.texts);
-    card.measured.extend(validation_accuracy.map(|accuracy| validation.measured(Split::Validation, accuracy)));
-    card.measured.extend(test_accuracy.map(|accuracy| test.measured(Split::Test, accuracy)));
-    training.learner.save(&folder.join("checkpoint"), &card)?;
-    Ok(Ended::Finished(AttemptOutcome {
-        best_step: kept.map_or(training.standing.step, |(step, _)| step),
-        validation_accuracy,
-        test_accuracy,
-        steps: training.standing.step,
-        stopped_early_at: training.stopped_early_at(),
-        seconds: training.seconds(),
-        training_examples: curriculum.rows() as u64,
+    let rounds = training.finish();
+    let known = AttemptOutcome {
+        training_examples: material.curriculum.rows() as u64,
         dropped: data.dropped.counts,
         texts: given.texts.learned(),
         parameters: training.learner.parameters.count(),
-    }))
+        ..AttemptOutcome::default()
+    };
+    let outcome = outcome(&rounds, known);
+    training.learner.save(&folder.join("checkpoint"), &finished_card(&given, &material, &outcome))?;
+    Ok(Ended::Finished(outcome))
+}
+
+/// What is learned and asked in every round.
+struct Material {
+    curriculum: Curriculum,
+    validation: Exam,
+    test: Exam,
+}
+
+/// Takes a round from where it stands to its end; false where it was asked to stop before.
+fn learn(training: &mut Training<'_>, material: &Material) -> Result<bool, TrainError> {
+    let Material { curriculum, validation, test } = material;
+    let batch_size = training.given.spec.hyperparameters.batch_size as usize;
+    let mut order = Order::new(training.round.seed, curriculum.rows());
+    loop {
+        training.examine_when_due(validation)?;
+        training.leave_checkpoint_when_due(validation);
+
+        if training.given.stop.is_made() {
+            return Ok(false);
+        }
+        if training.snapshot_is_due() {
+            training.snapshot();
+        }
+
+        if training.is_over() {
+            return training.end_round(test);
+        }
+        let batch = order.batch(training.step_of_round(), batch_size);
+        let batch: Vec<_> = batch.into_iter().map(|turn| curriculum.taught(turn)).collect();
+        training.step(&batch)?;
+    }
+}
+
+/// What is told of a training whose rounds are over.
+fn outcome(rounds: &Rounds, known: AttemptOutcome) -> AttemptOutcome {
+    let seeds = rounds.over();
+    let SeedOutcome { seed, best_step, validation_accuracy, test_accuracy, stopped_early_at, .. } =
+        rounds.chosen().cloned().unwrap_or_default();
+    AttemptOutcome {
+        seed,
+        best_step,
+        validation_accuracy,
+        test_accuracy,
+        stopped_early_at,
+        steps: seeds.iter().map(|outcome| outcome.steps).sum(),
+        seconds: seeds.iter().map(|outcome| outcome.seconds).sum(),
+        mean: Accuracies::mean(seeds),
+        standard_error: Accuracies::standard_error(seeds),
+        seeds: seeds.to_vec(),
+        ..known
+    }
+}
+
+/// What the finished student says of itself.
+fn finished_card(given: &Assignment<'_>, material: &Material, outcome: &AttemptOutcome) -> StudentCard {
+    let measured = |exam: &Exam, split, accuracy: Option<f64>| accuracy.map(|accuracy| exam.measured(split, accuracy));
+    let mut card = learner::card(given.spec, &given.texts);
+    card.lineage.insert("seed".to_owned(), json!(outcome.seed));
+    card.measured.extend(measured(&material.validation, Split::Validation, outcome.validation_accuracy));
+    card.measured.extend(measured(&material.test, Split::Test, outcome.test_accuracy));
+    if outcome.seeds.len() > 1 {
+        card.seeds.clone_from(&outcome.seeds);
+    }
+    card
 }
 
 fn set_threads(threads: Option<u32>) {
     if let Some(threads) = threads.and_then(|threads| i32::try_from(threads).ok()) {
         tch::set_num_threads(threads.max(1));
     }
-}
-
-fn is_new(student: &AttemptStudent) -> bool {
-    matches!(student, AttemptStudent::FromScratch(_))
 }

@@ -52,11 +52,6 @@ impl Update {
         Self { rule, scale_by_weight, weight_decay: hyperparameters.weight_decay, steps: 0 }
     }
 
-    /// Whether each weight's step is scaled by that weight.
-    pub fn scales_by_weight(&self) -> bool {
-        self.scale_by_weight
-    }
-
     /// Its state, sharing its memory.
     pub fn state(&self, parameters: &Parameters) -> OptimizerState {
         let tensors = match &self.rule {

@@ -122,8 +122,8 @@ impl<'a> Reporter<'a> {
     }
 
     /// A checkpoint lies complete in the attempt's folder.
-    pub fn checkpoint(&mut self, step: i64, folder: &str, accuracy: Option<f64>) {
-        (self.send)(Frame::Checkpoint { step, folder: folder.to_owned(), accuracy });
+    pub fn checkpoint(&mut self, step: i64, folder: &str, accuracy: Option<f64>, seed: u64) {
+        (self.send)(Frame::Checkpoint { step, folder: folder.to_owned(), accuracy, seed: Some(seed) });
     }
 
     /// A snapshot lies complete in the attempt's folder.

@@ -47,6 +47,16 @@ impl WayBack {
         }
     }
 
+    /// Keeps none of them: they are of a round that is over.
+    pub fn forget(&mut self) {
+        for Point { folder, is_linked, .. } in self.points.drain(..) {
+            if is_linked {
+                // What stays behind costs disk alone, until the attempt's folder goes.
+                drop(fs::remove_dir_all(folder));
+            }
+        }
+    }
+
     /// The newest one that was written before a step.
     pub fn newest_before(&self, step: i64) -> Option<&Path> {
         self.points.iter().rev().find(|point| point.step < step).map(|point| point.folder.as_path())

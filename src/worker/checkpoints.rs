@@ -34,6 +34,8 @@ pub struct Left<'a> {
     pub step: i64,
     /// Accuracy on the validation rows at that step.
     pub accuracy: Option<f64>,
+    /// The seed that it learned under.
+    pub seed: Option<u64>,
     /// Where it lies.
     pub folder: &'a Path,
 }
@@ -83,7 +85,7 @@ async fn publish(
         accuracy: left.accuracy,
         best: false,
         metrics: Map::from_iter(metrics),
-        lineage: Lineage { step: Some(step), ..lineage.clone() },
+        lineage: Lineage { step: Some(step), seed: left.seed, ..lineage.clone() },
         artifact_prefix,
         manifest_sha256: published.manifest_sha256,
         bytes: published.bytes,

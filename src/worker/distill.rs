@@ -122,7 +122,7 @@ async fn publish(
         base: lineage.base.clone(),
         base_model_id: lineage.base_model,
         job_id: job.id,
-        lineage: Some(lineage),
+        lineage: Some(Lineage { seed: Some(outcome.seed), ..lineage }),
         task: spec.task.clone(),
         metrics: metrics.as_object().cloned().unwrap_or_default(),
         artifact_prefix,

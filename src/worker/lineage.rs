@@ -53,6 +53,7 @@ pub async fn gather(
         alpha: spec.alpha,
         rationales: spec.rationales,
         hyperparameters: spec.hyperparameters.clone(),
+        seed: None,
         step: None,
         training,
         validation,

@@ -58,8 +58,8 @@ async fn follow(
             Frame::Snapshot { step, folder: name } => {
                 snapshots::store(worker, attempt, step, &folder.join(name)).await?;
             }
-            Frame::Checkpoint { step, folder: name, accuracy } => {
-                let left = Left { step, accuracy, folder: &folder.join(name) };
+            Frame::Checkpoint { step, folder: name, accuracy, seed } => {
+                let left = Left { step, accuracy, seed, folder: &folder.join(name) };
                 checkpoints::store(worker, attempt, made, left).await?;
             }
             Frame::Progress { .. } | Frame::Metrics { .. } | Frame::Event { .. } => pass_on(attempt, frame).await?,

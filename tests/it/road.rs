@@ -183,6 +183,31 @@ async fn checkpoints_of_a_training_are_asked_by_name_and_the_rest_is_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_seeds_are_one_job_that_makes_one_model() {
+    let road = Road::begin().await;
+    let labeled = road.upload("labeled.jsonl", 60).await;
+    let mut request = with(
+        road.student(6),
+        json!({"training": {"file": labeled}, "label_source": "ground_truth", "model_name": "desk"}),
+    );
+    let more = json!({"seeds": [4, 7], "checkpoint_every": 6, "keep_checkpoints": {"last": 9, "best": 9}});
+    request["hyperparameters"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let job = road.submit("distillation", request).await;
+    let ended = road.client.until_ended(&job).await;
+    let result = &ended["result"];
+    assert_eq!((&ended["state"], &ended["progress"]["total"]), (&json!("succeeded"), &json!(12)), "{ended:#}");
+    let of = |name: &str| result["seeds"].as_array().unwrap().iter().map(|seed| seed[name].clone()).collect::<Vec<_>>();
+    assert_eq!((of("seed"), of("steps"), &result["steps"]), (vec![json!(4), json!(7)], vec![json!(6); 2], &json!(12)));
+    assert!(result["standard_error"]["validation_accuracy"].is_number(), "{result:#}");
+    let made = road.client.get("/v1/models/desk").await;
+    assert_eq!(made["lineage"]["seed"], result["seed"], "{made:#}");
+    for (step, seed) in [(6, 4), (12, 7)] {
+        let checkpoint = road.client.get(&format!("/v1/models/desk:ckpt-step-{step}")).await;
+        assert_eq!(checkpoint["lineage"]["seed"], seed, "{checkpoint:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_training_leaves_no_process_behind() {
     let mut road = Road::begin().await;
     let labeled = road.upload("labeled.jsonl", 60).await;

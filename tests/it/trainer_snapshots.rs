@@ -125,7 +125,7 @@ fn a_training_continues_from_the_snapshots_it_writes_on_its_own() {
 /// Steps, folders and accuracies of the checkpoints that were left.
 fn checkpoints(frames: &[Frame]) -> Vec<(i64, String, Option<f64>)> {
     let of = |frame: &Frame| match frame {
-        Frame::Checkpoint { step, folder, accuracy } => Some((*step, folder.clone(), *accuracy)),
+        Frame::Checkpoint { step, folder, accuracy, .. } => Some((*step, folder.clone(), *accuracy)),
         _ => None,
     };
     frames.iter().filter_map(of).collect()

@@ -32,7 +32,7 @@ pub(super) async fn estimate(state: &AppState, spec: &DistillationSpec) -> Resul
     let rows = Rows::of(state, spec).await?;
     let shape = shape(state, spec).await?;
     let hyperparameters = &spec.hyperparameters;
-    let steps = hyperparameters.steps(rows.learned as usize);
+    let steps = hyperparameters.steps(rows.learned as usize) * hyperparameters.seeds().len() as i64;
     let example = rows.lengths.tokens_of_example(spec.method);
     let tokens = steps as f64 * f64::from(hyperparameters.batch_size) * example;
     let work = shape.parameters as f64 * tokens;

@@ -30,7 +30,7 @@ pub(super) fn bytes(shape: &StudentShape, knobs: &Hyperparameters, lengths: &Len
 }
 
 /// Bytes for each parameter: fp32 master weights, their gradients and the best weights so far, the optimizer's moments,
-/// and the bf16 copy of a step.
+/// the bf16 copy of a step, and with several seeds the best weights of those that are done.
 fn weight_bytes(knobs: &Hyperparameters) -> f64 {
     let moments = match knobs.optimizer {
         Optimizer::Adamw => 8.0,
@@ -38,7 +38,8 @@ fn weight_bytes(knobs: &Hyperparameters) -> f64 {
         Optimizer::Adafactor => 0.1,
     };
     let copies = if knobs.precision == Precision::Fp32 { 0.0 } else { 2.0 };
-    12.0 + moments + copies
+    let best_round = if knobs.seeds().len() > 1 { 4.0 } else { 0.0 };
+    12.0 + moments + copies + best_round
 }
 
 /// Bytes that one example keeps for the backward pass: in each layer about 16 values as wide as the stream, 3 as wide as

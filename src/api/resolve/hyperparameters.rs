@@ -1,10 +1,15 @@
 //! Hyperparameters that no training can use.
 
+use std::collections::BTreeSet;
+
 use super::Refusals;
 use crate::domain::{Hyperparameters, Validating};
 
 /// Longest input or target; attention's memory grows with its square.
 const MAX_LENGTH: u32 = 8192;
+
+/// Seeds of one job.
+const MAX_SEEDS: usize = 100;
 
 /// Checkpoints that a training may keep; each has the size of the student.
 const MAX_KEPT: u32 = 1000;
@@ -12,6 +17,7 @@ const MAX_KEPT: u32 = 1000;
 /// Refuses every value outside its range.
 pub fn check(refusals: &mut Refusals, given: &Hyperparameters) {
     whole_numbers(refusals, given);
+    seeds(refusals, given);
     let mut real = |name: &str, value: Option<f64>, right: fn(f64) -> bool, range: &str| {
         let Some(value) = value else { return };
         refusals
@@ -44,6 +50,16 @@ pub fn check_early_stopping(refusals: &mut Refusals, given: &Hyperparameters, va
                 .to_owned()
         },
     );
+}
+
+/// Two rounds under one seed would be the same student twice, and its standard error too small.
+fn seeds(refusals: &mut Refusals, given: &Hyperparameters) {
+    let Some(seeds) = &given.seeds else { return };
+    let different: BTreeSet<u64> = seeds.iter().copied().collect();
+    let is_right = (1..=MAX_SEEDS).contains(&seeds.len()) && different.len() == seeds.len();
+    refusals.require(is_right, "#/hyperparameters/seeds", || {
+        format!("{} seeds, {} of them different; send 1 to {MAX_SEEDS} different ones", seeds.len(), different.len())
+    });
 }
 
 fn whole_numbers(refusals: &mut Refusals, given: &Hyperparameters) {

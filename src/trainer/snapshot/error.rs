@@ -38,6 +38,11 @@ impl SnapshotError {
         move |source| Self::File { path, source }
     }
 
+    /// A snapshot of a training that has nothing left to do: none is taken there.
+    pub fn after_the_end() -> Self {
+        Self::damaged("snapshot.json", "has more rounds than the training")
+    }
+
     /// Whether the machine was at fault and not the snapshot: too many open files, a disk that does not answer. The same
     /// snapshot may be read at the next try.
     pub fn is_passing(&self) -> bool {

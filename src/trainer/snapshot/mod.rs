@@ -30,7 +30,8 @@ use super::best::Kept;
 use super::optimizer::OptimizerState;
 use super::patience::Patience;
 use super::report::Window;
-use crate::domain::{AttemptSpec, AttemptStudent, KeepCheckpoints};
+use super::rounds::Rounds;
+use crate::domain::{AttemptSpec, AttemptStudent, KeepCheckpoints, SeedOutcome};
 use crate::student::{StudentError, StudentTokenizer, Weights};
 
 /// The layout below; a snapshot of another one is refused.
@@ -39,8 +40,9 @@ const MANIFEST: &str = "snapshot.json";
 const PARAMETERS: &str = "parameters.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const BEST: &str = "best.safetensors";
+const ROUNDS: &str = "rounds.safetensors";
 const TOKENIZER: &str = "tokenizer.json";
-/// The one tensor of the best weights' file.
+/// The one tensor of a file of best weights.
 const BEST_VALUES: &str = "values";
 
 /// Where a training stands between two steps.
@@ -84,6 +86,8 @@ pub struct Snapshot {
     pub optimizer: OptimizerState,
     /// The best weights so far.
     pub best: Option<Kept>,
+    /// The rounds that are over.
+    pub rounds: Rounds,
     /// The tokenizer, where the training made it.
     pub tokenizer: Option<StudentTokenizer>,
 }
@@ -98,6 +102,8 @@ struct Manifest {
     window: Window,
     optimizer_steps: i32,
     best: Option<BestRecord>,
+    #[serde(default)]
+    rounds: Vec<SeedOutcome>,
     files: Vec<FileRecord>,
 }
 
@@ -127,10 +133,11 @@ impl Snapshot {
         files::write_tensors(&folder.join(PARAMETERS), &self.parameters)?;
         files::write_tensors(&folder.join(OPTIMIZER), &self.optimizer.tensors)?;
         let mut names = vec![PARAMETERS, OPTIMIZER];
-        if let Some(best) = &self.best {
-            let values = Weights::from([(BEST_VALUES.to_owned(), best.values.shallow_clone())]);
-            files::write_tensors(&folder.join(BEST), &values)?;
-            names.push(BEST);
+        let best = self.best.as_ref().map(|best| (BEST, &best.values));
+        for (name, values) in best.into_iter().chain(self.rounds.best().map(|values| (ROUNDS, values))) {
+            let values = Weights::from([(BEST_VALUES.to_owned(), values.shallow_clone())]);
+            files::write_tensors(&folder.join(name), &values)?;
+            names.push(name);
         }
         if let Some(tokenizer) = &self.tokenizer {
             let path = folder.join(TOKENIZER);
@@ -145,6 +152,7 @@ impl Snapshot {
             window: self.window.clone(),
             optimizer_steps: self.optimizer.steps,
             best: self.best.as_ref().map(|best| BestRecord { step: best.step, accuracy: best.accuracy }),
+            rounds: self.rounds.over().to_vec(),
             files: names.into_iter().map(|name| FileRecord::seal(folder, name)).collect::<Result<_, _>>()?,
         };
         let path = folder.join(MANIFEST);
@@ -169,6 +177,7 @@ impl Snapshot {
             file.verify(folder)?;
         }
         let holds = |name: &str| manifest.files.iter().any(|file| file.name == name);
+        let best_round = holds(ROUNDS).then(|| read_values(folder, ROUNDS)).transpose()?;
         let tokenizer = holds(TOKENIZER).then(|| StudentTokenizer::from_dir(folder)).transpose();
         Ok(Self {
             parameters: files::read_tensors(&folder.join(PARAMETERS))?,
@@ -177,6 +186,7 @@ impl Snapshot {
                 tensors: files::read_tensors(&folder.join(OPTIMIZER))?,
             },
             best: manifest.best.map(|best| read_best(folder, &best)).transpose()?,
+            rounds: Rounds::resume(manifest.rounds, best_round),
             tokenizer: tokenizer.map_err(|error| tokenizer_failed(folder, error))?,
             conditions: manifest.conditions,
             standing: manifest.standing,
@@ -193,10 +203,13 @@ fn tokenizer_failed(folder: &Path, error: StudentError) -> SnapshotError {
 }
 
 fn read_best(folder: &Path, record: &BestRecord) -> Result<Kept, SnapshotError> {
-    let path = folder.join(BEST);
-    let values: Option<Tensor> = files::read_tensors(&path)?.remove(BEST_VALUES);
-    let values = values.ok_or_else(|| SnapshotError::damaged(&path, format!("has no tensor {BEST_VALUES:?}")))?;
-    Ok(Kept { step: record.step, accuracy: record.accuracy, values })
+    Ok(Kept { step: record.step, accuracy: record.accuracy, values: read_values(folder, BEST)? })
+}
+
+fn read_values(folder: &Path, name: &str) -> Result<Tensor, SnapshotError> {
+    let path = folder.join(name);
+    let values = files::read_tensors(&path)?.remove(BEST_VALUES);
+    values.ok_or_else(|| SnapshotError::damaged(&path, format!("has no tensor {BEST_VALUES:?}")))
 }
 
 /// What decides what a training computes. Where its files lie, how it is watched and its [`Conditions`] are left out:

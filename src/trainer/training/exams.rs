@@ -31,40 +31,35 @@ impl Training<'_> {
     fn stop_when_out_of_patience(&mut self) {
         let Some(step) = self.stopped_early_at() else { return };
         let patience = self.given.spec.hyperparameters.early_stopping_patience.unwrap_or_default();
-        let steps = self.course.steps;
+        let steps = self.last_step();
         let message = format!("stops after step {step} of {steps}: {patience} evaluations in a row were no better");
         let data = json!({"step": step, "steps": steps, "early_stopping_patience": patience});
         self.reporter.event("info", "stopped_early", message, data);
-        self.reporter.metrics(step, step, self.rate(step - 1), self.standing.skipped);
-        self.reporter.progress(step, step);
+        self.reporter.metrics(step, step, self.rate(self.step_of_round() - 1), self.standing.skipped);
+        self.reporter.progress(step, self.total_steps());
     }
 
     /// Whether there is no further step to take.
     pub fn is_over(&self) -> bool {
-        self.standing.step == self.course.steps || self.stopped_early_at().is_some()
+        self.step_of_round() == self.course.steps || self.stopped_early_at().is_some()
     }
 
     /// Where the training stops before its last step because its exams became no better.
     pub fn stopped_early_at(&self) -> Option<i64> {
         let Standing { step, patience, .. } = self.standing;
-        let stops = step < self.course.steps && patience.is_over(&self.given.spec.hyperparameters);
+        let stops = step < self.last_step() && patience.is_over(&self.given.spec.hyperparameters);
         stops.then_some(step)
     }
 
     pub(super) fn exam_is_due(&self, validation: &Exam) -> bool {
-        let step = self.standing.step;
+        let (step, of_round) = (self.standing.step, self.step_of_round());
         let every = i64::from(self.given.spec.hyperparameters.eval_steps.max(1));
-        let is_here = step % every == 0 || step == self.course.steps;
+        let is_here = of_round % every == 0 || of_round == self.course.steps;
         is_here && self.standing.examined_at < step && !validation.is_empty()
     }
 
-    /// The best weights take the place of the last ones; their step and accuracy.
-    pub fn restore_best(&mut self) -> Option<(i64, f64)> {
-        self.best.restore(&mut self.learner.parameters)
-    }
-
     /// The accuracy on the test rows, null where there are none; nothing when the exam was interrupted.
-    pub fn examine_at_the_end(&self, test: &Exam) -> Result<Option<Option<f64>>, TrainError> {
+    pub(super) fn examine_at_the_end(&self, test: &Exam) -> Result<Option<Option<f64>>, TrainError> {
         if test.is_empty() {
             return Ok(Some(None));
         }

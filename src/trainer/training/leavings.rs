@@ -1,11 +1,13 @@
 //! What a training leaves in its folder on its way: checkpoints for others to ask, snapshots to go on from.
 
 use serde_json::json;
+use tch::Tensor;
 
 use super::Training;
 use crate::domain::{AttemptStudent, Split};
 use crate::trainer::evaluation::Exam;
 use crate::trainer::learner;
+use crate::trainer::rounds::Rounds;
 use crate::trainer::snapshot::{Snapshot, Standing};
 
 /// Snapshots left in the attempt's folder: the newest, and the one that its parent may be about to claim.
@@ -16,7 +18,7 @@ impl Training<'_> {
     /// be written costs a warning, never the training.
     pub fn leave_checkpoint_when_due(&mut self, validation: &Exam) {
         let (step, every) = (self.standing.step, i64::from(self.given.spec.hyperparameters.checkpoint_every));
-        let is_due = every > 0 && step % every == 0 && self.standing.checkpoint_at < step;
+        let is_due = every > 0 && self.step_of_round() % every == 0 && self.standing.checkpoint_at < step;
         if !is_due || self.exam_is_due(validation) {
             return;
         }
@@ -24,10 +26,11 @@ impl Training<'_> {
         let name = format!("checkpoint-{step}");
         let accuracy = self.found.filter(|(at, _)| *at == step).map(|(_, accuracy)| accuracy);
         let mut card = learner::card(self.given.spec, &self.given.texts);
+        card.lineage.insert("seed".to_owned(), json!(self.round.seed));
         card.lineage.insert("step".to_owned(), json!(step));
         card.measured.extend(accuracy.map(|accuracy| validation.measured(Split::Validation, accuracy)));
         match self.learner.save(&self.given.folder.join(&name), &card) {
-            Ok(()) => self.reporter.checkpoint(step, &name, accuracy),
+            Ok(()) => self.reporter.checkpoint(step, &name, accuracy, self.round.seed),
             Err(error) => {
                 let message = format!("no checkpoint after step {step}: {error}");
                 self.reporter.event("warn", "checkpoint_failed", message, json!({"step": step}));
@@ -54,6 +57,7 @@ impl Training<'_> {
             parameters: learner.parameters.by_name(),
             optimizer: self.update.state(&learner.parameters),
             best: self.best.kept(),
+            rounds: Rounds::resume(self.rounds.over().to_vec(), self.rounds.best().map(Tensor::shallow_clone)),
             tokenizer: is_new.then(|| learner.tokenizer.clone()),
         };
         self.snapshot_at = self.snapshot_at.max(standing.step);

@@ -1,8 +1,10 @@
 //! A training between its start and its end: what a step does to it; in `exams`, what an exam does, in `setbacks`, what a
-//! step does that fails, and in `leavings`, what it leaves for others on its way.
+//! step does that fails, in `leavings`, what it leaves for others on its way, and in `rounds`, how it goes on under the next
+//! of its seeds.
 
 mod exams;
 mod leavings;
+mod rounds;
 mod setbacks;
 
 use std::path::Path;
@@ -17,6 +19,7 @@ use super::learner::Learner;
 use super::loss::LossSettings;
 use super::optimizer::{Update, clip};
 use super::report::Reporter;
+use super::rounds::{Round, Rounds};
 use super::schedule::Course;
 use super::snapshot::{Conditions, Snapshot, SnapshotError, Standing};
 use super::texts::Texts;
@@ -44,7 +47,11 @@ pub struct Training<'a> {
     pub learner: Learner,
     /// Where the training stands.
     pub standing: Standing,
-    given: Assignment<'a>,
+    /// Where it stands among its rounds.
+    pub round: Round,
+    /// What it was given.
+    pub given: Assignment<'a>,
+    rounds: Rounds,
     course: Course,
     loss: LossSettings,
     update: Update,
@@ -55,7 +62,6 @@ pub struct Training<'a> {
     snapshot_at: i64,
     snapshots: Vec<String>,
     way_back: WayBack,
-    scale_by_weight: bool,
     /// The step of the last exam of this attempt, and what it found.
     found: Option<(i64, f64)>,
 }
@@ -66,23 +72,25 @@ impl<'a> Training<'a> {
         given: Assignment<'a>,
         course: Course,
         learner: Learner,
-        update: Update,
+        (rounds, round): (Rounds, Round),
         reporter: Reporter<'a>,
     ) -> Self {
+        let knobs = &given.spec.hyperparameters;
         Self {
-            loss: LossSettings::new(given.spec, &learner.config),
+            loss: LossSettings::new(given.spec, &learner.config, round.seed),
+            update: Update::new(knobs, given.spec.scales_by_weight(), &learner.parameters),
             standing: Standing::default(),
             best: Best::default(),
             began: Instant::now(),
             snapshot_at: 0,
             snapshots: Vec::new(),
             way_back: WayBack::default(),
-            scale_by_weight: update.scales_by_weight(),
             found: None,
             given,
             course,
             learner,
-            update,
+            rounds,
+            round,
             reporter,
         }
     }
@@ -93,12 +101,15 @@ impl<'a> Training<'a> {
         let (parameters, steps) = (learner.parameters.count(), self.course.steps);
         let LearnedTexts { max_lengths, truncated } = self.given.texts.learned();
         let arithmetic = device::words(learner.kind, learner.device);
-        let message = format!("{steps} steps of a student with {parameters} parameters, in {arithmetic}");
+        let seeds = self.given.spec.hyperparameters.seeds();
+        let times = if seeds.len() > 1 { format!("{} times ", seeds.len()) } else { String::new() };
+        let message = format!("{times}{steps} steps of a student with {parameters} parameters, in {arithmetic}");
         let data = json!({
             "rows": rows,
             "max_lengths": max_lengths,
             "truncated": truncated,
             "steps": steps,
+            "seeds": seeds,
             "parameters": parameters,
             "vocabulary_size": learner.config.vocab_size,
         });
@@ -108,6 +119,7 @@ impl<'a> Training<'a> {
             let data = json!({"counts": dropped.counts, "rows": dropped.shown});
             self.reporter.event("warn", "rows_dropped", message, data);
         }
+        self.announce_round();
     }
 
     /// Goes on where an interrupted training stood; the student has its weights already.
@@ -120,7 +132,7 @@ impl<'a> Training<'a> {
         if let Some(fitting) = self.standing.micro_batch_size {
             self.loss.micro_batch_size = self.loss.micro_batch_size.min(fitting as usize);
         }
-        let (step, total) = (self.standing.step, self.course.steps);
+        let (step, total) = (self.standing.step, self.total_steps());
         let data = json!({"step": step, "steps": total});
         self.reporter.event("info", "resumed", format!("continues after step {step} of {total}"), data);
         let different = snapshot.conditions.differences(&self.conditions());
@@ -130,7 +142,7 @@ impl<'a> Training<'a> {
             let message = format!("continues under other conditions ({names}): not to the same last bit");
             self.reporter.event("warn", "inexact_resume", message, Value::Object(different.clone()));
         }
-        self.reporter.progress(step, self.stopped_early_at().unwrap_or(total));
+        self.reporter.progress(step, total);
         self.reporter.resume(snapshot.window.clone());
         self.take_over(snapshot)
     }
@@ -150,8 +162,8 @@ impl<'a> Training<'a> {
 
     /// One optimizer step.
     pub fn step(&mut self, batch: &[Taught<'_>]) -> Result<(), TrainError> {
-        let (step, steps) = (self.standing.step, self.course.steps);
-        let (rate, mut done) = (self.rate(step), step + 1);
+        let (step, mut done) = (self.step_of_round(), self.standing.step + 1);
+        let rate = self.rate(step);
         let loss = self.loss_of(batch, step)?;
 
         let gradient_norm = loss.gradient.norm();
@@ -166,8 +178,8 @@ impl<'a> Training<'a> {
         }
         self.standing.step = done;
 
-        self.reporter.metrics(done, steps, rate, self.standing.skipped);
-        self.reporter.progress(done, steps);
+        self.reporter.metrics(done, self.last_step(), rate, self.standing.skipped);
+        self.reporter.progress(done, self.total_steps());
         Ok(())
     }
 

@@ -35,7 +35,7 @@ const MOST_ROLLBACKS: u32 = 1;
 const RATE_AFTER_ROLLBACK: f64 = 0.5;
 
 impl Training<'_> {
-    /// The learning rate of a step, counted from 0.
+    /// The learning rate of a step of this round, counted from 0.
     pub(super) fn rate(&self, step: i64) -> f64 {
         let rollbacks = i32::try_from(self.standing.rollbacks).unwrap_or(i32::MAX);
         self.course.rate(step) * RATE_AFTER_ROLLBACK.powi(rollbacks)
@@ -45,7 +45,9 @@ impl Training<'_> {
     pub(super) fn loss_of(&mut self, batch: &[Taught<'_>], step: i64) -> Result<StepLoss, TrainError> {
         loop {
             match device::catch("a step", || loss::step_loss(&self.learner, batch, &self.loss, step)) {
-                Err(error @ DeviceError::OutOfMemory { .. }) => self.halve_micro_batch(step + 1, batch.len(), error)?,
+                Err(error @ DeviceError::OutOfMemory { .. }) => {
+                    self.halve_micro_batch(self.standing.step + 1, batch.len(), error)?
+                }
                 found => return found?,
             }
         }
@@ -116,16 +118,17 @@ impl Training<'_> {
             self.take_over(snapshot)?;
             return Ok(("snapshot", standing));
         }
-        self.update = Update::new(&spec.hyperparameters, self.scale_by_weight, &self.learner.parameters);
+        self.update = Update::new(&spec.hyperparameters, spec.scales_by_weight(), &self.learner.parameters);
         let best = self.best.kept().filter(|best| best.step < computed);
         if let Some(best) = best {
             self.learner.parameters.set(&best.values);
             let Standing { patience, .. } = self.standing;
             return Ok(("best", Standing { step: best.step, examined_at: best.step, patience, ..Standing::default() }));
         }
-        let first = self.learner.first_parameters(folder, spec)?;
+        let first = self.learner.first_parameters(folder, spec, self.round.seed)?;
         self.learner.parameters.set(first.values());
         self.best = Best::default();
-        Ok(("start", Standing { patience: Patience::default(), ..Standing::default() }))
+        let step = self.round.first_step;
+        Ok(("start", Standing { step, examined_at: step, patience: Patience::default(), ..Standing::default() }))
     }
 }

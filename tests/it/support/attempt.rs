@@ -70,6 +70,15 @@ impl Attempt {
     }
 }
 
+/// The details of every event of this code.
+pub fn events<'a>(frames: &'a [Frame], wanted: &str) -> Vec<&'a Value> {
+    let of = |frame: &'a Frame| match frame {
+        Frame::Event { code, data, .. } if code == wanted => Some(data),
+        _ => None,
+    };
+    frames.iter().filter_map(of).collect()
+}
+
 /// Steps and folders of the snapshots that were left.
 pub fn snapshots(frames: &[Frame]) -> Vec<(i64, String)> {
     let snapshot = |frame: &Frame| match frame {

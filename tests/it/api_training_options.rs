@@ -1,4 +1,5 @@
-//! The options of a distillation that say which rationales are learned: what is taken, shown and refused.
+//! The options of a distillation that say which rationales are learned and under which seeds: what is taken, shown and
+//! refused.
 
 use serde_json::{Value, json};
 
@@ -37,6 +38,24 @@ async fn a_dry_run_shows_which_rationales_are_learned_and_what_more_of_them_cost
     assert_eq!(all.body["spec"]["rationales"], options, "{:#}", all.body);
     let tokens = |answer: &Answer| answer.body["estimate"]["input_tokens"].as_u64().unwrap();
     assert!(tokens(&all) > tokens(&plain) * 3 / 2, "{} and {}", tokens(&all), tokens(&plain));
+}
+
+#[tokio::test]
+async fn seeds_are_different_ones_and_each_costs_a_training() {
+    let app = TestApp::start().await;
+    let with = |seeds: Value| json!({"hyperparameters": {"seeds": seeds, "max_steps": 100}});
+    let one = distill(&app, &rows(), with(Value::Null)).await;
+    let three = distill(&app, &rows(), with(json!([5, 1, 3]))).await;
+    assert_eq!(three.body["spec"]["hyperparameters"]["seeds"], json!([5, 1, 3]), "{:#}", three.body);
+    let figure = |answer: &Answer, name: &str| answer.body["estimate"][name].as_f64().unwrap();
+    assert_eq!((figure(&one, "steps"), figure(&three, "steps")), (100.0, 300.0));
+    assert_eq!(3.0 * figure(&one, "input_tokens"), figure(&three, "input_tokens"));
+    assert!(figure(&three, "memory_bytes") > figure(&one, "memory_bytes"));
+    for wrong in [json!([]), json!([1, 2, 1]), json!((0..101).collect::<Vec<_>>())] {
+        let answer = distill(&app, &rows(), with(wrong)).await;
+        let detail = answer.refused(400, "invalid_value", "#/hyperparameters/seeds");
+        assert!(detail.contains("send 1 to 100 different ones"), "{detail}");
+    }
 }
 
 #[tokio::test]
