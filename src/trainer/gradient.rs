@@ -3,6 +3,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::parameters::Parameters;
 use crate::native;
 use crate::student::Weights;
 
@@ -13,6 +14,13 @@ pub struct Gradient {
 }
 
 impl Gradient {
+    /// The sum of several micro-batches' to come, zero in fp32. One buffer holds it: among the tensors of a micro-batch, a
+    /// tensor for each weight would leave the heap in pieces that nothing else fits into.
+    pub fn of_several(parameters: &Parameters) -> Self {
+        let buffer = parameters.values().zeros_like();
+        Self { pieces: parameters.pieces(&buffer).into_iter().map(Some).collect() }
+    }
+
     /// Adds the gradient of a scalar with respect to what a step computes with, and gives that of other tensors.
     pub fn add(&mut self, loss: &Tensor, weights: &Weights, leaves: &[&Tensor]) -> Vec<Tensor> {
         let inputs: Vec<&Tensor> = leaves.iter().copied().chain(weights.values()).collect();

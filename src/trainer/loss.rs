@@ -75,7 +75,12 @@ pub fn step_loss(
     tch::manual_seed(seed.cast_signed());
     let (weights, model) = learner.to_compute()?;
     let whole = Whole { shares: Share::of(lessons, &settings.objectives), pairs: micro_batch::pair_count(lessons) };
-    let mut found = StepLoss::default();
+    let gradient = if lessons.len() > settings.micro_batch_size {
+        Gradient::of_several(&learner.parameters)
+    } else {
+        Gradient::default()
+    };
+    let mut found = StepLoss { gradient, ..StepLoss::default() };
     for (number, part) in (0..).zip(lessons.chunks(settings.micro_batch_size)) {
         let Some(batch) = MicroBatch::new(learner, part, &whole.shares) else { continue };
         let dropout = Dropout::new(settings.dropout, seed).at(number);
