@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Optimizer;
+
 /// A figure that can only be told within limits.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Span {
@@ -60,12 +62,82 @@ pub struct Estimate {
     /// Peak memory of the training process.
     #[schema(required = true, example = 1_500_000_000u64)]
     pub memory_bytes: Option<u64>,
+    /// The same by its parts, with what else would fit; null for other kinds, and for jobs that were stored before it was told.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub memory: Option<MemoryTable>,
     /// Time of work over all attempts; pauses and waiting in the queue are left out.
     #[schema(required = true)]
     pub seconds: Option<Span>,
     /// Finished jobs of its like that time and tokens are drawn from; 0: rules of thumb, which may be far off.
     #[schema(example = 3)]
     pub drawn_from_jobs: u32,
+}
+
+/// What a training's memory goes to, at its peak.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemoryTable {
+    /// The fp32 weights.
+    #[schema(example = 44_000_000)]
+    pub weights_bytes: u64,
+    /// One step's gradient; with micro-batches, their fp32 sum beside it.
+    #[schema(example = 22_000_000)]
+    pub gradients_bytes: u64,
+    /// The optimizer's moments.
+    #[schema(example = 88_000_000)]
+    pub optimizer_bytes: u64,
+    /// The bf16 weights that a step computes with.
+    #[schema(example = 22_000_000)]
+    pub compute_copies_bytes: u64,
+    /// The weights of the best evaluation.
+    #[schema(example = 44_000_000)]
+    pub best_weights_bytes: u64,
+    /// What a micro-batch keeps for its backward pass.
+    #[schema(example = 500_000_000)]
+    pub activations_bytes: u64,
+    /// The program, its libraries, the tokenizer and the rows.
+    #[schema(example = 350_000_000)]
+    pub program_bytes: u64,
+    /// All of it.
+    #[schema(example = 1_070_000_000)]
+    pub total_bytes: u64,
+    /// What the machine that answers has; the worker's may have more or less. Null where it is not known.
+    #[schema(required = true, example = 16_000_000_000u64)]
+    pub machine_bytes: Option<u64>,
+    /// Whether the total is no more than that; null where that is not known.
+    #[schema(required = true, example = true)]
+    pub fits: Option<bool>,
+    /// What it would be otherwise: by optimizer, gradient checkpointing and micro-batch. None of these changes what is computed
+    /// but the optimizer.
+    pub alternatives: Vec<MemoryAlternative>,
+}
+
+/// A training's peak memory with other knobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemoryAlternative {
+    /// The optimizer.
+    pub optimizer: Optimizer,
+    /// Whether layers are computed again for the gradient.
+    #[schema(example = false)]
+    pub gradient_checkpointing: bool,
+    /// Examples computed at once.
+    #[schema(example = 16)]
+    pub micro_batch_size: u32,
+    /// Its peak memory.
+    #[schema(example = 620_000_000)]
+    pub total_bytes: u64,
+    /// Whether that is no more than the machine has that answers; null where that is not known.
+    #[schema(required = true, example = true)]
+    pub fits: Option<bool>,
+}
+
+impl MemoryTable {
+    /// The sum of the parts.
+    pub fn parts(&self) -> u64 {
+        let weights = self.weights_bytes + self.gradients_bytes + self.optimizer_bytes;
+        let copies = self.compute_copies_bytes + self.best_weights_bytes;
+        weights + copies + self.activations_bytes + self.program_bytes
+    }
 }
 
 /// One figure of an estimate against what came.

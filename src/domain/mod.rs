@@ -63,7 +63,7 @@ pub use annotation::{Annotation, AnnotationStatus};
 pub use attempt::{AttemptSpec, AttemptStudent, AttemptValidation, Frame, Order, StudentCard};
 pub use attempt_outcome::{Accuracies, AttemptOutcome, SeedOutcome};
 pub use checkpoint::Checkpoint;
-pub use estimate::{Estimate, EstimateError, EstimateFigure, Span, Taken};
+pub use estimate::{Estimate, EstimateError, EstimateFigure, MemoryAlternative, MemoryTable, Span, Taken};
 pub use evaluation::{
     Confusion, Evaluation, LabelScores, Measure, ModelEvaluation, PairEvaluation, Scores, TeacherEvaluation,
 };

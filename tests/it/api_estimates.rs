@@ -58,6 +58,14 @@ async fn a_training_is_estimated_by_its_rows_and_its_student() {
     for figure in ["parameters", "memory_bytes"] {
         assert!(small[figure].as_u64().unwrap() < large[figure].as_u64().unwrap(), "{figure}");
     }
+    let memory = &small["memory"];
+    let parts = ["weights", "gradients", "optimizer", "compute_copies", "best_weights", "activations", "program"];
+    let sum: u64 = parts.iter().map(|part| memory[format!("{part}_bytes")].as_u64().unwrap()).sum();
+    assert_eq!((&memory["total_bytes"], &memory["fits"]), (&json!(sum), &json!(true)), "{memory:#}");
+    let thrifty = memory["alternatives"].as_array().unwrap().iter().find(|one| {
+        one["optimizer"] == "adafactor" && one["gradient_checkpointing"] == true && one["micro_batch_size"] == 1
+    });
+    assert!(thrifty.unwrap()["total_bytes"].as_u64().unwrap() < sum, "{memory:#}");
     assert!(span(&small["seconds"])[1] < span(&large["seconds"])[1]);
 }
 

@@ -3,8 +3,8 @@
 use futures::TryStreamExt;
 
 use super::{
-    PAST_JOBS, Unknown,
-    memory::{self, Lengths},
+    PAST_JOBS, Unknown, machine,
+    memory::{Asked, Lengths},
     sample, tokens,
 };
 use crate::{
@@ -33,6 +33,8 @@ pub(super) async fn estimate(state: &AppState, spec: &DistillationSpec) -> Resul
     let shape = shape(state, spec).await?;
     let hyperparameters = &spec.hyperparameters;
     let steps = hyperparameters.steps(rows.learned as usize) * hyperparameters.seeds().len() as i64;
+    let asked = Asked { shape: &shape, method: spec.method, knobs: hyperparameters, lengths: &rows.lengths };
+    let memory = asked.table(machine::memory_bytes());
     let example = rows.lengths.tokens_of_example(spec.method);
     let tokens = steps as f64 * f64::from(hyperparameters.batch_size) * example;
     let work = shape.parameters as f64 * tokens;
@@ -43,7 +45,8 @@ pub(super) async fn estimate(state: &AppState, spec: &DistillationSpec) -> Resul
         steps: u64::try_from(steps).ok(),
         parameters: Some(shape.parameters),
         input_tokens: Some(tokens as u64),
-        memory_bytes: Some(memory::bytes(&shape, hyperparameters, &rows.lengths)),
+        memory_bytes: Some(memory.total_bytes),
+        memory: Some(memory),
         seconds: Some(seconds(work, &paces)),
         drawn_from_jobs: paces.len().try_into().unwrap_or(u32::MAX),
         ..Estimate::default()

@@ -4,6 +4,7 @@
 mod annotation;
 mod distillation;
 mod evaluation;
+mod machine;
 mod memory;
 mod sample;
 
