@@ -27,6 +27,7 @@ pub mod device;
 pub mod inference;
 pub mod layout;
 pub mod leakage;
+pub mod machine;
 #[cfg(feature = "engine")]
 pub mod native;
 pub mod registry;

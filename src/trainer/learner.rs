@@ -6,6 +6,7 @@ use tch::{Device, Kind};
 
 use super::TrainError;
 use super::data::Data;
+use super::fitting;
 use super::parameters::Parameters;
 use super::snapshot::{Snapshot, SnapshotError};
 use super::texts::Texts;
@@ -31,11 +32,23 @@ impl Learner {
     /// A pre-trained student from its folder, or a new one with a tokenizer trained on the training rows.
     pub fn start(folder: &Path, spec: &AttemptSpec, data: &Data, seed: u64) -> Result<Self, TrainError> {
         let device = device::parse(&spec.device)?;
-        let (config, tokenizer, weights) = match &spec.student {
-            AttemptStudent::Directory(directory) => pretrained(&folder.join(directory))?,
-            AttemptStudent::FromScratch(shape) => from_scratch(shape, spec, data, seed)?,
-        };
         let kind = device::kind_for(spec.hyperparameters.precision, device);
+        let fits = |config: &T5Config| fitting::check(config, &spec.hyperparameters, device);
+        let (config, tokenizer, weights) = match &spec.student {
+            AttemptStudent::Directory(directory) => {
+                let directory = folder.join(directory);
+                fits(&T5Config::from_dir(&directory)?)?;
+                pretrained(&directory)?
+            }
+            AttemptStudent::FromScratch(shape) => {
+                let tokenizer = trained_tokenizer(shape, spec, data)?;
+                let config = T5Config::from_scratch(shape, tokenizer.vocabulary_size());
+                config.validate()?;
+                fits(&config)?;
+                let weights = initial_weights(&config, seed);
+                (config, tokenizer, weights)
+            }
+        };
         Ok(Self { parameters: Parameters::new(&weights, device, kind), config, tokenizer, device, kind })
     }
 
@@ -115,18 +128,9 @@ fn pretrained(directory: &Path) -> Result<(T5Config, StudentTokenizer, Weights),
     Ok((student.config, student.tokenizer, student.weights))
 }
 
-fn from_scratch(
-    shape: &FromScratch,
-    spec: &AttemptSpec,
-    data: &Data,
-    seed: u64,
-) -> Result<(T5Config, StudentTokenizer, Weights), TrainError> {
+fn trained_tokenizer(shape: &FromScratch, spec: &AttemptSpec, data: &Data) -> Result<StudentTokenizer, TrainError> {
     let tokenizer = unigram::train_tokenizer(texts(spec, data), shape.vocabulary_size as usize)?;
-    let tokenizer = StudentTokenizer::from_tokenizer(tokenizer)?;
-    let config = T5Config::from_scratch(shape, tokenizer.vocabulary_size());
-    config.validate()?;
-    let weights = initial_weights(&config, seed);
-    Ok((config, tokenizer, weights))
+    Ok(StudentTokenizer::from_tokenizer(tokenizer)?)
 }
 
 /// Everything that the student will read or write while it learns, fixed words as often as they come. A character that

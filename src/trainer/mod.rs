@@ -25,6 +25,7 @@ mod division;
 mod dropped;
 mod error;
 mod evaluation;
+mod fitting;
 mod gradient;
 mod learner;
 mod lessons;

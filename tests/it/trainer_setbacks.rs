@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 use stepwise::{
-    domain::{AttemptStudent, Frame, FromScratch, Optimizer, Precision},
+    domain::{AttemptStudent, Frame, FromScratch, JobError, Optimizer, Precision},
     trainer::Ended,
 };
 
@@ -152,4 +152,15 @@ fn a_training_of_which_no_example_fits_says_so() {
     assert_eq!(error.code, "out_of_memory");
     assert!(error.hint.as_ref().unwrap().contains("adafactor"), "{error}");
     assert_eq!(events(&frames, "micro_batch_halved").last().unwrap()["is"], 1);
+}
+
+#[test]
+fn a_student_that_can_never_fit_is_refused_before_its_weights_are_made() {
+    let mut attempt = Attempt::new();
+    let shape = FromScratch { d_model: 8192, d_ff: 65_536, num_layers: 64, num_heads: 64, ..FromScratch::default() };
+    attempt.spec.student = AttemptStudent::FromScratch(shape);
+    let error = attempt.train().0.unwrap_err();
+    assert_eq!(error.code, JobError::OUT_OF_MEMORY);
+    assert!(error.message.contains("without a row to learn"), "{}", error.message);
+    assert!(error.hint.unwrap().contains("smaller student"));
 }

@@ -3,7 +3,7 @@
 use futures::TryStreamExt;
 
 use super::{
-    PAST_JOBS, Unknown, machine,
+    PAST_JOBS, Unknown,
     memory::{Asked, Lengths},
     sample, tokens,
 };
@@ -14,7 +14,7 @@ use crate::{
         Split, StudentSource, StudentSpec, TrainingSource, Validating,
     },
     inference::StudentShape,
-    layout,
+    layout, machine,
     store::{PastJob, Store},
 };
 

@@ -4,7 +4,6 @@
 mod annotation;
 mod distillation;
 mod evaluation;
-mod machine;
 mod memory;
 mod sample;
 

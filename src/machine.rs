@@ -1,4 +1,4 @@
-//! How much memory a process here may have.
+//! The machine: how much memory a process here may have.
 
 /// The machine's memory, or the part of it that this process's group of processes may use, where that is less; `None` where
 /// Linux does not tell it.
