@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use stepwise::domain::{Frame, Optimizer};
 use crate::support::attempt::{Attempt, figures, row};
 
 const KILLS: usize = 20;
-const STEPS: u32 = 132;
+const STEPS: u32 = 300;
 
 fn attempt(optimizer: Optimizer) -> Attempt {
     let mut attempt = Attempt::new();
@@ -26,25 +26,47 @@ fn attempt(optimizer: Optimizer) -> Attempt {
     attempt
 }
 
-fn start(attempt: &Attempt) -> Child {
-    attempt.write_spec();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stepwise"));
-    command.arg("train").arg(attempt.folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
-    command.stderr(Stdio::null()).spawn().unwrap()
+/// A training in a process of its own.
+struct Running {
+    process: Child,
+    says: BufReader<ChildStdout>,
 }
 
-/// What a process says until it has taken so many steps, or ends.
-fn frames_until(child: &mut Child, steps: usize) -> Vec<Frame> {
-    let (mut frames, mut taken) = (Vec::new(), 0);
-    for line in BufReader::new(child.stdout.as_mut().unwrap()).lines() {
-        let frame: Frame = serde_json::from_str(&line.unwrap()).unwrap();
-        taken += usize::from(matches!(&frame, Frame::Metrics { values, .. } if values.contains_key("loss")));
-        frames.push(frame);
-        if taken == steps {
-            break;
-        }
+impl Running {
+    fn start(attempt: &Attempt) -> Self {
+        attempt.write_spec();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stepwise"));
+        command.arg("train").arg(attempt.folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.stderr(Stdio::null()).spawn().unwrap();
+        let says = BufReader::new(process.stdout.take().unwrap());
+        Self { process, says }
     }
-    frames
+
+    /// What it says until it has taken so many steps, or ends. Of a line that a kill cut short nothing is left.
+    fn frames_until(&mut self, steps: usize) -> Vec<Frame> {
+        let (mut frames, mut taken, mut line) = (Vec::new(), 0, String::new());
+        while taken < steps && self.says.read_line(&mut line).unwrap() > 0 && line.ends_with('\n') {
+            let frame: Frame = serde_json::from_str(&line).unwrap();
+            taken += usize::from(matches!(&frame, Frame::Metrics { values, .. } if values.contains_key("loss")));
+            frames.push(frame);
+            line.clear();
+        }
+        frames
+    }
+
+    /// What it had said before it died, which its parent reads as well.
+    fn kill(mut self) -> Vec<Frame> {
+        self.process.kill().unwrap();
+        let frames = self.frames_until(usize::MAX);
+        assert!(!self.process.wait().unwrap().success(), "the kill came after the end");
+        frames
+    }
+
+    fn end(mut self) -> Vec<Frame> {
+        let frames = self.frames_until(usize::MAX);
+        assert!(self.process.wait().unwrap().success(), "{:?}", frames.last());
+        frames
+    }
 }
 
 /// The newest snapshot that has its name, as whoever watches the training would have found it.
@@ -56,24 +78,19 @@ fn newest_snapshot(attempt: &Attempt) -> Option<(i64, String)> {
 
 fn assert_kills_change_nothing(optimizer: Optimizer, seed: u64) {
     let (whole, mut killed) = (attempt(optimizer), attempt(optimizer));
-    let mut process = start(&whole);
-    let undisturbed = frames_until(&mut process, usize::MAX);
-    assert!(process.wait().unwrap().success());
+    let undisturbed = Running::start(&whole).end();
 
     let mut chance = ChaCha12Rng::seed_from_u64(seed);
     let mut frames = Vec::new();
-    for kill in 0..KILLS {
-        let mut process = start(&killed);
-        frames.extend(frames_until(&mut process, chance.random_range(1..=6)));
-        // Somewhere in what comes after that step: in the next one, an exam, or half-way through a snapshot.
-        std::thread::sleep(Duration::from_micros(chance.random_range(0..30_000)));
-        process.kill().unwrap();
-        assert!(!process.wait().unwrap().success(), "kill {kill} came after the end");
+    for _ in 0..KILLS {
+        let mut training = Running::start(&killed);
+        frames.extend(training.frames_until(chance.random_range(1..=6)));
+        // Somewhere in what comes after that step: in one of the next, an exam, or half-way through a snapshot.
+        std::thread::sleep(Duration::from_micros(chance.random_range(0..8_000)));
+        frames.extend(training.kill());
         killed.spec.resume = newest_snapshot(&killed).map(|(_, name)| name);
     }
-    let mut process = start(&killed);
-    frames.extend(frames_until(&mut process, usize::MAX));
-    assert!(process.wait().unwrap().success(), "{:?}", frames.last());
+    frames.extend(Running::start(&killed).end());
 
     assert!(whole.checkpoint() == killed.checkpoint(), "the checkpoints differ");
     assert_eq!(figures(&undisturbed), figures(&frames));
