@@ -87,7 +87,7 @@ pub use specs::{
     TrainingSource, Validating,
 };
 pub use statistics::{FileStatistics, LabelCount, LabelHistogram, Percentiles, SplitCounts, TextLengths};
-pub use task::{LabelSet, Scorer, SurfaceForm, TaskDefinition, WorkedExample};
+pub use task::{AnswerForm, LabelSet, Scorer, SurfaceForm, TaskDefinition, WorkedExample};
 pub use teacher::TeacherTerms;
 pub use unknown_name::UnknownName;
 pub use warning::JobWarning;

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    FileId, Hyperparameters, JobId, JobKind, LabelSource, Method, ModelTarget, RationaleChoice, TaskDefinition,
+    AnswerForm, FileId, Hyperparameters, JobId, JobKind, LabelSource, Method, ModelTarget, RationaleChoice,
+    TaskDefinition,
 };
 
 /// A job's spec; the tag is the job's kind.
@@ -48,6 +49,9 @@ pub struct AnnotationSpec {
     pub temperature: f64,
     /// Tokens an answer may have.
     pub max_output_tokens: u32,
+    /// How the teacher writes its reasoning and its label.
+    #[serde(default)]
+    pub answer_form: AnswerForm,
 }
 
 /// Train a student.

@@ -44,6 +44,24 @@ pub enum SurfaceForm {
     Svamp,
 }
 
+/// How the teacher writes its reasoning and its label.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerForm {
+    /// The reasoning, then the label, in the words of the surface form: the teacher thinks before it answers (the paper's).
+    #[default]
+    RationaleThenLabel,
+    /// The label alone on a line, then the reasoning: an answer first, explained afterwards.
+    LabelThenRationale,
+    /// One JSON object of `rationale` and `label`; kept to by a schema where the teacher's `json_schema` is set.
+    Json,
+}
+
+impl AnswerForm {
+    /// Every form.
+    pub const ALL: [Self; 3] = [Self::RationaleThenLabel, Self::LabelThenRationale, Self::Json];
+}
+
 /// A question with a good answer, shown to the teacher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

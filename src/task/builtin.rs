@@ -105,6 +105,7 @@ const SVAMP: [[&str; 3]; 3] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::AnswerForm;
     use crate::task::{answer, prompt, scoring};
 
     #[test]
@@ -114,14 +115,16 @@ mod tests {
     }
 
     #[test]
-    fn a_worked_example_parses_to_its_own_label_and_rationale() {
-        for task in names().into_iter().filter_map(find) {
+    fn a_worked_example_parses_to_its_own_label_and_rationale_in_every_form() {
+        for (task, form) in
+            names().into_iter().filter_map(find).flat_map(|task| AnswerForm::ALL.map(|form| (task.clone(), form)))
+        {
             for example in &task.worked_examples {
                 let shown = TaskDefinition { worked_examples: vec![example.clone()], ..task.clone() };
-                let text = prompt::chat(&shown, "x").remove(1).content;
+                let text = prompt::chat(&shown, form, "x").remove(1).content;
                 let unshown = TaskDefinition { worked_examples: vec![], ..task.clone() };
-                let asked = prompt::chat(&unshown, &example.input).remove(1).content;
-                let parsed = answer::parse(&task, &example.input, text.strip_prefix(&asked).unwrap(), false);
+                let asked = prompt::chat(&unshown, form, &example.input).remove(1).content;
+                let parsed = answer::parse(&task, form, &example.input, text.strip_prefix(&asked).unwrap(), false);
                 assert!(scoring::is_correct(&task, &parsed.label.unwrap(), &example.label), "{}", task.name);
                 assert_eq!(parsed.rationale.as_ref(), Some(&example.rationale));
             }

@@ -40,6 +40,21 @@ pub(super) fn read_as(text: &str, allowed: &[String]) -> Option<String> {
     exact.or_else(|| allowed.iter().find(|label| bare(label) == plain)).cloned()
 }
 
+/// The choice that `text` means, by its letter, its text or both: `(c) pond`, `(c)`, `c`, `pond`. A letter beside another
+/// choice's text is no answer: nobody knows which of the two was meant.
+pub(super) fn read_as_choice(text: &str, input: &str) -> Option<String> {
+    let plain = bare(text);
+    let lettered = plain.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+    let (letter, own) = lettered.unwrap_or((&plain, ""));
+    let is_meant = |known: char, text: &str| {
+        bare(&known.to_string()) == letter.trim() && (own.is_empty() || bare(text) == own.trim())
+    };
+    read_as(text, &choices(input)).or_else(|| {
+        let found = lettered_choices(input).find(|(known, text)| is_meant(*known, text));
+        found.map(|(_, text)| text.to_owned())
+    })
+}
+
 /// Why a label is refused, in few words however large the set is.
 pub fn not_in_set(label: &str, allowed: &[String]) -> String {
     let listed: Vec<&str> = allowed.iter().take(SHOWN_LABELS).map(|label| shown(label)).collect();

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Response, StatusCode, Url};
+use sha2::{Digest, Sha256};
 
-use super::wire::{ChatReply, ChatRequest, Complaint};
+use super::wire::{ChatReply, ChatRequest, Complaint, ResponseFormat};
 use super::{TeacherError, TeacherSettings, pace::Pace};
 use crate::clock::Clock;
 use crate::domain::Secret;
 use crate::outbound::{self, retry};
-use crate::task::prompt::Message;
+use crate::task::prompt::{AnswerSchema, Message};
 use crate::telemetry::chain;
 
 /// Bytes of a reply that are read; an honest one has a few thousand.
@@ -30,6 +31,10 @@ pub struct CompletionRequest {
     pub max_output_tokens: u32,
     /// Texts at which the teacher stops; at most four.
     pub stop: Vec<String>,
+    /// The sampling seed: which of several samples this is. Without it, and at temperature 0, they are all alike.
+    pub seed: Option<u64>,
+    /// What the answer must be; sent where the teacher's `json_schema` says that it can be held to one.
+    pub answer_schema: Option<AnswerSchema>,
     /// Sent as `Idempotency-Key`: the same for every try of the same question.
     pub idempotency_key: Option<String>,
 }
@@ -111,11 +116,8 @@ impl TeacherClient {
     /// As [`complete`](Self::complete).
     pub async fn ask(&self, request: &CompletionRequest) -> Result<Completion, TeacherError> {
         let started = Instant::now();
-        let CompletionRequest { messages, temperature, max_output_tokens, stop, idempotency_key } = request;
-        let model = &self.settings.model;
-        let body = ChatRequest { model, messages, temperature: *temperature, max_tokens: *max_output_tokens, stop };
-        let mut call = self.http.post(self.endpoint.clone()).json(&body);
-        if let Some(key) = idempotency_key {
+        let mut call = self.http.post(self.endpoint.clone()).json(&self.body_of(request));
+        if let Some(key) = &request.idempotency_key {
             call = call.header("Idempotency-Key", key);
         }
         let response = call.send().await.map_err(|error| self.network_error(error))?;
@@ -126,6 +128,27 @@ impl TeacherClient {
         let completion = self.completion(&reply, started.elapsed())?;
         self.pace.spent(completion.input_tokens + completion.output_tokens);
         Ok(completion)
+    }
+
+    /// The SHA-256 of all that an answer depends on: the address with its path, and the body (model, messages, parameters,
+    /// seed, schema). Neither the key nor the `Idempotency-Key` belongs to it: requests of one digest are the same question.
+    pub fn request_sha256(&self, request: &CompletionRequest) -> [u8; 32] {
+        let asked = (self.endpoint.as_str(), self.body_of(request));
+        let bytes = serde_json::to_vec(&asked).expect("texts and numbers are always JSON");
+        Sha256::digest(bytes).into()
+    }
+
+    fn body_of<'a>(&'a self, request: &'a CompletionRequest) -> ChatRequest<'a> {
+        let schema = request.answer_schema.as_ref().filter(|_| self.settings.json_schema);
+        ChatRequest {
+            model: &self.settings.model,
+            messages: &request.messages,
+            temperature: request.temperature,
+            max_tokens: request.max_output_tokens,
+            stop: &request.stop,
+            seed: request.seed,
+            response_format: schema.map(ResponseFormat::of),
+        }
     }
 
     /// The whole body, unless it is larger than any honest one.

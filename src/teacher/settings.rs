@@ -9,11 +9,17 @@ use super::TeacherError;
 use crate::domain::{Secret, TeacherTerms};
 
 /// What a `[[teachers]]` table may hold: key, default, meaning. The README's table is made of it.
-pub const TEACHER_KEYS: [[&str; 3]; 10] = [
+pub const TEACHER_KEYS: [[&str; 3]; 11] = [
     ["name", "", "the name that requests use"],
     ["base_url", "", "the address up to and with `/v1`, of an endpoint that speaks OpenAI's chat completions"],
     ["model", "", "the model's name there"],
     ["api_key_env", "no key", "the environment variable that holds the API key; keys do not belong into files"],
+    [
+        "json_schema",
+        "false",
+        "whether it keeps to a JSON schema sent as `response_format`, as OpenAI's models, vLLM, SGLang and llama.cpp do; \
+         jobs of answer form `json` then send one, and otherwise ask for JSON in words",
+    ],
     ["max_concurrency", "16", "requests under way at once"],
     ["requests_per_minute", "no limit", "requests a minute, of each worker"],
     ["tokens_per_minute", "no limit", "tokens a minute, in and out, of each worker"],
@@ -38,6 +44,9 @@ pub struct TeacherSettings {
     /// The API key, where it is given by code. The configuration cannot: keys do not belong into files.
     #[serde(skip)]
     pub api_key: Option<Secret>,
+    /// Whether it keeps to a JSON schema that is sent as `response_format`.
+    #[serde(default)]
+    pub json_schema: bool,
     /// Requests under way at once.
     #[serde(default = "default_concurrency")]
     pub max_concurrency: usize,
@@ -67,6 +76,7 @@ impl TeacherSettings {
             model: model.to_owned(),
             api_key_env: None,
             api_key: None,
+            json_schema: false,
             max_concurrency: default_concurrency(),
             requests_per_minute: None,
             tokens_per_minute: None,
@@ -184,67 +194,5 @@ fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_table_of_the_configuration_makes_a_teacher() {
-        let settings: TeacherSettings = toml::from_str(
-            "name = 'a'\nbase_url = 'http://h/v1/'\nmodel = 'm'\napi_key_env = 'K'\nrequest_timeout_seconds = 5\nusd_per_million_input_tokens = 2.0",
-        )
-        .unwrap();
-        assert_eq!(settings.endpoint().unwrap().as_str(), "http://h/v1/chat/completions");
-        assert_eq!((settings.max_concurrency, settings.request_timeout), (16, Duration::from_secs(5)));
-        assert_eq!(settings.cost_usd(500_000, 7), 1.0);
-    }
-
-    #[test]
-    fn unknown_fields_and_keys_in_the_file_are_refused() {
-        let table = "name = 'a'\nbase_url = 'http://h/v1'\nmodel = 'm'\n";
-        for extra in ["api_key = 'k'", "timeout = 3", "request_timeout_seconds = 0"] {
-            assert!(toml::from_str::<TeacherSettings>(&format!("{table}{extra}")).is_err(), "{extra}");
-        }
-    }
-
-    #[test]
-    fn an_address_that_cannot_be_used_or_would_leak_is_refused() {
-        for url in ["", "host:8000", "ftp://h", "http://user:pw@h/v1", "http://h/v1?key=k"] {
-            let error = TeacherSettings::new("a", url, "m").endpoint().unwrap_err();
-            assert!(!error.to_string().contains("pw"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_key_that_is_not_set_is_named_by_its_variable() {
-        let mut settings = TeacherSettings::new("a", "http://h/v1", "m");
-        settings.api_key_env = Some("STEPWISE_NO_SUCH_KEY".to_owned());
-        assert!(settings.key().unwrap_err().to_string().contains("STEPWISE_NO_SUCH_KEY"));
-    }
-
-    #[test]
-    fn every_fault_is_named_and_a_key_in_the_variables_place_is_not_shown() {
-        let mut settings = TeacherSettings::new("a", "ftp://h", "m");
-        settings.api_key_env = Some("sk-hidden".to_owned());
-        settings.max_concurrency = 0;
-        settings.tokens_per_minute = Some(0);
-        settings.usd_per_million_input_tokens = -1.0;
-        let faults = settings.faults();
-        assert_eq!(faults.len(), 5, "{faults:?}");
-        assert!(!faults.concat().contains("sk-hidden"), "{faults:?}");
-    }
-
-    #[test]
-    fn the_table_of_keys_names_exactly_those_that_are_read() {
-        let error = toml::from_str::<TeacherSettings>("no_such_key = 1").unwrap_err().message().to_owned();
-        let listed = error.split_once("expected one of").unwrap().1;
-        let read: Vec<&str> = listed.split('`').skip(1).step_by(2).collect();
-        assert_eq!(TEACHER_KEYS.map(|[key, ..]| key).to_vec(), read);
-    }
-
-    #[test]
-    fn a_key_is_not_shown() {
-        let mut settings = TeacherSettings::new("a", "http://h/v1", "m");
-        settings.api_key = Some(Secret::new("sk-hidden".to_owned()));
-        assert!(!format!("{settings:?}").contains("sk-hidden"));
-    }
-}
+#[path = "settings_tests.rs"]
+mod tests;

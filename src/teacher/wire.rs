@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::prompt::Message;
+use crate::task::prompt::{AnswerSchema, Message};
 
 #[derive(Serialize)]
 pub(super) struct ChatRequest<'a> {
@@ -13,6 +13,61 @@ pub(super) struct ChatRequest<'a> {
     pub(super) max_tokens: u32,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) stop: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) seed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) response_format: Option<ResponseFormat<'a>>,
+}
+
+/// OpenAI's structured outputs, which vLLM, SGLang, llama.cpp, Ollama and Mistral spell the same way. Structs and not a map,
+/// because servers write the members in the order of the schema, and the reasoning must come first.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum ResponseFormat<'a> {
+    JsonSchema { json_schema: NamedSchema<'a> },
+}
+
+#[derive(Serialize)]
+pub(super) struct NamedSchema<'a> {
+    name: &'static str,
+    strict: bool,
+    schema: ObjectSchema<'a>,
+}
+
+/// `strict` wants every member required and no others.
+#[derive(Serialize)]
+struct ObjectSchema<'a> {
+    r#type: &'static str,
+    properties: Members<'a>,
+    required: [&'static str; 2],
+    #[serde(rename = "additionalProperties")]
+    additional_properties: bool,
+}
+
+#[derive(Serialize)]
+struct Members<'a> {
+    rationale: TextSchema<'a>,
+    label: TextSchema<'a>,
+}
+
+#[derive(Serialize)]
+struct TextSchema<'a> {
+    r#type: &'static str,
+    #[serde(rename = "enum", skip_serializing_if = "Option::is_none")]
+    labels: Option<&'a [String]>,
+}
+
+impl<'a> ResponseFormat<'a> {
+    pub(super) fn of(schema: &'a AnswerSchema) -> Self {
+        let text = |labels| TextSchema { r#type: "string", labels };
+        let schema = ObjectSchema {
+            r#type: "object",
+            properties: Members { rationale: text(None), label: text(schema.labels.as_deref()) },
+            required: ["rationale", "label"],
+            additional_properties: false,
+        };
+        Self::JsonSchema { json_schema: NamedSchema { name: "answer", strict: true, schema } }
+    }
 }
 
 #[derive(Deserialize)]

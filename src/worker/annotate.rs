@@ -111,10 +111,12 @@ impl Asking<'_> {
         example: &Example,
     ) -> Result<Option<Result<Completion, TeacherError>>, AttemptError> {
         let request = CompletionRequest {
-            messages: prompt::chat(&self.spec.task, &example.input),
+            messages: prompt::chat(&self.spec.task, self.spec.answer_form, &example.input),
             temperature: self.spec.temperature,
             max_output_tokens: self.spec.max_output_tokens,
             stop: prompt::stop_sequences(&self.spec.task),
+            seed: None,
+            answer_schema: prompt::answer_schema(&self.spec.task, self.spec.answer_form),
             // The same over all attempts: a teacher that honors it answers a repeated question from its memory.
             idempotency_key: Some(format!("{}-{index}", self.attempt.job.id)),
         };
@@ -162,7 +164,7 @@ impl Asking<'_> {
 
 fn read(spec: &AnnotationSpec, index: i64, example: Example, completion: Completion) -> Annotation {
     let truncated = completion.finish_reason.as_deref() == Some("length");
-    let parsed = answer::parse(&spec.task, &example.input, &completion.text, truncated);
+    let parsed = answer::parse(&spec.task, spec.answer_form, &example.input, &completion.text, truncated);
     Annotation {
         status: parsed.status,
         reason: parsed.reason,

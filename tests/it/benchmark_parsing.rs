@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use stepwise::domain::AnswerForm;
 use stepwise::task::{answer, builtin, scoring};
 
 /// The folder of real rows, where this machine has it.
@@ -20,7 +21,7 @@ fn teacher_accuracy(path: PathBuf, task: &str) -> f64 {
     for line in lines.lines() {
         let row: serde_json::Value = serde_json::from_str(line).unwrap();
         let text = |field: &str| row[field].as_str().unwrap();
-        let label = answer::parse(&task, text("input"), text("llm_output"), false).label;
+        let label = answer::parse(&task, AnswerForm::default(), text("input"), text("llm_output"), false).label;
         rows += 1;
         correct += i32::from(label.is_some_and(|label| scoring::is_correct(&task, &label, text("label"))));
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use stepwise::domain::{AnnotationStatus, TaskDefinition};
+use stepwise::domain::{AnnotationStatus, AnswerForm, TaskDefinition};
 use stepwise::survey::Surveyor;
 use stepwise::task::{answer, majority::Majority};
 
@@ -159,7 +159,7 @@ fn the_teacher_is_wrong_in_eight_percent_and_unreadable_in_one() {
     let (mut wrong, mut unreadable) = (0.0, 0.0);
     for row in &answers {
         let (input, output) = (text(row, "input"), text(row, "llm_output"));
-        let parsed = answer::parse(&task, input, output, false);
+        let parsed = answer::parse(&task, AnswerForm::default(), input, output, false);
         match parsed.label {
             Some(label) => wrong += f64::from(u8::from(label != decide(input).1)),
             None => unreadable += 1.0,

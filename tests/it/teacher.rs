@@ -11,8 +11,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 use serde_json::json;
-use stepwise::domain::{AnnotationStatus, Secret};
+use stepwise::domain::{AnnotationStatus, AnswerForm, Secret};
 use stepwise::outbound::install_tls;
+use stepwise::task::prompt::AnswerSchema;
 use stepwise::task::{answer, builtin, prompt};
 use stepwise::teacher::scripted::{ScriptedError, ScriptedSettings, ScriptedTeacher};
 use stepwise::teacher::{CompletionRequest, TeacherClient, TeacherError, TeacherSettings};
@@ -43,10 +44,12 @@ fn settings(address: SocketAddr) -> TeacherSettings {
 fn request(task: &str, input: &str) -> CompletionRequest {
     let task = builtin::find(task).unwrap();
     CompletionRequest {
-        messages: prompt::chat(&task, input),
+        messages: prompt::chat(&task, AnswerForm::default(), input),
         temperature: 0.0,
         max_output_tokens: 256,
         stop: prompt::stop_sequences(&task),
+        seed: None,
+        answer_schema: None,
         idempotency_key: Some("job-1/0".to_owned()),
     }
 }
@@ -97,6 +100,72 @@ async fn the_request_carries_key_idempotency_key_and_body() {
         (&json!("model"), &json!(256), &json!(0.0))
     );
     assert_eq!((&body["messages"][1]["role"], &body["stop"]), (&json!("user"), &json!(["\nInput:"])));
+}
+
+/// The body that a teacher of these settings is sent.
+async fn body_sent(adapt: impl FnOnce(&mut TeacherSettings), request: &CompletionRequest) -> String {
+    let echo = async |body: String| axum::Json(json!({"choices": [{"message": {"content": body}}]}));
+    let mut settings = settings(serve(Router::new().route("/v1/chat/completions", post(echo))).await);
+    adapt(&mut settings);
+    TeacherClient::new(settings).unwrap().complete(request).await.unwrap().text
+}
+
+#[tokio::test]
+async fn a_sample_is_asked_for_by_its_seed() {
+    let plain = request("text", "hello");
+    assert!(!body_sent(|_| {}, &plain).await.contains("seed"), "servers that know no seed are not troubled with one");
+    let second = CompletionRequest { seed: Some(1), ..plain };
+    let body: serde_json::Value = serde_json::from_str(&body_sent(|_| {}, &second).await).unwrap();
+    assert_eq!(body["seed"], 1);
+}
+
+#[tokio::test]
+async fn a_schema_is_sent_to_a_teacher_that_keeps_to_one() {
+    let task = builtin::find("esnli").unwrap();
+    let answer_schema = prompt::answer_schema(&task, AnswerForm::Json);
+    let request = CompletionRequest { answer_schema, ..request("esnli", "a</s>b") };
+    assert!(!body_sent(|_| {}, &request).await.contains("response_format"));
+    let sent = body_sent(|settings| settings.json_schema = true, &request).await;
+    let body: serde_json::Value = serde_json::from_str(&sent).unwrap();
+    let text = json!({"type": "string"});
+    let labels = json!({"type": "string", "enum": ["entailment", "neutral", "contradiction"]});
+    let schema = json!({"type": "object", "properties": {"rationale": text, "label": labels},
+        "required": ["rationale", "label"], "additionalProperties": false});
+    let wanted = json!({"type": "json_schema", "json_schema": {"name": "answer", "strict": true, "schema": schema}});
+    assert_eq!(body["response_format"], wanted);
+    assert!(sent.find(r#""rationale":{"#) < sent.find(r#""label":{"#), "members are written in this order: {sent}");
+}
+
+#[test]
+fn a_request_is_the_same_question_by_all_that_its_answer_depends_on() {
+    let client = |base_url: &str, model: &str, json_schema: bool| {
+        let settings = TeacherSettings { json_schema, ..TeacherSettings::new("a", base_url, model) };
+        TeacherClient::new(settings).unwrap()
+    };
+    let (here, asked) = (client("http://h/v1", "m", false), request("esnli", "a</s>b"));
+    let same = here.request_sha256(&CompletionRequest { idempotency_key: Some("another".to_owned()), ..asked.clone() });
+    assert_eq!(client("http://h/v1/", "m", false).request_sha256(&asked), same, "by whatever name it is configured");
+    let schema = CompletionRequest { answer_schema: Some(AnswerSchema { labels: None }), ..asked.clone() };
+    let mut digests = vec![
+        same,
+        client("http://other/v1", "m", false).request_sha256(&asked),
+        client("http://h/v1", "n", false).request_sha256(&asked),
+        client("http://h/v1", "m", true).request_sha256(&schema),
+    ];
+    digests.extend(
+        [
+            CompletionRequest { seed: Some(1), ..asked.clone() },
+            CompletionRequest { temperature: 0.5, ..asked.clone() },
+            CompletionRequest { max_output_tokens: 255, ..asked.clone() },
+            CompletionRequest { stop: Vec::new(), ..asked.clone() },
+            request("esnli", "a</s>c"),
+        ]
+        .map(|other| here.request_sha256(&other)),
+    );
+    let count = digests.len();
+    digests.sort_unstable();
+    digests.dedup();
+    assert_eq!(digests.len(), count);
 }
 
 #[tokio::test]
@@ -257,7 +326,7 @@ async fn the_scripted_teacher_answers_the_client_and_its_text_parses() {
     let completion = client.complete(&request("esnli", input)).await.unwrap();
     assert_eq!(completion.text, "A dog is a pet.\nAnswer: entailment\n");
     assert!(completion.input_tokens > 50 && completion.output_tokens == 7, "{completion:?}");
-    let parsed = answer::parse(&builtin::find("esnli").unwrap(), input, &completion.text, false);
+    let parsed = answer::parse(&builtin::find("esnli").unwrap(), AnswerForm::default(), input, &completion.text, false);
     assert_eq!((parsed.status, parsed.label.as_deref()), (AnnotationStatus::Valid, Some("entailment")));
 }
 

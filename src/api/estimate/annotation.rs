@@ -42,7 +42,7 @@ pub(super) async fn estimate(state: &AppState, spec: &AnnotationSpec) -> Result<
 }
 
 fn prompt_text(spec: &AnnotationSpec, input: &str) -> String {
-    prompt::chat(&spec.task, input).into_iter().map(|message| message.content).collect()
+    prompt::chat(&spec.task, spec.answer_form, input).into_iter().map(|message| message.content).collect()
 }
 
 async fn of_teacher(state: &AppState, teacher: &str) -> Result<Vec<PastJob>, Unknown> {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::{AppState, error::ApiError, extract::nearest, shapes::NameOr},
-    domain::{AnnotationSpec, FileId, JobId, JobSpec, LabelSource, Split, TaskDefinition},
+    domain::{AnnotationSpec, AnswerForm, FileId, JobId, JobSpec, LabelSource, Split, TaskDefinition},
     store::NewJob,
 };
 
@@ -34,6 +34,8 @@ pub struct AnnotationJobRequest {
     temperature: Option<f64>,
     /// Tokens an answer may have; default 512.
     max_output_tokens: Option<u32>,
+    /// How the teacher writes its reasoning and its label; default `rationale_then_label`.
+    answer_form: Option<AnswerForm>,
     /// Higher runs sooner; default 0.
     priority: Option<i32>,
     /// Your own labels: at most 16 texts.
@@ -72,6 +74,7 @@ pub async fn resolve(state: &AppState, request: AnnotationJobRequest) -> Result<
         max_examples: request.max_examples,
         temperature,
         max_output_tokens,
+        answer_form: request.answer_form.unwrap_or_default(),
     };
     Ok(submission.into_job(state, JobSpec::Annotation(spec), Vec::new()))
 }

@@ -11,7 +11,7 @@ use super::ScriptedError;
 
 /// How question blocks begin, and what stands between the question and its answer.
 const FORMS: [(&str, &[&str]); 3] =
-    [("Input:", &["\nReasoning:"]), ("Premise:", &["\nReasonings:", "\nAnswer:"]), ("Q:", &["\nA:"])];
+    [("Input:", &["\nReasoning:", "\nAnswer:"]), ("Premise:", &["\nReasonings:", "\nAnswer:"]), ("Q:", &["\nA:"])];
 
 /// Every recorded answer.
 #[derive(Debug, Default)]
@@ -126,6 +126,7 @@ fn single_spaced(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::AnswerForm;
     use crate::task::{builtin, prompt};
 
     fn answers(inputs: &[&str]) -> Answers {
@@ -146,10 +147,18 @@ mod tests {
             ("cqa", "Where?\nAnswer Choices:\n(a) zoo\n(b) pond"),
             ("svamp", "Ann has 2 pears.\nHow many?"),
         ] {
-            let asked = prompt::chat(&builtin::find(name).unwrap(), input).remove(1).content;
-            let known = answers(&["other", input]);
-            assert_eq!(known.by_input.get(&asked_input(last_block(&asked))), Some(&1), "{name}");
-            assert_eq!(known.find(&asked).unwrap(), [format!("about {input}")]);
+            let (task, known) = (builtin::find(name).unwrap(), answers(&["other", input]));
+            for form in AnswerForm::ALL {
+                for messages in [
+                    prompt::chat(&task, form, input),
+                    prompt::repair(&task, form, input, "?", "it is a question"),
+                    prompt::rationalize(&task, form, input, "pond"),
+                ] {
+                    let asked = &messages.last().unwrap().content;
+                    assert_eq!(known.by_input.get(&asked_input(last_block(asked))), Some(&1), "{asked}");
+                    assert_eq!(known.find(asked).unwrap(), [format!("about {input}")]);
+                }
+            }
         }
     }
 

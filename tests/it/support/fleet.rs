@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, net::SocketAddr};
 
 use serde_json::{Value, json};
-use stepwise::domain::{AnnotationSpec, JobSpec, TaskDefinition};
+use stepwise::domain::{AnnotationSpec, AnswerForm, JobSpec, TaskDefinition};
 use tempfile::TempDir;
 
 use super::{
@@ -79,6 +79,7 @@ impl Fleet {
             max_examples: None,
             temperature: 0.0,
             max_output_tokens: 64,
+            answer_form: AnswerForm::default(),
         });
         self.database.store.create_job(&new_job(spec)).await.unwrap().id.to_string()
     }

@@ -6,9 +6,9 @@ use serde_json::{Map, json};
 use stepwise::{
     clock::Clock,
     domain::{
-        AnnotationSpec, DistillationSpec, File, FileId, FileStatus, FromScratch, Hyperparameters, Job, JobId, JobKind,
-        JobSpec, LabelSource, Lease, LeaseTerms, Method, Model, ModelId, Purpose, RationaleChoice, StudentSpec,
-        TaskDefinition, TrainingSource, Validating, Validation, WorkerId,
+        AnnotationSpec, AnswerForm, DistillationSpec, File, FileId, FileStatus, FromScratch, Hyperparameters, Job,
+        JobId, JobKind, JobSpec, LabelSource, Lease, LeaseTerms, Method, Model, ModelId, Purpose, RationaleChoice,
+        StudentSpec, TaskDefinition, TrainingSource, Validating, Validation, WorkerId,
     },
     store::{NewJob, Store},
 };
@@ -120,6 +120,7 @@ pub fn annotation_of(file: FileId) -> JobSpec {
         max_examples: None,
         temperature: 0.0,
         max_output_tokens: 256,
+        answer_form: AnswerForm::default(),
     })
 }
 
