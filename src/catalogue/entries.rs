@@ -121,7 +121,7 @@ pub const ENTRIES: &[Entry] = &[
     entry(Job, "no_training_rows", "No row is left to learn from.", "Add training rows; those that `split` keeps for validation or test are not learned."),
     entry(Job, "non_finite_loss", "The loss was not finite for many steps on end, and again after the training had gone back once.", "Lower `learning_rate`, or lengthen `warmup_steps`."),
     entry(Job, "poison", "Three attempts in a row lost their worker without getting further.", "The job probably kills its worker: look at memory, then retry."),
-    entry(Job, "out_of_memory", "The training needs more memory than there is, with a single example at once.", "Use `\"optimizer\": \"adafactor\"`, shorter maximum lengths or a smaller student; a dry run lists what each needs."),
+    entry(Job, "out_of_memory", "The training needs more memory than there is, with a single example at once.", "Use `\"optimizer\": \"adafactor\"`, `\"gradient_checkpointing\": true`, shorter maximum lengths or a smaller student; a dry run lists what each needs."),
     entry(Job, "scratch_failed", "The attempt's folder could not be written.", "Look at the disk of `data_dir`."),
     entry(Job, "snapshot_unusable", "A snapshot cannot be continued from.", "Nothing to do: the training goes on from an older one, or from its start; `message` names the file."),
     entry(Job, "student_missing", "The student is not there any more.", "Name another one."),

@@ -1,4 +1,8 @@
-//! How a library or a dying process says that there is no more memory: it has no code for it, only words.
+//! How a library or a dying process says that there is no more memory, for it has no code for it, only words; and what helps.
+
+/// What needs less memory, once as few examples are computed at once as can be: micro-batches are halved without being asked.
+pub const HINT: &str = "use \"optimizer\": \"adafactor\", \"gradient_checkpointing\": true, shorter maximum lengths or a smaller \
+    student, or a worker with more memory; a dry run lists what each needs";
 
 /// Parts of these words, in lower case.
 const WORDS: [&str; 8] = [

@@ -5,13 +5,9 @@ use std::path::PathBuf;
 
 use super::snapshot::SnapshotError;
 use crate::device::DeviceError;
-use crate::domain::JobError;
+use crate::domain::{JobError, out_of_memory};
 use crate::student::StudentError;
 use crate::student::unigram::UnigramError;
-
-/// What needs less memory; the micro-batch was made as small as can be.
-const MEMORY_HINT: &str = "use \"optimizer\": \"adafactor\", shorter maximum lengths or a smaller student, or a worker with more memory; \
-    a dry run lists what each needs";
 
 /// Why a training gave up.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +60,9 @@ impl TrainError {
             }
             Self::Tokenizer(_) => error("tokenizer_training"),
             Self::Snapshot(_) => error(JobError::SNAPSHOT_UNUSABLE),
-            Self::Device(DeviceError::OutOfMemory { .. }) => error(JobError::OUT_OF_MEMORY).with_hint(MEMORY_HINT),
+            Self::Device(DeviceError::OutOfMemory { .. }) => {
+                error(JobError::OUT_OF_MEMORY).with_hint(out_of_memory::HINT)
+            }
             Self::Device(_) => error("device_failed"),
             Self::NonFinite { .. } => {
                 error("non_finite_loss").with_hint("lower learning_rate, or lengthen warmup_steps")

@@ -101,12 +101,12 @@ impl TrainingChild {
         let signal = status.as_ref().ok().and_then(ExitStatusExt::signal);
         let how = status.map_or_else(|error| error.to_string(), describe);
         let message = format!("the training process {how}\n{tail}");
-        let died_of_memory = died_of_memory(signal, &tail, self.killed_before, processes_killed_for_memory());
-        let code = if died_of_memory { JobError::OUT_OF_MEMORY } else { "training_process_died" };
-        let error = JobError::new(code, message.trim_end());
-        AttemptError::passing(
-            error.with_hint("if the machine ran out of memory, use a smaller micro_batch_size or student"),
-        )
+        let (code, hint) = if died_of_memory(signal, &tail, self.killed_before, processes_killed_for_memory()) {
+            (JobError::OUT_OF_MEMORY, out_of_memory::HINT)
+        } else {
+            ("training_process_died", "if the machine ran out of memory, use a smaller micro_batch_size or student")
+        };
+        AttemptError::passing(JobError::new(code, message.trim_end()).with_hint(hint))
     }
 }
 
@@ -142,12 +142,15 @@ fn is_needed(name: &str) -> bool {
     NAMES.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
-/// Whether a process that nobody here ended died because there was no memory left: its allocator said so before it gave up,
-/// or the kernel killed it. The kernel counts whom it kills; where it does not say, a process that was killed is taken for
-/// one of them.
+/// Whether a process that nobody here ended died because there was no memory left: its allocator said so before it aborted,
+/// or the kernel killed it. Words before any other end may be of a shortage that the process has survived. The kernel counts
+/// whom it kills; where it does not say, a process that was killed is taken for one of them.
 fn died_of_memory(signal: Option<i32>, last_words: &str, before: Option<u64>, after: Option<u64>) -> bool {
-    let was_killed = signal == Some(libc::SIGKILL);
-    out_of_memory::is_told_by(last_words) || (was_killed && (before.is_none() || before < after))
+    match signal {
+        Some(libc::SIGABRT) => out_of_memory::is_told_by(last_words),
+        Some(libc::SIGKILL) => before.is_none() || before < after,
+        _ => false,
+    }
 }
 
 /// How many processes the kernel has killed for memory since it started, by Linux's own count.
@@ -191,6 +194,8 @@ mod tests {
         assert!(!died_of_memory(Some(libc::SIGABRT), "assertion failed", Some(0), Some(0)));
         assert!(died_of_memory(Some(libc::SIGKILL), "", Some(3), Some(4)));
         assert!(!died_of_memory(Some(libc::SIGKILL), "", Some(3), Some(3)), "somebody killed it by hand");
+        assert!(!died_of_memory(Some(libc::SIGKILL), words, Some(3), Some(3)), "it had survived that shortage");
+        assert!(!died_of_memory(Some(libc::SIGSEGV), words, Some(3), Some(3)), "it had survived that shortage");
         assert!(died_of_memory(Some(libc::SIGKILL), "", None, None));
         assert!(!died_of_memory(None, "", Some(3), Some(4)));
     }

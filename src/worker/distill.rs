@@ -16,9 +16,6 @@ use crate::{
     telemetry::chain,
 };
 
-/// Processes of one attempt that may die of memory, each followed by one that needs less.
-const MOST_HALVINGS: u32 = 4;
-
 /// Trains the student of `spec` and registers it.
 pub async fn distill(worker: &Worker, attempt: &Attempt, spec: &DistillationSpec) -> Result<(), AttemptError> {
     let folder = attempt_folder::place(worker, attempt.lease);
@@ -47,7 +44,7 @@ async fn in_folder(
 }
 
 /// Trains on from the newest snapshot; where the child refuses it, from the one before, and at last from the start. Where
-/// the child dies of memory, the next one computes fewer examples at once.
+/// the child dies of memory, the next one computes half as many examples at once, down to a single one.
 async fn train(
     worker: &Worker,
     attempt: &Attempt,
@@ -55,7 +52,6 @@ async fn train(
     prepared: &mut AttemptSpec,
     folder: &Path,
 ) -> Result<AttemptOutcome, AttemptError> {
-    let mut halvings = 0;
     loop {
         let snapshot = attempt.unless_stopped(snapshots::fetch_newest(worker, attempt, folder)).await?;
         prepared.resume = snapshot.as_ref().map(|snapshot| snapshot.place.clone());
@@ -65,11 +61,8 @@ async fn train(
             (Err(AttemptError::Failed { error, .. }), Some(snapshot)) if error.code == JobError::SNAPSHOT_UNUSABLE => {
                 snapshot.refused(attempt, &error).await?;
             }
-            (Err(AttemptError::Failed { error, retryable: true }), _)
-                if error.code == JobError::OUT_OF_MEMORY && halvings < MOST_HALVINGS =>
-            {
+            (Err(AttemptError::Failed { error, retryable: true }), _) if error.code == JobError::OUT_OF_MEMORY => {
                 halve_micro_batch(attempt, prepared, error).await?;
-                halvings += 1;
             }
             (ended, _) => return ended,
         }

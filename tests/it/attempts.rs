@@ -110,14 +110,14 @@ fn dying_program(folder: &Path, deaths: u32) -> PathBuf {
     path
 }
 
-/// A small training whose process dies of memory so often.
-async fn trained_after(deaths: u32) -> (TestApp, JobId) {
+/// A small training, of so many examples at once, whose process dies of memory so often.
+async fn trained_after(deaths: u32, batch_size: u32) -> (TestApp, JobId) {
     let app = TestApp::start().await;
     let row = |row: usize| json!({"input": format!("row {row}"), "label": "refund", "teacher_label": "refund", "rationale": "r"});
     let file = app.file(&(0..20).map(row).collect::<Vec<_>>()).await;
     let shape = json!({"vocabulary_size": 64, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2});
     let request = json!({"training": {"file": file}, "student": {"from_scratch": shape}, "task": "returns",
-        "hyperparameters": {"max_steps": 2, "eval_steps": 2, "batch_size": 8, "threads": 1}});
+        "hyperparameters": {"max_steps": 2, "eval_steps": 2, "batch_size": batch_size, "threads": 1}});
     let job = app.post("/v1/distillation-jobs", request).await.id().parse().unwrap();
     let mut worker = Arc::into_inner(app.worker()).unwrap();
     worker.program = dying_program(&app.models_dir, deaths);
@@ -125,24 +125,29 @@ async fn trained_after(deaths: u32) -> (TestApp, JobId) {
     (app, job)
 }
 
+/// Examples that were computed at once after each death.
+async fn halved(app: &TestApp, job: JobId) -> Vec<u64> {
+    let events = app.get(&format!("/v1/jobs/{job}/events")).await.body;
+    let told = events["data"].as_array().unwrap().iter().filter(|event| event["code"] == "micro_batch_halved");
+    told.map(|event| event["data"]["is"].as_u64().unwrap()).collect()
+}
+
 #[tokio::test]
 async fn a_training_that_died_of_memory_goes_on_with_half_as_many_examples_at_once() {
-    let (app, job) = trained_after(2).await;
+    let (app, job) = trained_after(2, 8).await;
     let trained = read(&app, job).await;
     assert_eq!((trained.state, trained.attempt), (JobState::Succeeded, 1), "{:?}", trained.error);
-    let events = app.get(&format!("/v1/jobs/{job}/events")).await.body;
-    let halved: Vec<_> =
-        events["data"].as_array().unwrap().iter().filter(|event| event["code"] == "micro_batch_halved").collect();
-    assert_eq!(halved.len(), 2, "{events:#}");
-    assert_eq!((&halved[1]["data"]["was"], &halved[1]["data"]["is"]), (&json!(4), &json!(2)), "{events:#}");
+    assert_eq!(halved(&app, job).await, [4, 2]);
 }
 
 #[tokio::test]
 async fn a_training_that_dies_of_memory_with_a_single_example_fails() {
-    let (app, job) = trained_after(u32::MAX).await;
+    let (app, job) = trained_after(u32::MAX, 64).await;
     let failed = read(&app, job).await;
     let error = failed.error.unwrap();
     assert_eq!((failed.state, error.code.as_str()), (JobState::Failed, "out_of_memory"), "{error}");
+    assert_eq!(halved(&app, job).await, [32, 16, 8, 4, 2, 1]);
+    assert!(error.hint.as_ref().unwrap().contains("gradient_checkpointing"), "{:?}", error.hint);
     assert!(error.message.contains("signal 6") && error.message.contains("memory allocation of"), "{error}");
 }
 
