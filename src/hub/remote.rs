@@ -87,6 +87,10 @@ impl Remote {
         let (_, response) = self.send(Method::GET, id, url.clone(), None).await?;
         let body = self.body(response).await?;
         let info: Info = serde_json::from_slice(&body).map_err(|error| self.bad_reply(error.to_string()))?;
+        // A commit means itself alone; a mirror that takes another one for it would have a job learn from other files.
+        if id.commit().is_some_and(|asked| asked != info.sha) {
+            return Err(self.bad_reply(format!("asked for {id}, it tells of the commit {}", info.sha)));
+        }
         Ok(Revision { commit: info.sha, files: info.siblings.into_iter().map(|file| file.rfilename).collect() })
     }
 

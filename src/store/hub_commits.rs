@@ -17,15 +17,10 @@ impl Store {
         commit.map(|commit| readable(job, &commit)).transpose()
     }
 
-    /// Keeps what a Hub id means to the job that a worker holds, with an event, unless an earlier attempt did: that one's
-    /// commit is returned then.
-    pub async fn pin_hub_commit(
-        &self,
-        lease: Lease,
-        model: &HubId,
-        commit: &HubCommit,
-    ) -> Result<HubCommit, StoreError> {
-        let pinned = sqlx::query_scalar!(
+    /// Keeps what a Hub id means to the job that a worker holds, with an event, unless an earlier attempt did: whoever holds
+    /// the job has asked for that one's commit then.
+    pub async fn pin_hub_commit(&self, lease: Lease, model: &HubId, commit: &HubCommit) -> Result<(), StoreError> {
+        let held = sqlx::query_scalar!(
             r#"-- pin_hub_commit
             with holder as materialized (
                 select id, project_id from jobs where id = $1 and lease_epoch = $2 and state = 'running' for update
@@ -40,10 +35,7 @@ impl Store {
                     jsonb_build_object('model', model, 'commit', commit)
                 from pinned
             )
-            select coalesce(
-                (select commit from pinned), (select commit from hub_commits where job_id = $1 and model = $3)
-            ) as "commit!"
-            from holder"#,
+            select id from holder"#,
             lease.job_id.0,
             lease.epoch,
             model.to_string(),
@@ -51,7 +43,7 @@ impl Store {
         )
         .fetch_optional(&self.pool)
         .await?;
-        readable(lease.job_id, &pinned.ok_or(StoreError::LeaseLost(lease))?)
+        held.map(drop).ok_or(StoreError::LeaseLost(lease))
     }
 }
 

@@ -137,6 +137,18 @@ async fn a_branch_that_moves_brings_what_changed_and_a_commit_stays() {
 }
 
 #[tokio::test]
+async fn a_commit_is_itself_or_nothing() {
+    let scene = Scene::with(1000).await;
+    let pinned = format!("{ID}@{}", "a".repeat(40));
+    // A mirror that tells of another commit under the name of this one.
+    scene.server.put_files(ID, &"a".repeat(40), scene.files.clone());
+    let error = fetch(&scene.hub(), &pinned).await.unwrap_err();
+    assert!(error.code() == "hub_bad_reply" && error.to_string().contains(&pinned), "{error}");
+    assert!(!error.is_passing() && scene.hub().cached(&id(&pinned)).is_none());
+    assert_eq!(ranges(&scene.server.asked()), [], "nothing of it is brought");
+}
+
+#[tokio::test]
 async fn models_of_the_reference_come_whole_and_can_be_loaded() {
     // A pytorch_model.bin, safetensors in shards, and one file of safetensors.
     for (name, brought) in [("t5_relu_tied", 4), ("ul2_gated_silu", 8), ("t5_v1_1_gated_gelu", 6)] {
