@@ -105,9 +105,12 @@ impl Cache {
         let place = folder.join(file);
         let link = || -> io::Result<()> {
             fs::create_dir_all(&folder)?;
-            // A link to a blob that was deleted by hand.
+            // A link to a blob that was deleted by hand. Whoever else brings it may have removed it first.
             if place.is_symlink() && !place.exists() {
-                fs::remove_file(&place)?;
+                fs::remove_file(&place).or_else(|error| match error.kind() {
+                    io::ErrorKind::NotFound => Ok(()),
+                    _ => Err(error),
+                })?;
             }
             match symlink(Path::new("../../blobs").join(digest), &place) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && place.is_file() => Ok(()),

@@ -136,8 +136,11 @@ impl HubError {
             Self::Unreachable { .. } | Self::CutOff { .. } | Self::RateLimited { .. } => true,
             Self::Storage { .. } | Self::Damaged { .. } => true,
             Self::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 408 | 425),
-            // A full disk may have room again.
-            Self::Cache { source, .. } => source.kind() != io::ErrorKind::PermissionDenied,
+            // A full disk may have room again; a folder that is none, or must not be written, wants a person.
+            Self::Cache { source, .. } => !matches!(
+                source.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotADirectory
+            ),
             Self::NotFound { .. }
             | Self::Refused { .. }
             | Self::Offline { .. }

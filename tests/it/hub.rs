@@ -459,4 +459,5 @@ async fn a_cache_that_cannot_be_written_is_named() {
     fs::write(scene.cache().join(".locks"), "no folder").unwrap();
     let error = fetch(&scene.hub(), ID).await.unwrap_err();
     assert!(error.code() == "hub_cache_failed" && error.to_string().contains(".locks"), "{error}");
+    assert!(!error.is_passing(), "a file in a folder's place wants a person: {error}");
 }
