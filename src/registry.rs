@@ -101,9 +101,13 @@ impl Registry {
         &self.hub
     }
 
-    /// The models of the Hub that are whole in this machine's cache, by id.
-    pub fn hub_models(&self) -> Vec<StudentSource> {
-        self.hub.models().into_iter().map(of_hub).collect()
+    /// The models of the Hub that are whole in this machine's cache, by id. All of that cache is walked, models of every kind,
+    /// away from the runtime's own threads.
+    pub async fn hub_models(&self) -> Result<Vec<StudentSource>, RegistryError> {
+        let hub = self.hub.clone();
+        let found = tokio::task::spawn_blocking(move || hub.models().into_iter().map(of_hub).collect()).await;
+        let path = || self.hub.settings().cache.clone();
+        found.map_err(|error| RegistryError::Unreadable { path: path(), source: io::Error::other(error) })
     }
 
     /// What this name means; see the head of this file.

@@ -70,7 +70,7 @@ pub async fn list_models(
         }
         Cursor::Unregistered(after) => (Vec::new(), after),
     };
-    sources.extend(unregistered(&state, &after)?);
+    sources.extend(unregistered(&state, &after).await?);
     let has_more = sources.len() > limit as usize;
     sources.truncate(limit as usize);
     Ok(axum::Json(List::new(ModelResource::page(&state, sources).await?, has_more)))
@@ -92,7 +92,7 @@ struct Unregistered {
     hub: Option<HubId>,
 }
 
-fn unregistered(state: &AppState, after: &Unregistered) -> Result<Vec<StudentSource>, ApiError> {
+async fn unregistered(state: &AppState, after: &Unregistered) -> Result<Vec<StudentSource>, ApiError> {
     let names = if after.hub.is_some() { Vec::new() } else { state.registry.directory_names()? };
     let names = names.iter().filter(|name| after.folder.as_ref().is_none_or(|after| *name > after));
     let folders: Vec<StudentSource> = names.filter_map(|name| state.registry.folder(name)).collect();
@@ -100,7 +100,7 @@ fn unregistered(state: &AppState, after: &Unregistered) -> Result<Vec<StudentSou
         (Some(after), StudentSource::Hub { id, .. }) => id > after,
         _ => true,
     };
-    Ok(folders.into_iter().chain(state.registry.hub_models().into_iter().filter(comes)).collect())
+    Ok(folders.into_iter().chain(state.registry.hub_models().await?.into_iter().filter(comes)).collect())
 }
 
 async fn cursor(state: &AppState, after: Option<String>) -> Result<Cursor, ApiError> {

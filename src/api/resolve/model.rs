@@ -113,7 +113,7 @@ pub async fn advice(state: &AppState, name: &str) -> Result<String, ApiError> {
     let registered = state.store.list_models(Store::default_project(), None, MAX_LIMIT).await?;
     let mut names: Vec<String> = registered.items.into_iter().map(|model| model.name).collect();
     names.extend(state.registry.directory_names()?);
-    names.extend(state.registry.hub_models().iter().map(|model| model.name().to_owned()));
+    names.extend(state.registry.hub_models().await?.iter().map(|model| model.name().to_owned()));
     let aliases = state.store.list_aliases(Store::default_project(), None, MAX_LIMIT).await?;
     names.extend(aliases.items.into_iter().map(|alias| alias.name));
     Ok(nearest(name, names.iter().map(String::as_str)))
