@@ -10,8 +10,8 @@ use super::{
 use crate::{
     api::AppState,
     domain::{
-        DistillationSpec, Estimate, Example, FileId, JobKind, JobSpec, Method, ModelTarget, RationalesPerExample, Span,
-        Split, StudentSource, StudentSpec, TrainingSource, Validating,
+        DistillationSpec, Estimate, Example, FileId, JobKind, JobSpec, ModelTarget, RationalesPerExample, Span, Split,
+        StudentSource, StudentSpec, TrainingSource, Validating,
     },
     inference::StudentShape,
     layout, machine,
@@ -178,15 +178,4 @@ async fn published_config(state: &AppState, prefix: &str) -> Result<Vec<u8>, Unk
         Ok(all)
     });
     whole.await.map_err(unreadable)
-}
-
-impl Lengths {
-    /// Tokens that one example costs in a step: each target comes with an input of its own.
-    fn tokens_of_example(&self, method: Method) -> f64 {
-        match method {
-            Method::Standard => self.input + self.label,
-            Method::StepByStep => self.input + self.label + self.rationales * (self.input + self.rationale),
-            Method::RationaleThenLabel => self.rationales * (self.input + self.rationale + self.label),
-        }
-    }
 }
