@@ -59,9 +59,9 @@ impl Store {
 
     /// Deletes at most `limit` files whose time is over; [`unpurged_files`](Self::unpurged_files) lists them from then
     /// on. A minute late: a job that is being submitted at the last moment is there by then and keeps its files.
-    pub async fn sweep_files(&self, limit: u32) -> Result<Vec<FileId>, StoreError> {
+    pub async fn expire_files(&self, limit: u32) -> Result<Vec<FileId>, StoreError> {
         let ids = sqlx::query_scalar!(
-            r#"-- sweep_files
+            r#"-- expire_files
             with expired as materialized (
                 select id
                 from files

@@ -42,9 +42,9 @@ impl Store {
     }
 
     /// What tells this database from every other one, also after a move to another server: when it was made.
-    pub async fn mark(&self) -> Result<String, StoreError> {
+    pub async fn identity(&self) -> Result<String, StoreError> {
         let made = sqlx::query_scalar!(
-            r#"-- mark
+            r#"-- identity
             select created_at from projects where id = $1"#,
             Self::default_project().0,
         )

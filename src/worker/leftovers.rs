@@ -69,7 +69,7 @@ async fn remove_attempt_folders(worker: &Worker, before: SystemTime) -> Result<(
 }
 
 async fn remove_orphans(worker: &Worker, before: DateTime<Utc>) -> Result<(), RegistryError> {
-    if !worker.artifacts.belong_to(&worker.store.mark().await?).await? {
+    if !worker.artifacts.belong_to(&worker.store.identity().await?).await? {
         tracing::warn!("the artifacts belong to another database; what this one does not know is left alone");
         return Ok(());
     }

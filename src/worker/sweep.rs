@@ -57,7 +57,7 @@ async fn tidy_cache(worker: &Worker) -> Result<(), RegistryError> {
 
 /// Rows first, then the bytes of all that is deleted, then the note that they are gone.
 async fn sweep_files(worker: &Worker) -> Result<(), RegistryError> {
-    for file in worker.store.sweep_files(MAX_FILES).await? {
+    for file in worker.store.expire_files(MAX_FILES).await? {
         tracing::info!(%file, "a file has expired");
     }
     let (mut after, mut swept) = (None, Ok(()));

@@ -85,7 +85,7 @@ async fn a_sweep_removes_the_rows_and_the_bytes_of_what_has_expired() {
     assert_eq!(left.len(), 2, "{left:?}");
     assert!(left.iter().all(|path| path.to_string_lossy().contains(&kept)), "{left:?}");
     assert_eq!(app.get(&format!("/v1/files/{kept}")).await.status, 200);
-    assert_eq!(app.store.sweep_files(10).await.unwrap(), Vec::<FileId>::new(), "once is enough");
+    assert_eq!(app.store.expire_files(10).await.unwrap(), Vec::<FileId>::new(), "once is enough");
 }
 
 #[tokio::test]
@@ -94,12 +94,12 @@ async fn a_job_that_is_not_over_holds_on_to_its_files() {
     let id = expiring(&app).await;
     let job = app.post("/v1/annotation-jobs", json!({"file": id, "teacher": "scripted"})).await.id();
     let_expire(&app, &id, 2).await;
-    assert_eq!(app.store.sweep_files(10).await.unwrap(), Vec::<FileId>::new());
+    assert_eq!(app.store.expire_files(10).await.unwrap(), Vec::<FileId>::new());
     assert_eq!(app.get(&format!("/v1/files/{id}/content")).await.bytes, ROW);
     assert_eq!(app.delete(&format!("/v1/files/{id}")).await.code(), "file_in_use");
     app.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await;
     assert_eq!(app.get(&format!("/v1/files/{id}")).await.status, 404);
-    assert_eq!(app.store.sweep_files(10).await.unwrap().len(), 1);
+    assert_eq!(app.store.expire_files(10).await.unwrap().len(), 1);
     assert!(app.store.file(Store::default_project(), id.parse().unwrap()).await.unwrap().is_none());
 }
 
