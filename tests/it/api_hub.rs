@@ -209,6 +209,9 @@ async fn an_evaluation_downloads_its_models_and_pins_them() {
     assert_eq!(submitted.status, 201, "{:#}", submitted.body);
     let twice = json!({"file": file, "models": [ID, "google/t5-tiny@main"]});
     scene.app.post("/v1/evaluation-jobs", twice).await.refused(400, "duplicate_model", "#/models/1");
+    let untold = json!({"file": file, "models": [ID]});
+    let answer = scene.app.post("/v1/evaluation-jobs", untold.clone()).await;
+    assert!(answer.refused(400, "missing_field", "#/task").contains("is not on this machine"), "{:#}", answer.body);
     scene.app.work_on(JobKind::Evaluation).await;
     let job = submitted.id();
     let ended = scene.app.get(&format!("/v1/jobs/{job}")).await.body;
@@ -220,6 +223,8 @@ async fn an_evaluation_downloads_its_models_and_pins_them() {
     let events = scene.events(&job).await;
     assert_eq!(data(&events, "hub_commit").unwrap()["commit"], json!(scene.commit));
     assert!(data(&events, "download_finished").is_some() && downloads(&scene.server.asked()) > 0);
+    let told = scene.app.post("/v1/evaluation-jobs?dry_run=true", untold).await;
+    assert_eq!(told.body["spec"]["task"]["name"], "returns", "its own stepwise.json tells: {:#}", told.body);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod teacher;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use models::Known;
 pub use teacher::TeacherSource;
 
 use super::{
@@ -33,7 +34,8 @@ pub struct EvaluationJobRequest {
     /// Where the teacher's answers to the same rows are; default: the `teacher_label`s of the file's own rows, where it
     /// has any. Rows without a valid answer count as wrong.
     teacher: Option<TeacherSource>,
-    /// A task's name or its definition, by which every subject is scored; default: the first model's own.
+    /// A task's name or its definition, by which every subject is scored; default: the first model's own. Needed where that
+    /// is a model of the Hugging Face Hub that is not on this machine.
     task: Option<NameOr<TaskDefinition>>,
     /// Only the first so many of the rows that are not kept for training.
     #[schema(example = 1000)]
@@ -58,9 +60,15 @@ pub async fn resolve(state: &AppState, request: EvaluationJobRequest) -> Result<
     refusals.require(request.max_examples != Some(0), "#/max_examples", || "max_examples is 0; send 1 or more".into());
     let file = check_file(state, &mut refusals, request.file).await?;
     let models = models::check(state, &mut refusals, &request.models).await?;
-    let task = match request.task {
-        Some(task) => task::resolve(state, &mut refusals, Some(task)),
-        None => models.task.unwrap_or_default(),
+    let task = match (request.task, models.task) {
+        (Some(task), _) => task::resolve(state, &mut refusals, Some(task)),
+        (None, Known::Task(task)) => task,
+        (None, Known::AfterDownload(id)) => {
+            let detail = format!("{id} is not on this machine, so its task is not known; send \"task\"");
+            refusals.add("#/task", "missing_field", detail);
+            TaskDefinition::default()
+        }
+        (None, Known::Refused) => TaskDefinition::default(),
     };
     if let Some((file, _)) = &file {
         let look_for = Strangers { task: &task, source: LabelSource::GroundTruth, splits: &Split::EVALUATED };

@@ -22,7 +22,7 @@ const MAX_MODELS: usize = 16;
 #[derive(Debug, Default)]
 pub struct Models {
     /// The first model's own task.
-    pub task: Option<TaskDefinition>,
+    pub task: Known,
     /// Their names as the job stores them.
     pub names: Vec<String>,
     /// What these names mean.
@@ -31,6 +31,18 @@ pub struct Models {
     pub pins: Pins,
     /// Distillation jobs that are not over.
     pub waits_for: Vec<JobId>,
+}
+
+/// What is known of a model's own task.
+#[derive(Debug, Default)]
+pub enum Known {
+    /// It is this.
+    Task(TaskDefinition),
+    /// Only who has this model of the Hub knows, and this machine has not got it.
+    AfterDownload(HubId),
+    /// Nothing: the model was refused.
+    #[default]
+    Refused,
 }
 
 /// A model, by what stays its own when names move.
@@ -120,23 +132,20 @@ async fn pending(
     }
 }
 
-async fn task_of(
-    state: &AppState,
-    refusals: &mut Refusals,
-    pointer: &str,
-    found: &Found,
-) -> Result<Option<TaskDefinition>, ApiError> {
+async fn task_of(state: &AppState, refusals: &mut Refusals, pointer: &str, found: &Found) -> Result<Known, ApiError> {
     Ok(match found {
-        Found::Pending(_, task) => Some(task.as_ref().clone()),
-        Found::Absent(_) => None,
-        Found::Ready(StudentSource::Registered(model)) => Some(model.task.clone()),
-        Found::Ready(StudentSource::Checkpoint(checkpoint)) => model::task_of(state, checkpoint).await?,
+        Found::Pending(_, task) => Known::Task(task.as_ref().clone()),
+        Found::Absent(id) => Known::AfterDownload(id.clone()),
+        Found::Ready(StudentSource::Registered(model)) => Known::Task(model.task.clone()),
+        Found::Ready(StudentSource::Checkpoint(checkpoint)) => {
+            Known::Task(model::task_of(state, checkpoint).await?.unwrap_or_default())
+        }
         Found::Ready(StudentSource::Directory { name, path } | StudentSource::Hub { name, path, .. }) => {
             match registry::card(path) {
-                Ok(card) => Some(card.task),
+                Ok(card) => Known::Task(card.task),
                 Err(error) => {
                     refusals.add(pointer, "model_unusable", format!("model {name:?} cannot be used: {error}"));
-                    None
+                    Known::Refused
                 }
             }
         }
