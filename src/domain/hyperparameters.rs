@@ -120,7 +120,7 @@ pub struct Hyperparameters {
     /// size by orders of magnitude, so a student from scratch does not learn without it; null: true from scratch only.
     pub scale_by_weight: Option<bool>,
     /// Weight of the mutual-information loss of label and rationale (Chen et al., 2024, arXiv 2403.03348, who use 0.1); 0: off.
-    /// Only `step_by_step` reads it. Takes the memory of a micro-batch's logits several times over.
+    /// Only `step_by_step` has it. Takes the memory of a micro-batch's logits several times over.
     #[schema(example = 0.1)]
     pub mutual_information_weight: f64,
     /// Keep only what goes into each layer and compute the rest again for the gradient: less memory, a third more time.

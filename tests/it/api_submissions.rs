@@ -259,8 +259,10 @@ async fn a_file_without_a_row_of_the_split_that_it_is_named_for_is_refused() {
     assert!(answer.refused(400, "no_rows_of_split", "#/file").contains("validation or test"));
     // What is annotated keeps its split.
     let annotation = app.post("/v1/annotation-jobs", json!({"file": test, "teacher": "scripted"})).await.id();
-    let answer = distill(&app, json!({"training": {"annotation_job": annotation}})).await;
+    let filtered = json!({"training": {"annotation_job": annotation}, "rationales": {"filter": "correct_only"}});
+    let answer = distill(&app, filtered).await;
     answer.refused(400, "no_rows_of_split", "#/training/annotation_job");
+    assert_eq!(answer.body["errors"].as_array().unwrap().len(), 1, "one fault is told once: {:#}", answer.body);
 }
 
 #[tokio::test]

@@ -90,6 +90,14 @@ async fn options_that_would_be_ignored_or_are_not_known_are_refused() {
     assert!(detail.contains("step_by_step"), "{detail}");
     let neutral = json!({"method": "standard", "rationales": {"per_example": "first"}});
     assert_eq!(distill(&app, &rows(), neutral).await.status, 200);
+    for method in ["standard", "rationale_then_label"] {
+        let weight = json!({"method": method, "hyperparameters": {"mutual_information_weight": 0.1}});
+        let ignored = distill(&app, &rows(), weight).await;
+        let detail = ignored.refused(400, "invalid_value", "#/hyperparameters/mutual_information_weight");
+        assert!(detail.starts_with(method) && detail.contains("\"method\": \"step_by_step\""), "{detail}");
+    }
+    let weight = json!({"hyperparameters": {"mutual_information_weight": 0.1}});
+    assert_eq!(distill(&app, &rows(), weight).await.status, 200);
     let unknown = distill(&app, &rows(), json!({"rationales": {"filter": "correct"}})).await;
     assert!(unknown.refused(400, "invalid_value", "#/rationales/filter").contains("correct_only"));
     distill(&app, &rows(), json!({"rationales": {"filters": "none"}})).await.refused(

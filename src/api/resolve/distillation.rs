@@ -8,7 +8,7 @@ mod training;
 use super::{Refusals, Submission, hyperparameters, model::Pins, student, task, warn_of_leakage};
 use crate::{
     api::{AppState, error::ApiError, shapes::NameOr},
-    domain::{DistillationSpec, JobSpec, LabelSource, Method, RationaleChoice, StudentSpec},
+    domain::{DistillationSpec, Hyperparameters, JobSpec, LabelSource, Method, RationaleChoice, StudentSpec},
     store::NewJob,
 };
 
@@ -39,6 +39,7 @@ pub async fn resolve(state: &AppState, request: DistillationJobRequest) -> Resul
     check_prefixes(&mut refusals, method, &prefixes);
     let rationales = request.rationales.unwrap_or_default();
     check_rationales(&mut refusals, method, rationales);
+    check_mutual_information(&mut refusals, method, &hyperparameters);
     let wanted = data::Wanted { task: &task, method, label_source, filter: rationales.filter, max_dropped_ratio };
     let training = training::training(state, &mut refusals, &wanted, request.training).await?;
     let validation = data::validation(state, &mut refusals, &wanted, request.validation).await?;
@@ -83,6 +84,17 @@ fn check_rationales(refusals: &mut Refusals, method: Method, rationales: Rationa
     let is_read = method != Method::Standard || rationales == RationaleChoice::default();
     refusals.require(is_read, "#/rationales", || {
         "standard learns no rationale; leave rationales out, or use \"method\": \"step_by_step\"".to_owned()
+    });
+}
+
+/// The loss compares two tasks; only one method has two.
+fn check_mutual_information(refusals: &mut Refusals, method: Method, knobs: &Hyperparameters) {
+    let is_read = method == Method::StepByStep || knobs.mutual_information_weight == 0.0;
+    refusals.require(is_read, "#/hyperparameters/mutual_information_weight", || {
+        format!(
+            "{} has no loss of mutual information; leave mutual_information_weight out, or use \"method\": \"step_by_step\"",
+            method.as_str()
+        )
     });
 }
 

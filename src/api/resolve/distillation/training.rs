@@ -170,7 +170,9 @@ async fn check_annotated_file(
     let rows = file.validation.rows_of(splits);
     if rows.rows == 0 {
         refuse_without_rows(refusals, pointer, id, splits);
-    } else if wanted.label_source == LabelSource::GroundTruth && rows.labeled == 0 {
+        return Ok(None);
+    }
+    if wanted.label_source == LabelSource::GroundTruth && rows.labeled == 0 {
         let detail = format!(
             "no training row of {id} has a \"label\"; the teacher's are learned with \"label_source\": \"teacher\""
         );
