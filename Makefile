@@ -9,9 +9,12 @@ PYTHON ?= python3
 # podman works as well.
 ENGINE := $(or $(STEPWISE_ENGINE),docker)
 TARGET := $(or $(STEPWISE_TARGET),cpu)
-BENCHMARK_DATA := $(or $(STEPWISE_SHARED),../shared)/data
-BENCHMARK_PEERS := $(or $(STEPWISE_SHARED),../shared)/bench
-BENCHMARK_STUDENT := $(or $(STEPWISE_SHARED),../shared)/mini-t5
+# Real rows and students, and what transformers computed of them. Where they are there, no test goes without.
+SHARED_THERE := $(or $(STEPWISE_SHARED),$(patsubst %/reference,%,$(wildcard ../shared/reference)))
+SHARED := $(or $(SHARED_THERE),../shared)
+BENCHMARK_DATA := $(SHARED)/data
+BENCHMARK_PEERS := $(SHARED)/bench
+BENCHMARK_STUDENT := $(SHARED)/mini-t5
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo seeds up test check benchmarks bench-train export-check reference-check upload-benchmark fmt sqlx openapi errors fuzz doctor image compose-check clean
@@ -37,7 +40,7 @@ up: build ## Run the service on http://127.0.0.1:8080 until Ctrl-C
 	$(BINARY) up --data-dir $(DATA)
 
 test: build ## Run every test
-	cargo test --release --locked
+	$(if $(SHARED_THERE),STEPWISE_SHARED=$(abspath $(SHARED_THERE)) )cargo test --release --locked
 	python3 -B -m unittest discover -q -s examples -p 'test_*.py'
 
 check: build $(DENY) ## Format, lints, docs, dependencies, .sqlx and openapi.yaml
@@ -61,7 +64,7 @@ export-check: build ## Compare exported students in transformers with the servic
 	$(PYTHON) examples/export/check --binary $(BINARY) $(addprefix --student ,$(wildcard $(BENCHMARK_STUDENT)))
 
 reference-check: build ## Compare students of many shapes with transformers (PYTHON=… with torch, transformers, sentencepiece)
-	$(PYTHON) examples/reference/check --shared $(or $(STEPWISE_SHARED),../shared)
+	$(PYTHON) examples/reference/check --shared $(SHARED)
 
 upload-benchmark: build ## Send a gigabyte to a service, and print what it took
 	examples/upload_benchmark/run --binary $(BINARY)
