@@ -3,9 +3,8 @@
 
 use axum::extract::State;
 use bytes::Bytes;
-use futures::StreamExt;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::mpsc::Receiver;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -13,6 +12,7 @@ use super::{
     asked_model::AskedModel,
     error::ApiError,
     extract::{Id, Query, from_text},
+    file_rows::on_a_thread,
     files::{find, unreadable},
     openapi::OfOne,
 };
@@ -26,8 +26,6 @@ use crate::{
 const DEFAULT_ROWS: u64 = 10_000;
 /// Rows looked at, at most: some ten seconds of one core.
 const MAX_ROWS: u64 = 100_000;
-/// Chunks of rows that may wait for the counting thread.
-const CHUNKS_WAITING: usize = 2;
 
 /// Whose tokens are counted, and on how many rows.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -151,23 +149,12 @@ struct Counts {
     rationale: Lengths,
 }
 
-/// The file's bytes are read here; a thread of its own, which ends when this future is dropped, makes rows of them and counts.
 async fn count(state: &AppState, file: &File, counting: Counting, most: u64) -> Result<Counts, ApiError> {
-    let (chunks, arriving) = channel(CHUNKS_WAITING);
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let thread = tokio::task::spawn_blocking(move || counting.run(arriving, most));
-    let mut bytes = match state.artifacts.read(&file.artifact_key).await {
-        Ok(bytes) => bytes,
-        Err(error) => return Err(unreadable(state, file.id, error).await),
-    };
-    while let Some(chunk) = bytes.next().await {
-        // A thread that takes no more has enough rows, or has panicked and says so below.
-        if chunks.send(chunk?).await.is_err() {
-            break;
-        }
+    match state.artifacts.read(&file.artifact_key).await {
+        Ok(bytes) => on_a_thread(bytes, move |arriving| counting.run(arriving, most)).await,
+        Err(error) => Err(unreadable(state, file.id, error).await),
     }
-    drop(chunks);
-    thread.await.map_err(|error| ApiError::Internal(Box::new(error)))
 }
 
 /// What is counted with.

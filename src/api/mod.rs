@@ -14,6 +14,7 @@ mod export;
 mod extract;
 mod field_error;
 mod file_content;
+mod file_rows;
 mod file_statistics;
 mod files;
 mod health;

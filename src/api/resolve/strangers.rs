@@ -4,12 +4,11 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use futures::StreamExt;
-use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::mpsc::Receiver;
 
 use super::{Refusals, file::usable};
 use crate::{
-    api::{AppState, error::ApiError},
+    api::{AppState, error::ApiError, file_rows::on_a_thread},
     domain::{Example, File, FileId, LabelSet, LabelSource, LineError, Scorer, Split, TaskDefinition},
     task::{
         labels::not_in_set,
@@ -22,8 +21,6 @@ use crate::{
 const MAX_CHECKED_ROWS: u64 = 200_000;
 /// Lines that a refusal names.
 const MAX_NAMED_LINES: usize = 10;
-/// Chunks that may wait for the thread that looks at labels.
-const CHUNKS_WAITING: usize = 2;
 
 /// Whose labels are looked at, and where.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +91,6 @@ pub fn code(fault: &LabelFault) -> &'static str {
     }
 }
 
-/// The reading is done on a thread of its own: it may take a second of a core.
 async fn search(
     state: &AppState,
     refusals: &mut Refusals,
@@ -102,24 +98,14 @@ async fn search(
     file: &File,
     search: Search,
 ) -> Result<Found, ApiError> {
-    let mut bytes = match state.artifacts.read(&file.artifact_key).await {
-        Ok(bytes) => bytes,
+    match state.artifacts.read(&file.artifact_key).await {
+        Ok(bytes) => on_a_thread(bytes, move |arriving| search.run(arriving)).await,
         // It was deleted since it was found, else it is a fault.
         Err(error) => {
             let found = usable(state, refusals, pointer, file.id).await?;
-            return found.map_or(Ok(Found::default()), |_| Err(error.into()));
-        }
-    };
-    let (chunks, arriving) = channel(CHUNKS_WAITING);
-    let thread = tokio::task::spawn_blocking(move || search.run(arriving));
-    while let Some(chunk) = bytes.next().await {
-        // A thread that takes no more has seen enough.
-        if chunks.send(chunk?).await.is_err() {
-            break;
+            found.map_or(Ok(Found::default()), |_| Err(error.into()))
         }
     }
-    drop(chunks);
-    thread.await.map_err(|error| ApiError::Internal(Box::new(error)))
 }
 
 /// A search under way.
