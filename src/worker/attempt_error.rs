@@ -2,8 +2,8 @@
 
 use super::Stop;
 use crate::{
-    artifacts::ArtifactError, domain::JobError, registry::RegistryError, store::StoreError, survey::SurveyError,
-    telemetry::chain,
+    artifacts::ArtifactError, domain::JobError, hub::HubError, registry::RegistryError, store::StoreError,
+    survey::SurveyError, telemetry::chain,
 };
 
 /// How an attempt ends without a result.
@@ -49,6 +49,13 @@ impl From<ArtifactError> for AttemptError {
             }
             error => Self::passing(JobError::new("artifact_store_failed", chain(&error))),
         }
+    }
+}
+
+impl From<HubError> for AttemptError {
+    fn from(error: HubError) -> Self {
+        let told = JobError::new(error.code(), chain(&error));
+        if error.is_passing() { Self::passing(told) } else { Self::fatal(told) }
     }
 }
 

@@ -14,10 +14,9 @@ use tokio::sync::watch;
 
 use super::{Attempt, AttemptError, Worker};
 use crate::{
-    domain::{HubId, JobError},
-    hub::{Hub, HubError, Progress, Snapshot, Transfer},
+    domain::HubId,
+    hub::{Hub, Progress, Snapshot, Transfer},
     store::{EventLevel, NewEvent},
-    telemetry::chain,
 };
 
 /// Time between two events of one download: an hour of it is some hundred rows.
@@ -103,11 +102,4 @@ fn now(progress: &Progress) -> Option<Transfer> {
 
 fn megabytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / 1e6)
-}
-
-impl From<HubError> for AttemptError {
-    fn from(error: HubError) -> Self {
-        let told = JobError::new(error.code(), chain(&error));
-        if error.is_passing() { Self::passing(told) } else { Self::fatal(told) }
-    }
 }
