@@ -10,8 +10,8 @@ use super::{
 use crate::{
     api::AppState,
     domain::{
-        DistillationSpec, Estimate, Example, FileId, JobKind, JobSpec, ModelTarget, RationalesPerExample, Span, Split,
-        StudentSource, StudentSpec, TrainingSource, Validating,
+        DistillationSpec, Estimate, Example, FileId, Job, JobKind, JobSpec, ModelTarget, RationalesPerExample, Span,
+        Split, StudentSource, StudentSpec, TrainingSource, Validating,
     },
     inference::StudentShape,
     layout, machine,
@@ -137,9 +137,9 @@ async fn source_of(state: &AppState, source: &TrainingSource) -> Result<Source, 
         TrainingSource::AnnotationJob(id) => *id,
     };
     let job = state.store.job(Store::default_project(), id).await?;
-    match job.map(|job| (job.spec, job.result)) {
-        Some((JobSpec::Annotation(spec), result)) => {
-            let written = result.and_then(|result| result.get("output_file")?.as_str()?.parse().ok());
+    let written = job.as_ref().and_then(Job::output_file);
+    match job.map(|job| job.spec) {
+        Some(JobSpec::Annotation(spec)) => {
             let limit = spec.max_examples.unwrap_or(u64::MAX);
             Ok(Source { file: written.unwrap_or(spec.file), limit, is_labeled: written.is_some() })
         }
