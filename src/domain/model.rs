@@ -73,6 +73,14 @@ impl StudentSource {
         }
     }
 
+    /// The Hub's commit that it is, if it is one.
+    pub fn commit(&self) -> Option<&HubCommit> {
+        match self {
+            Self::Directory { .. } | Self::Registered(_) | Self::Checkpoint(_) => None,
+            Self::Hub { commit, .. } => Some(commit),
+        }
+    }
+
     /// The id as text, where it has one: a name may be given to another model, an id never is.
     pub fn id(&self) -> Option<String> {
         match self {

@@ -3,17 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Attempt, AttemptError, Worker, hub,
+    Attempt, AttemptError, Worker,
     inputs::{self, scratch_failed},
-    lineage::{self, Base},
+    lineage::{self, Base, Brought},
+    models,
 };
-use crate::{
-    domain::{
-        AttemptSpec, AttemptStudent, AttemptValidation, DistillationSpec, FileId, JobError, JobId, Lease, Lineage,
-        ModelTarget, StudentSource, StudentSpec, TrainingSource, Validating,
-    },
-    hub::Snapshot,
+use crate::domain::{
+    AttemptSpec, AttemptStudent, AttemptValidation, DistillationSpec, File, FileId, JobError, JobId, Lease, Lineage,
+    StudentSource, StudentSpec, TrainingSource, Validating,
 };
+
+/// Names of files in the folder.
+const VALIDATION: &str = "validation.jsonl";
+const TEST: &str = "test.jsonl";
 
 /// Where the attempt of a lease works.
 pub fn place(worker: &Worker, lease: Lease) -> PathBuf {
@@ -45,34 +47,11 @@ pub async fn prepare(
     spec: &DistillationSpec,
     folder: &Path,
 ) -> Result<(AttemptSpec, Lineage), AttemptError> {
-    let mut training = Vec::new();
-    for (number, source) in spec.training.iter().enumerate() {
-        let name = format!("training-{number}.jsonl");
-        let file = match source {
-            TrainingSource::File(file) => *file,
-            TrainingSource::AnnotationJob(job) => output_of(worker, attempt, *job).await?,
-        };
-        bring(worker, attempt, file, &folder.join(&name)).await?;
-        training.push(name);
-    }
-    let validation = match &spec.validation {
-        Validating::File(file) => {
-            bring(worker, attempt, *file, &folder.join("validation.jsonl")).await?;
-            AttemptValidation::File("validation.jsonl".to_owned())
-        }
-        Validating::Fraction { fraction, seed } => AttemptValidation::Fraction { fraction: *fraction, seed: *seed },
-    };
-    let test = match spec.test {
-        Some(file) => {
-            bring(worker, attempt, file, &folder.join("test.jsonl")).await?;
-            Some("test.jsonl".to_owned())
-        }
-        None => None,
-    };
+    let brought = bring_all(worker, attempt, spec, folder).await?;
     let (student, base) = student(worker, attempt, spec).await?;
     let mut hyperparameters = spec.hyperparameters.clone();
     hyperparameters.threads.get_or_insert(worker.threads.try_into().unwrap_or(u32::MAX));
-    let lineage = lineage::gather(worker, attempt, spec, &base).await?;
+    let lineage = lineage::gather(worker, attempt, spec, &base, &brought).await?;
     let prepared = AttemptSpec {
         student,
         task: spec.task.clone(),
@@ -84,9 +63,12 @@ pub async fn prepare(
         rationale_prefix: spec.rationale_prefix.clone(),
         max_dropped_ratio: spec.max_dropped_ratio,
         hyperparameters,
-        training,
-        validation,
-        test,
+        training: (0..brought.training.len()).map(training_name).collect(),
+        validation: match spec.validation {
+            Validating::File(_) => AttemptValidation::File(VALIDATION.to_owned()),
+            Validating::Fraction { fraction, seed } => AttemptValidation::Fraction { fraction, seed },
+        },
+        test: spec.test.map(|_| TEST.to_owned()),
         device: worker.device.clone(),
         lineage: lineage::members(&lineage),
         resume: None,
@@ -94,13 +76,40 @@ pub async fn prepare(
     Ok((prepared, lineage))
 }
 
-async fn bring(worker: &Worker, attempt: &Attempt, id: FileId, path: &Path) -> Result<(), AttemptError> {
-    let file = inputs::file(worker, attempt.job.project_id, id).await?;
-    inputs::download(worker, &file, path).await
+fn training_name(number: usize) -> String {
+    format!("training-{number}.jsonl")
+}
+
+async fn bring_all(
+    worker: &Worker,
+    attempt: &Attempt,
+    spec: &DistillationSpec,
+    folder: &Path,
+) -> Result<Brought, AttemptError> {
+    let bring = async |id: FileId, name: &str| -> Result<File, AttemptError> {
+        let file = inputs::file(worker, attempt.job.project_id, id).await?;
+        inputs::download(worker, &file, &folder.join(name)).await?;
+        Ok(file)
+    };
+    let mut brought = Brought::default();
+    for (number, source) in spec.training.iter().enumerate() {
+        let file = match source {
+            TrainingSource::File(file) => *file,
+            TrainingSource::AnnotationJob(job) => output_of(worker, attempt, *job).await?,
+        };
+        brought.training.push(bring(file, &training_name(number)).await?);
+    }
+    if let Validating::File(file) = spec.validation {
+        brought.validation = Some(bring(file, VALIDATION).await?);
+    }
+    if let Some(file) = spec.test {
+        brought.test = Some(bring(file, TEST).await?);
+    }
+    Ok(brought)
 }
 
 /// The file that an annotation job wrote.
-pub async fn output_of(worker: &Worker, attempt: &Attempt, id: JobId) -> Result<FileId, AttemptError> {
+async fn output_of(worker: &Worker, attempt: &Attempt, id: JobId) -> Result<FileId, AttemptError> {
     let job = worker.store.job(attempt.job.project_id, id).await?;
     let output = job.and_then(|job| job.output_file());
     output.ok_or_else(|| AttemptError::fatal(JobError::new("annotation_missing", format!("{id} has no output file"))))
@@ -118,22 +127,14 @@ async fn student(
         }
         StudentSpec::Model(name) => {
             let target = spec.student_target.as_ref();
-            if let Some(ModelTarget::Hub(id)) = target {
-                let Snapshot { commit, folder, .. } = hub::bring(worker, attempt, id).await?;
-                let base = Base { name: id.repository().to_owned(), model: None, commit: Some(commit) };
-                return Ok((AttemptStudent::Directory(folder.to_string_lossy().into_owned()), base));
-            }
-            let found = worker.registry.find_for_job(attempt.job.project_id, name, target).await?;
-            let missing =
-                || AttemptError::fatal(JobError::new("student_missing", format!("there is no model {name:?}")));
-            let source = found.ok_or_else(missing)?;
-            let open = worker.registry.open(&source).await?;
-            // A checkpoint loses its model's name when that model is deleted; the job still has it.
-            let known_as = match source {
+            let (source, open) = models::open(worker, attempt, name, target).await?;
+            let known_as = match &source {
+                StudentSource::Hub { id, .. } => id.repository(),
+                // A checkpoint loses its model's name when that model is deleted; the job still has it.
                 StudentSource::Checkpoint(_) if target.is_some() => name,
-                _ => source.name(),
+                source => source.name(),
             };
-            let base = Base { name: known_as.to_owned(), model: source.model_id(), commit: None };
+            let base = Base { name: known_as.to_owned(), model: source.model_id(), commit: source.commit().cloned() };
             Ok((AttemptStudent::Directory(open.directory.to_string_lossy().into_owned()), base))
         }
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Attempt, AttemptError, Worker, attempt_folder::output_of, inputs};
-use crate::domain::{DataSource, DistillationSpec, FileId, HubCommit, Lineage, ModelId, TrainingSource, Validating};
+use super::{Attempt, AttemptError, Worker};
+use crate::domain::{DataSource, DistillationSpec, File, HubCommit, Lineage, ModelId, Validating};
 
 /// What the student is trained from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,17 @@ pub struct Base {
     pub commit: Option<HubCommit>,
 }
 
+/// The files that a training goes by, each where the spec has it.
+#[derive(Debug, Default)]
+pub struct Brought {
+    /// The rows to learn, a file a source.
+    pub training: Vec<File>,
+    /// The rows to choose weights by, where they have a file of their own.
+    pub validation: Option<File>,
+    /// The rows to test on, if there are any.
+    pub test: Option<File>,
+}
+
 /// The lineage of the student that this attempt trains. It tells nothing of this worker: another one would make the same
 /// student.
 pub async fn gather(
@@ -26,21 +37,18 @@ pub async fn gather(
     attempt: &Attempt,
     spec: &DistillationSpec,
     base: &Base,
+    brought: &Brought,
 ) -> Result<Lineage, AttemptError> {
     let mut training = Vec::new();
-    for source in &spec.training {
-        let file = match source {
-            TrainingSource::File(file) => *file,
-            TrainingSource::AnnotationJob(job) => output_of(worker, attempt, *job).await?,
-        };
-        training.push(data_source(worker, attempt, file).await?);
+    for file in &brought.training {
+        training.push(data_source(worker, file).await?);
     }
-    let (validation, validation_fraction) = match &spec.validation {
-        Validating::File(file) => (Some(data_source(worker, attempt, *file).await?), None),
-        Validating::Fraction { fraction, .. } => (None, Some(*fraction)),
+    let validation = match &brought.validation {
+        Some(file) => Some(data_source(worker, file).await?),
+        None => None,
     };
-    let test = match spec.test {
-        Some(file) => Some(data_source(worker, attempt, file).await?),
+    let test = match &brought.test {
+        Some(file) => Some(data_source(worker, file).await?),
         None => None,
     };
     Ok(Lineage {
@@ -57,17 +65,19 @@ pub async fn gather(
         step: None,
         training,
         validation,
-        validation_fraction,
+        validation_fraction: match spec.validation {
+            Validating::File(_) => None,
+            Validating::Fraction { fraction, .. } => Some(fraction),
+        },
         test,
     })
 }
 
-async fn data_source(worker: &Worker, attempt: &Attempt, id: FileId) -> Result<DataSource, AttemptError> {
-    let file = inputs::file(worker, attempt.job.project_id, id).await?;
-    let annotation = worker.store.annotation_of(id).await?;
+async fn data_source(worker: &Worker, file: &File) -> Result<DataSource, AttemptError> {
+    let annotation = worker.store.annotation_of(file.id).await?;
     Ok(DataSource {
-        file: id,
-        filename: file.filename,
+        file: file.id,
+        filename: file.filename.clone(),
         digest: format!("sha256:{}", file.sha256),
         rows: file.validation.rows,
         annotation_job: annotation.as_ref().map(|(job, _)| *job),

@@ -27,6 +27,7 @@ mod inputs;
 mod lanes;
 mod leftovers;
 mod lineage;
+mod models;
 mod output_file;
 mod snapshots;
 mod supervise;

@@ -10,7 +10,7 @@ use crate::{
     inference::{InferenceError, ModelFiles, Prediction, PredictionRequest},
     task::{labels, scoreboard::Answer},
     telemetry::chain,
-    worker::{Attempt, AttemptError, Worker, hub},
+    worker::{Attempt, AttemptError, Worker, models},
 };
 
 /// Time until a busy engine is asked again: clients come first, an evaluation has time.
@@ -50,14 +50,7 @@ async fn open(
     name: &str,
     target: Option<&ModelTarget>,
 ) -> Result<EvaluatedModel, AttemptError> {
-    let means = match target {
-        Some(ModelTarget::Hub(id)) => Some(ModelTarget::Hub(id.at(&hub::bring(worker, attempt, id).await?.commit))),
-        other => other.cloned(),
-    };
-    let found = worker.registry.find_for_job(attempt.job.project_id, name, means.as_ref()).await?;
-    let missing = || AttemptError::fatal(JobError::new("model_missing", format!("there is no model {name:?}")));
-    let source = found.ok_or_else(missing)?;
-    let open = worker.registry.open(&source).await?;
+    let (source, open) = models::open(worker, attempt, name, target).await?;
     let files = ModelFiles { key: open.key, directory: open.directory };
     // What was ready when the job was submitted keeps the name that it had then.
     let name = if target.is_some() { name } else { source.name() };
