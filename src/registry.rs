@@ -208,9 +208,13 @@ impl Registry {
     /// [`RegistryError::Incomplete`] names the first missing file.
     pub async fn open(&self, source: &StudentSource) -> Result<OpenModel, RegistryError> {
         match source {
-            StudentSource::Directory { name, path } | StudentSource::Hub { name, path, .. } => {
+            StudentSource::Directory { name, path } => {
                 require_files(name, path)?;
                 Ok(OpenModel { key: directory_key(path)?, directory: path.clone() })
+            }
+            // Its folder is named by its commit, whose files never change.
+            StudentSource::Hub { path, .. } => {
+                Ok(OpenModel { key: path.display().to_string(), directory: path.clone() })
             }
             StudentSource::Registered(model) => self.fetch(&model.artifact_prefix, &model.manifest_sha256).await,
             StudentSource::Checkpoint(found) => self.fetch(&found.artifact_prefix, &found.manifest_sha256).await,
@@ -249,7 +253,7 @@ fn directory_key(path: &Path) -> Result<String, RegistryError> {
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        // Followed, as the Hub's cache has links.
+        // Links are followed: an operator may keep large files elsewhere.
         let Ok(metadata) = fs::metadata(entry.path()) else { continue };
         if metadata.is_file() {
             let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());

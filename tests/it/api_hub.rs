@@ -159,6 +159,11 @@ async fn a_model_in_the_cache_is_served_by_its_id_and_no_request_downloads() {
     scene.hub().fetch(&ID.parse().unwrap(), &watch::Sender::new(None)).await.unwrap();
     let answer = ask().await;
     assert_eq!((answer.status, &answer.body["model"]), (200, &json!(ID)), "{:#}", answer.body);
+    let registry = &app.rooms.registry;
+    let source = registry.find(Store::default_project(), ID).await.unwrap().unwrap();
+    let loaded = registry.open(&source).await.unwrap();
+    std::fs::write(loaded.directory.join("README.md"), "brought by another program").unwrap();
+    assert_eq!(registry.open(&source).await.unwrap(), loaded, "a commit does not change, so nothing is loaded anew");
     let chat = json!({"model": ID, "messages": [{"role": "user", "content": "the order came late"}]});
     assert_eq!(app.post("/v1/chat/completions", chat).await.status, 200);
     let model = app.get(path).await.body;
