@@ -62,8 +62,8 @@ impl Remote {
             request = request.header(RANGE, format!("bytes={from}-"));
         }
         if let Some(token) = self.settings.token.as_ref().filter(|_| self.is_own(url)) {
-            let value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()));
-            let mut value = value.map_err(|_| self.bad_reply("the token (HF_TOKEN) is not ASCII text".to_owned()))?;
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
+                .expect("the configuration refuses a token that is not plain ASCII text");
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }

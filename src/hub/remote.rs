@@ -79,7 +79,7 @@ impl Remote {
 
     /// What the id's revision means now.
     pub async fn revision(&self, id: &HubId) -> Result<Revision, HubError> {
-        let url = self.url(&["api", "models", id.owner(), id.name(), "revision", id.revision()])?;
+        let url = self.url(&["api", "models", id.owner(), id.name(), "revision", id.revision()]);
         self.patiently(|| self.ask_revision(id, &url)).await
     }
 
@@ -96,7 +96,7 @@ impl Remote {
 
     /// Digest and size of a file of a commit.
     pub async fn file(&self, id: &HubId, commit: &HubCommit, name: &str) -> Result<RemoteFile, HubError> {
-        let url = self.file_url(id, commit, name)?;
+        let url = self.file_url(id, commit, name);
         self.patiently(|| self.ask_file(id, &url, name)).await
     }
 
@@ -114,7 +114,7 @@ impl Remote {
 
     /// The bytes of a file from an offset on, in one try. The status tells whether the offset was heeded.
     pub async fn bytes(&self, id: &HubId, commit: &HubCommit, name: &str, from: u64) -> Result<Response, HubError> {
-        let url = self.file_url(id, commit, name)?;
+        let url = self.file_url(id, commit, name);
         Ok(self.send(Method::GET, id, url, (from > 0).then_some(from)).await?.1)
     }
 
@@ -157,16 +157,16 @@ impl Remote {
     }
 
     /// An address below the endpoint's; each segment is encoded.
-    fn url(&self, segments: &[&str]) -> Result<Url, HubError> {
+    fn url(&self, segments: &[&str]) -> Url {
         let mut url = self.settings.endpoint.clone();
-        match url.path_segments_mut() {
-            Ok(mut path) => path.pop_if_empty().extend(segments),
-            Err(()) => return Err(self.bad_reply("its address can have no path".to_owned())),
-        };
-        Ok(url)
+        url.path_segments_mut()
+            .expect("the settings refuse an address that can have no path")
+            .pop_if_empty()
+            .extend(segments);
+        url
     }
 
-    fn file_url(&self, id: &HubId, commit: &HubCommit, name: &str) -> Result<Url, HubError> {
+    fn file_url(&self, id: &HubId, commit: &HubCommit, name: &str) -> Url {
         self.url(&[id.owner(), id.name(), "resolve", commit.as_str(), name])
     }
 
