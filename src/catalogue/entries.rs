@@ -96,7 +96,7 @@ pub const ENTRIES: &[Entry] = &[
     entry(Job, "duplicate_model", "Two names of the request came to mean the same model.", "Submit it again with one of them."),
     entry(Job, "missing_teacher_answers", "The annotation has no valid answer for any row of the file.", "Name the annotation of these rows, or leave `teacher` out."),
     entry(Job, "file_missing", "A file that the job reads is gone.", "Upload it again, and submit the job again."),
-    entry(Job, "hub_bad_reply", "What answers at `hub_endpoint` is not the Hub, or lists names that lead out of a model's folder.", "Mend `hub_endpoint` (HF_ENDPOINT); a proxy may answer in its place."),
+    entry(Job, "hub_bad_reply", "What answers at `hub_endpoint` is not the Hub, tells of another commit than it was asked for, or has an index of tensors that cannot be used.", "Mend `hub_endpoint` (HF_ENDPOINT); a proxy may answer in its place. `message` says what is wrong."),
     entry(Job, "hub_cache_failed", "The Hub's cache could not be read or written.", "Look at the disk of `hub_cache`; what has come is kept, and another attempt goes on with it."),
     entry(Job, "hub_damaged", "Bytes from the Hub have another size or digest than it tells.", "Nothing of them is kept; another attempt follows by itself. If it stays so, look at the proxy."),
     entry(Job, "hub_error", "The Hub, or the host of its large files, answered with an error.", "`message` has the status; where that may pass, another attempt follows by itself."),

@@ -36,7 +36,7 @@ async fn update(hub: &Hub, id: &HubId, revision: Revision, progress: &Progress) 
     let (commit, pinned) = (&revision.commit, id.at(&revision.commit));
     if hub.cached(&pinned).is_none() {
         let download = Download { hub, id, commit, progress };
-        let selection = files::select(id, &hub.remote.endpoint(), &revision.files)?;
+        let selection = files::select(id, &revision.files)?;
         let mut names: Vec<String> = selection.small.iter().map(|name| (*name).to_owned()).collect();
         match selection.index() {
             Some(index) => names.extend(shards(&download, index, &revision.files).await?),
