@@ -36,6 +36,8 @@ pub mod shutdown;
 pub mod student;
 pub mod telemetry;
 #[cfg(feature = "engine")]
+pub mod tidy;
+#[cfg(feature = "engine")]
 pub mod trainer;
 #[cfg(feature = "engine")]
 pub mod worker;

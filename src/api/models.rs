@@ -13,13 +13,13 @@ use super::{
     openapi::{OfOne, Plain},
     problem::Problem,
     resolve::model,
-    tidy,
 };
 use crate::{
     domain::{HubId, ModelId, StudentSource},
     registry::{OpenModel, RegistryError},
-    store::{Deletion, Store},
+    store::{Deletion, Removed, Store},
     telemetry::chain,
+    tidy,
 };
 
 /// The answer to a deletion.
@@ -153,12 +153,15 @@ pub async fn delete_model(
         StudentSource::Registered(model) => {
             refuse_alias(&state, &name, &model.name).await?;
             let deletion = state.store.delete_model(project, model.id).await?;
-            settled(&state, model.name, deletion).await?.name
+            let model = settled(&state, model.name, deletion).await?;
+            remove_files(&state, &Removed::from(&model)).await;
+            model.name
         }
         StudentSource::Checkpoint(checkpoint) => {
             refuse_alias(&state, &name, &checkpoint.name).await?;
             let deletion = state.store.delete_checkpoint(project, checkpoint.id).await?;
             settled(&state, checkpoint.name.clone(), deletion).await?;
+            remove_files(&state, &Removed::from(checkpoint.as_ref())).await;
             checkpoint.name
         }
     };
@@ -178,19 +181,16 @@ async fn settled<T>(state: &AppState, model: String, deletion: Deletion<T>) -> R
         Deletion::NotFound => Err(not_found(state, &model).await?),
         Deletion::HasAlias(alias) => Err(ApiError::ModelHasAlias { model, alias }),
         Deletion::InUse(job) => Err(ApiError::ModelInUse { model, job }),
-        Deletion::Deleted(gone) => {
-            remove_files(state).await;
-            Ok(gone)
-        }
+        Deletion::Deleted(gone) => Ok(gone),
     }
 }
 
 /// The row is gone; what stays behind here is swept by a worker.
-async fn remove_files(state: &AppState) {
-    if let Err(error) = state.registry.sweep().await {
+async fn remove_files(state: &AppState, removed: &Removed) {
+    if let Err(error) = state.registry.purge(removed).await {
         tracing::warn!(error = %chain(&error), "the files of a deleted model stay for now");
     }
-    if let Err(error) = tidy::forget_removed(state).await {
+    if let Err(error) = tidy::forget_removed(&state.registry, &state.engine).await {
         tracing::warn!(error = %chain(&error), "the local copy of a deleted model stays for now");
     }
 }

@@ -40,7 +40,8 @@ impl Registry {
         Ok(remove_unfetched(&self.cache_dir, before)?)
     }
 
-    async fn purge(&self, removed: &Removed) -> Result<(), RegistryError> {
+    /// Removes the files of one model or checkpoint that was taken away, and notes that they are gone. Idempotent.
+    pub async fn purge(&self, removed: &Removed) -> Result<(), RegistryError> {
         self.artifacts.delete_directory(&removed.artifact_prefix).await?;
         self.store.purged(removed).await?;
         tracing::info!(kind = ?removed.kind, prefix = removed.artifact_prefix, "removed the files of a deleted model");

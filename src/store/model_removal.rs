@@ -5,7 +5,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{Store, StoreError, models::ModelRow};
-use crate::domain::{JobId, Model, ModelId, ProjectId};
+use crate::domain::{Checkpoint, JobId, Model, ModelId, ProjectId};
 
 /// What became of a request to delete a model or a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +40,19 @@ pub struct Removed {
     pub id: Uuid,
     /// The folder of its files in the artifact store.
     pub artifact_prefix: String,
+}
+
+impl From<&Model> for Removed {
+    fn from(model: &Model) -> Self {
+        Self { kind: RemovedKind::Model, id: model.id.0, artifact_prefix: model.artifact_prefix.clone() }
+    }
+}
+
+impl From<&Checkpoint> for Removed {
+    fn from(checkpoint: &Checkpoint) -> Self {
+        let artifact_prefix = checkpoint.artifact_prefix.clone();
+        Self { kind: RemovedKind::Checkpoint, id: checkpoint.id.0, artifact_prefix }
+    }
 }
 
 /// What was taken away.

@@ -22,12 +22,11 @@ use crate::{
     domain::{JobId, Lease},
     registry::RegistryError,
     store::Artifact,
-    survey::{self, file_key},
+    survey::file_key,
     telemetry::chain,
+    tidy::{ABANDONED, remove_abandoned},
 };
 
-/// Nobody works for so long on one file without writing to it, nor takes so long from an upload's bytes to its row.
-const ABANDONED: TimeDelta = TimeDelta::days(1);
 /// An attempt that has lost its lease stops within minutes.
 const ATTEMPT_OVER: TimeDelta = TimeDelta::hours(1);
 /// Artifacts that the database is asked about at once.
@@ -41,12 +40,10 @@ pub async fn remove_leftovers(worker: &Worker) -> Result<(), RegistryError> {
     let now = worker.clock.now();
     let before = now - ABANDONED;
     let attempts = remove_attempt_folders(worker, SystemTime::from(now - ATTEMPT_OVER)).await;
-    let fingerprints = survey::remove_left(&worker.scratch, before.into())
-        .map_err(|source| RegistryError::Unreadable { path: worker.scratch.clone(), source });
-    let unfetched = worker.registry.remove_unfetched(before.into());
+    let abandoned = remove_abandoned(&worker.registry, &worker.scratch, now);
     let staged = worker.artifacts.remove_staged(before.into()).await;
     let orphans = remove_orphans(worker, before).await;
-    attempts.and(fingerprints).and(unfetched).and(staged.map(drop).map_err(RegistryError::from)).and(orphans)
+    attempts.and(abandoned).and(staged.map(drop).map_err(RegistryError::from)).and(orphans)
 }
 
 async fn remove_attempt_folders(worker: &Worker, before: SystemTime) -> Result<(), RegistryError> {

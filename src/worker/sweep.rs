@@ -1,5 +1,9 @@
 //! Removes files whose time is over, what deleted files and models have left: in the artifact store, as copies on this
 //! machine, and as students that this process has loaded; and now and then what killed processes left (`leftovers`).
+//!
+//! Models, checkpoints and files go by one protocol: the row is marked as deleted, then the bytes go, then the row is noted as
+//! purged; until it is, every sweep tries again. Snapshots need no note: theirs are gone with their row, and what a crash leaves
+//! of them has no row, which is how `snapshots` and `leftovers` know it.
 
 use std::{
     sync::Arc,
@@ -7,7 +11,10 @@ use std::{
 };
 
 use super::{Worker, leftovers};
-use crate::{registry::RegistryError, shutdown::Shutdown, store::RemovedFile, survey::remove_file, telemetry::chain};
+use crate::{
+    registry::RegistryError, shutdown::Shutdown, store::RemovedFile, survey::remove_file, telemetry::chain,
+    tidy::forget_removed,
+};
 
 /// Whoever deletes a model or a file removes what it leaves at once; this is for what a crash left behind.
 const EVERY: Duration = Duration::from_secs(30);
@@ -45,14 +52,7 @@ pub async fn run(worker: Arc<Worker>, shutdown: Shutdown) {
 pub async fn sweep_once(worker: &Worker) -> Result<(), RegistryError> {
     let files = sweep_files(worker).await;
     let models = worker.registry.sweep().await;
-    tidy_cache(worker).await.and(files).and(models)
-}
-
-async fn tidy_cache(worker: &Worker) -> Result<(), RegistryError> {
-    for key in worker.registry.tidy_cache().await? {
-        worker.engine.forget(&key);
-    }
-    Ok(())
+    forget_removed(&worker.registry, &worker.engine).await.and(files).and(models)
 }
 
 /// Rows first, then the bytes of all that is deleted, then the note that they are gone.

@@ -184,7 +184,9 @@ async fn files_that_a_crash_left_behind_a_deleted_row_are_swept() {
     // What a process leaves that dies between the row and the files.
     let deleted = app.store.delete_model(Store::default_project(), model.id).await.unwrap();
     assert!(matches!(deleted, Deletion::Deleted(_)));
-    assert!(prefix.exists());
+    app.model("other").await;
+    assert_eq!(app.delete("/v1/models/other").await.status, 200);
+    assert!(prefix.exists(), "a request removes what it took away, and no more");
     app.state.registry.sweep().await.unwrap();
     assert!(!prefix.exists());
     assert_eq!(app.store.unpurged(None, 10).await.unwrap(), []);

@@ -30,6 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("registry", &["domain", "layout", "hub", "store", "artifacts"]),
     ("export", &["domain", "layout"]),
     ("survey", &["domain", "artifacts", "task"]),
+    ("tidy", &["registry", "inference", "survey"]),
     ("leakage", &["domain", "store", "artifacts", "registry", "survey"]),
     (
         "worker",
@@ -46,6 +47,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "registry",
             "survey",
             "leakage",
+            "tidy",
             "shutdown",
             "telemetry",
         ],
@@ -64,6 +66,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "registry",
             "survey",
             "leakage",
+            "tidy",
             "export",
             "shutdown",
             "telemetry",
