@@ -21,7 +21,7 @@ use super::{
 use crate::{
     domain::StudentSource,
     export::{Export, Subject, render},
-    inference::TokenCounter,
+    inference::ModelTokenizer,
     registry,
 };
 
@@ -68,6 +68,6 @@ pub async fn export_model(
 
 /// What a folder's own tokenizer is as a `tokenizer.json`.
 async fn tokenizer_json(name: &str, directory: PathBuf) -> Result<String, ApiError> {
-    let json = tokio::task::spawn_blocking(move || TokenCounter::open(&directory)?.tokenizer_json()).await;
+    let json = tokio::task::spawn_blocking(move || ModelTokenizer::open(&directory)?.tokenizer_json()).await;
     json.map_err(|error| ApiError::Internal(Box::new(error)))?.map_err(|error| models::unusable(name, &error))
 }

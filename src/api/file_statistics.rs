@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{Example, File, FileId, Hyperparameters, LineError, Percentiles, StudentCard},
-    inference::TokenCounter,
+    inference::ModelTokenizer,
     task::{lines::LineReader, statistics::Lengths},
 };
 
@@ -113,10 +113,10 @@ pub async fn get_file_statistics(
     }
     let model = AskedModel::find(&state, &query.model).await?;
     let directory = model.files.directory.clone();
-    let counter = tokio::task::spawn_blocking(move || TokenCounter::open(&directory)).await;
-    let counter =
-        counter.map_err(|error| ApiError::Internal(Box::new(error)))?.map_err(|error| model.refused(error))?;
-    let counting = Counting::new(counter, &model.card);
+    let tokenizer = tokio::task::spawn_blocking(move || ModelTokenizer::open(&directory)).await;
+    let tokenizer =
+        tokenizer.map_err(|error| ApiError::Internal(Box::new(error)))?.map_err(|error| model.refused(error))?;
+    let counting = Counting::new(tokenizer, &model.card);
     let counts = count(&state, &file, counting, most).await?;
     let limits = Hyperparameters::LONGEST;
     Ok(axum::Json(FileTokenStatistics {
@@ -159,16 +159,16 @@ async fn count(state: &AppState, file: &File, counting: Counting, most: u64) -> 
 
 /// What is counted with.
 struct Counting {
-    counter: TokenCounter,
+    tokenizer: ModelTokenizer,
     /// What a training and a prediction put before an input.
     prefix: String,
 }
 
 impl Counting {
-    fn new(counter: TokenCounter, card: &StudentCard) -> Self {
+    fn new(tokenizer: ModelTokenizer, card: &StudentCard) -> Self {
         let prefixes = std::iter::once(&card.label_prefix).chain(&card.rationale_prefix);
-        let prefix = prefixes.max_by_key(|prefix| counter.count(prefix)).cloned().unwrap_or_default();
-        Self { counter, prefix }
+        let prefix = prefixes.max_by_key(|prefix| tokenizer.count(prefix)).cloned().unwrap_or_default();
+        Self { tokenizer, prefix }
     }
 
     fn run(self, mut arriving: Receiver<Bytes>, most: usize) -> Counts {
@@ -190,10 +190,10 @@ impl Counting {
     }
 
     fn take(&self, row: &Example, counts: &mut Counts) {
-        counts.input.take(self.counter.count(&format!("{}{}", self.prefix, row.input)));
+        counts.input.take(self.tokenizer.count(&format!("{}{}", self.prefix, row.input)));
         if let Some(label) = row.label.as_ref().or(row.teacher_label.as_ref()) {
-            counts.label.take(self.counter.count(label));
+            counts.label.take(self.tokenizer.count(label));
         }
-        row.rationales().for_each(|rationale| counts.rationale.take(self.counter.count(rationale)));
+        row.rationales().for_each(|rationale| counts.rationale.take(self.tokenizer.count(rationale)));
     }
 }

@@ -18,15 +18,15 @@ mod device_thread;
 mod engine;
 mod error;
 mod labels;
+mod model_tokenizer;
 mod prediction;
 mod shape;
 mod shelf;
-mod tokens;
 mod warm_up;
 
 pub use completion::{Completion, CompletionRequest, Finish, Prompt};
 pub use engine::{Engine, EngineSettings};
 pub use error::InferenceError;
+pub use model_tokenizer::ModelTokenizer;
 pub use prediction::{ModelFiles, Prediction, PredictionRequest};
 pub use shape::StudentShape;
-pub use tokens::TokenCounter;

@@ -5,11 +5,11 @@ use std::path::Path;
 use super::InferenceError;
 use crate::student::StudentTokenizer;
 
-/// Counts tokens as one model sees them.
+/// The tokenizer of one model.
 #[derive(Clone)]
-pub struct TokenCounter(StudentTokenizer);
+pub struct ModelTokenizer(StudentTokenizer);
 
-impl TokenCounter {
+impl ModelTokenizer {
     /// Reads the tokenizer of a model's folder.
     ///
     /// # Errors
