@@ -1,10 +1,10 @@
 //! `stepwise fetch` through the real binary: what it prints, what it leaves when it is killed, and whose secrets it keeps.
 
-use std::{collections::BTreeMap, fs, os::unix::process::CommandExt, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, os::unix::process::CommandExt, path::Path};
 
 use crate::support::{
     hub::{Access, HubServer, TOKEN, digest, folder_of},
-    service::{BINARY, Ended, run},
+    service::{Ended, program, run},
 };
 
 const ID: &str = "google/t5-tiny";
@@ -69,7 +69,7 @@ async fn a_killed_download_is_gone_on_with_by_the_next_process() {
     let (endpoint, place) = (server.endpoint.clone(), home.path().to_owned());
     // The kernel kills it in the midst of a write: no file may have more than 1.5 MB.
     let status = tokio::task::spawn_blocking(move || {
-        let mut command = Command::new(BINARY);
+        let mut command = program();
         command.args(["fetch", ID]).env("HF_ENDPOINT", endpoint).env("HF_HOME", place);
         let limit = libc::rlimit { rlim_cur: 1_500_000, rlim_max: 1_500_000 };
         // SAFETY: setrlimit is async-signal-safe, and nothing else happens between fork and exec.

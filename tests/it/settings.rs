@@ -1,8 +1,8 @@
 //! Settings through the real binary: what it refuses, when, and in which words.
 
-use std::{fs, net::TcpListener, path::PathBuf, process::Command};
+use std::{fs, net::TcpListener, path::PathBuf};
 
-use crate::support::service::{BINARY, Process, free_address, run, until};
+use crate::support::service::{Process, free_address, program, run, until};
 
 const TEACHER: &str = "[[teachers]]\nname = 'large'\nbase_url = 'http://127.0.0.1:9/v1'\nmodel = 'm'\napi_key_env = 'SETTINGS_TEST_KEY'\n";
 
@@ -149,8 +149,7 @@ fn a_reader_that_goes_away_is_no_fault_of_a_command_that_prints() {
     ] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let mut command = Command::new(BINARY);
-        let ended = command.args(arguments).env_remove("DATABASE_URL").stdout(writer).output().unwrap();
+        let ended = program().args(arguments).stdout(writer).output().unwrap();
         let told = String::from_utf8_lossy(&ended.stderr);
         assert!(ended.status.code() != Some(101) && !told.contains("panicked"), "{arguments:?}: {told}");
     }

@@ -17,7 +17,7 @@ use tokio::{
 use crate::support::{
     app::TestApp,
     database::TestDatabase,
-    service::{BINARY, Client, Process, free_address, head, returns_desk, run},
+    service::{BINARY, Client, Process, free_address, head, program, returns_desk, run},
 };
 
 /// A `stepwise watch` whose lines are read as they come.
@@ -30,7 +30,7 @@ struct Watching {
 impl Watching {
     fn start(address: SocketAddr, job: &str, more: &[&str]) -> Self {
         let url = format!("http://{address}");
-        let mut command = Command::new(BINARY);
+        let mut command = Command::from(program());
         command.args(["watch", job, "--url", &url]).args(more).stdout(Stdio::piped()).kill_on_drop(true);
         let mut process = command.spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();

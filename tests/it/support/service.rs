@@ -17,6 +17,20 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// No test depends on what the account has downloaded, nor on the Hub.
 const NO_HUB: &str = "/nonexistent/huggingface";
+/// Variables of others that the binary reads.
+const FOREIGN: [&str; 5] = ["DATABASE_URL", "HF_ENDPOINT", "HF_HUB_CACHE", "HF_TOKEN", "HF_HUB_OFFLINE"];
+
+/// The binary, with no setting from outside.
+pub fn program() -> Command {
+    let mut command = Command::new(BINARY);
+    for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
+        if name.starts_with("STEPWISE_") || FOREIGN.contains(&name.as_str()) {
+            command.env_remove(name);
+        }
+    }
+    command.env("HF_HOME", NO_HUB);
+    command
+}
 
 /// A process that dies with its owner.
 pub struct Process(Child);
@@ -25,8 +39,8 @@ impl Process {
     /// Starts the binary with these arguments; its log goes to `log`.
     pub fn start(arguments: &[&str], variables: &[(&str, &str)], log: &Path) -> Self {
         let log = fs::File::create(log).unwrap();
-        let mut command = Command::new(BINARY);
-        command.args(arguments).env("HF_HOME", NO_HUB).env("HF_HUB_OFFLINE", "1").envs(variables.iter().copied());
+        let mut command = program();
+        command.args(arguments).env("HF_HUB_OFFLINE", "1").envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         Self(command.spawn().unwrap())
     }
@@ -58,15 +72,7 @@ impl Drop for Process {
 
 /// Runs the binary to its end, without a database or settings from outside.
 pub fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
-    let mut command = Command::new(BINARY);
-    for name in std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("STEPWISE_")) {
-        command.env_remove(name);
-    }
-    for name in ["DATABASE_URL", "HF_ENDPOINT", "HF_HUB_CACHE", "HF_TOKEN", "HF_HUB_OFFLINE"] {
-        command.env_remove(name);
-    }
-    command.env("HF_HOME", NO_HUB);
-    let output = command.args(arguments).envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap();
+    let output = program().args(arguments).envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ended { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
