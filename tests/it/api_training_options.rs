@@ -100,6 +100,9 @@ async fn options_that_would_be_ignored_or_are_not_known_are_refused() {
     assert_eq!(distill(&app, &rows(), weight).await.status, 200);
     let unknown = distill(&app, &rows(), json!({"rationales": {"filter": "correct"}})).await;
     assert!(unknown.refused(400, "invalid_value", "#/rationales/filter").contains("correct_only"));
+    let narrow = distill(&app, &rows(), json!({"hyperparameters": {"precision": "fp16"}})).await;
+    let detail = narrow.refused(400, "invalid_value", "#/hyperparameters/precision");
+    assert!(detail.contains("fp16") && detail.contains("bf16"), "{detail}");
     distill(&app, &rows(), json!({"rationales": {"filters": "none"}})).await.refused(
         400,
         "unknown_parameter",
