@@ -6,12 +6,7 @@ use std::path::PathBuf;
 use stepwise::domain::AnswerForm;
 use stepwise::task::{answer, builtin, scoring};
 
-/// The folder of real rows, where this machine has it.
-fn data() -> Option<PathBuf> {
-    let shared = std::env::var_os("STEPWISE_SHARED").map(PathBuf::from);
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    Some(shared.unwrap_or_else(beside).join("data")).filter(|data| data.is_dir())
-}
+use crate::support::shared::shared;
 
 /// The teacher's label accuracy on one file, in percent, from the raw text of its completions.
 fn teacher_accuracy(path: PathBuf, task: &str) -> f64 {
@@ -30,10 +25,7 @@ fn teacher_accuracy(path: PathBuf, task: &str) -> f64 {
 
 #[test]
 fn the_teachers_published_accuracies_come_out_of_its_raw_text() {
-    let Some(data) = data() else {
-        println!("skipped: no folder of real rows; set STEPWISE_SHARED to the folder that holds data/");
-        return;
-    };
+    let Some(data) = shared("data") else { return };
     let found: Vec<_> = EXPECTED
         .iter()
         .map(|&(file, task, expected)| (file, teacher_accuracy(data.join(file), task), expected))

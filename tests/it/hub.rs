@@ -15,9 +15,9 @@ use stepwise::{
 use tch::Device;
 use tokio::sync::watch;
 
-use crate::{
-    student::shared,
-    support::hub::{Access, Asked, HubServer, Instead, TOKEN, digest, folder_of},
+use crate::support::{
+    hub::{Access, Asked, HubServer, Instead, TOKEN, digest, folder_of},
+    shared::shared,
 };
 
 const ID: &str = "google/t5-tiny";

@@ -9,7 +9,7 @@ use std::{env, fs, path::PathBuf};
 
 use serde_json::Value;
 
-use crate::student::{json, shared};
+use crate::{student::json, support::shared::shared};
 
 /// A model with what transformers computed of it.
 struct Case {

@@ -10,9 +10,9 @@ use stepwise::{
 
 use crate::{
     api_export::unpack,
-    student::shared,
     support::{
         app::TestApp,
+        shared::shared,
         spiece::{keep_spiece_alone, spiece},
         student::write_student,
     },

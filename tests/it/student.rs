@@ -1,7 +1,7 @@
 //! The student against values that transformers computed (shared/reference), and against itself.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 use stepwise::domain::{FromScratch, Precision, StudentCard};
@@ -14,17 +14,7 @@ use stepwise::student::{
 };
 use tch::{Device, Kind, Tensor};
 
-/// A folder of the shared reference data, or a printed reason why its test is skipped.
-pub fn shared(part: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("STEPWISE_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let path = root.join(part);
-    if !path.exists() {
-        println!("SKIPPED: {} is not here; set STEPWISE_SHARED to the shared data's folder", path.display());
-        return None;
-    }
-    Some(path)
-}
+use crate::support::shared::shared;
 
 pub fn json(path: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
@@ -61,6 +51,15 @@ pub fn small_student(kind: FeedForwardKind, tied: bool) -> (T5Config, Weights) {
         *output = &*output * 20.0;
     }
     (config, weights)
+}
+
+/// A small T5 to which </s> is likely, so that its answers end at different steps.
+fn quick_to_end() -> T5 {
+    let (config, mut weights) = small_student(FeedForwardKind::GatedGelu, false);
+    let output = weights.get_mut("lm_head.weight").unwrap();
+    let end = output.get(1) * 3.0;
+    output.get(1).copy_(&end);
+    T5::new(&config, &weights).unwrap()
 }
 
 /// A complete folder of a small student, whose tokenizer knows a few words.
@@ -107,12 +106,7 @@ fn cached_generation_says_what_whole_forward_passes_say() {
 
 #[test]
 fn rows_that_finish_leave_the_others_alone() {
-    let (config, mut weights) = small_student(FeedForwardKind::GatedGelu, false);
-    // Make </s> likely, so that rows end at different steps.
-    let output = weights.get_mut("lm_head.weight").unwrap();
-    let end = output.get(1) * 3.0;
-    output.get(1).copy_(&end);
-    let model = T5::new(&config, &weights).unwrap();
+    let model = quick_to_end();
     let rows = rows_of_many_lengths();
     let (ids, mask) = pad(&rows, 0, Device::Cpu);
     let generated = generation::greedy(&model, &ids, &mask, 30);
@@ -125,12 +119,7 @@ fn rows_that_finish_leave_the_others_alone() {
 
 #[test]
 fn a_search_scores_answers_as_labels_are_scored_and_leaves_other_rows_alone() {
-    let (config, mut weights) = small_student(FeedForwardKind::GatedGelu, false);
-    // Make </s> likely, so that searches end at different steps.
-    let output = weights.get_mut("lm_head.weight").unwrap();
-    let end = output.get(1) * 3.0;
-    output.get(1).copy_(&end);
-    let model = T5::new(&config, &weights).unwrap();
+    let model = quick_to_end();
     let rows = rows_of_many_lengths();
     let (ids, mask) = pad(&rows, 0, Device::Cpu);
     for early_stopping in [EarlyStopping::Unlikely, EarlyStopping::Full, EarlyStopping::Impossible] {
@@ -299,6 +288,24 @@ fn shards_are_read_as_their_index_says_and_what_is_wrong_with_them_is_said() {
 }
 
 #[test]
+fn shards_of_what_torch_saved_are_read_as_the_whole() {
+    let Some(reference) = shared("reference/t5_relu_tied") else { return };
+    let config = T5Config::from_dir(&reference).unwrap();
+    let whole = load_weights(&reference, &config, Device::Cpu, Kind::Float).unwrap();
+    let (folder, shard) = (tempfile::tempdir().unwrap(), "pytorch_model-00001-of-00001.bin");
+    fs::copy(reference.join("pytorch_model.bin"), folder.path().join(shard)).unwrap();
+    // The copies of the embedding are in the file, and dropped when it is read.
+    let copies = ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"];
+    let names = whole.keys().map(String::as_str).chain(copies);
+    let map: std::collections::BTreeMap<&str, &str> = names.map(|name| (name, shard)).collect();
+    let index = serde_json::json!({"metadata": {"total_size": 1}, "weight_map": map});
+    fs::write(folder.path().join("pytorch_model.bin.index.json"), index.to_string()).unwrap();
+    let read = load_weights(folder.path(), &config, Device::Cpu, Kind::Float).unwrap();
+    assert_eq!(read.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>());
+    assert!(read.iter().all(|(name, tensor)| tensor.equal(&whole[name])));
+}
+
+#[test]
 fn what_is_wrong_with_a_folder_is_said() {
     let says = |break_it: &dyn Fn(&Path), words: &[&str]| {
         let folder = tempfile::tempdir().unwrap();
@@ -328,6 +335,8 @@ fn what_is_wrong_with_a_folder_is_said() {
     says(&|folder| fs::write(folder.join("model.safetensors"), "no").unwrap(), &["model.safetensors"]);
     says(&|folder| edit(folder, "\"d_ff\": 32", "\"d_ff\": 40"), &["wi_0", "[40, 24]"]);
     says(&|folder| edit(folder, "\"num_layers\": 2", "\"num_layers\": 3"), &["lack", "encoder.block.2"]);
+    let fewer = &["besides", "encoder.block.1"];
+    says(&|folder| edit(folder, "\"num_layers\": 2", "\"num_layers\": 1"), fewer);
     says(&|folder| edit(folder, "gated-gelu", "gated-gulp"), &["gated-gulp", "gated-silu"]);
     says(&|folder| edit(folder, "\"vocab_size\": ", "\"vocab_size\": 9, \"x\": "), &["rows"]);
     says(&|folder| fs::write(folder.join("stepwise.json"), "{}").unwrap(), &["stepwise.json"]);

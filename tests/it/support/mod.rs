@@ -11,6 +11,7 @@ pub mod latch;
 pub mod models;
 pub mod seed;
 pub mod service;
+pub mod shared;
 pub mod spiece;
 pub mod student;
 pub mod teacher;
