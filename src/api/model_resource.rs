@@ -26,23 +26,23 @@ pub struct ModelResource {
     id: String,
     /// Always `model`.
     object: ModelObject,
-    /// When it was published, in Unix seconds; for a folder, when its configuration was written.
+    /// When it was published, in Unix seconds; for a folder or a model of the Hub, when its configuration was written here.
     #[schema(example = 1_788_000_000)]
     created: i64,
     /// `stepwise` for a registered checkpoint, `models_dir` for a folder, `hub` for a model of the Hugging Face Hub in this
     /// machine's cache.
     #[schema(example = "stepwise")]
     owned_by: String,
-    /// The id that stays its own when its name is given to another; null for a folder.
+    /// The id that stays its own when its name is given to another; null for a folder or a model of the Hub.
     #[schema(required = true, example = "model-0198c0de000070008000000000000001")]
     model_id: Option<ModelId>,
-    /// What it was trained from; null for a folder.
+    /// What it was trained from; null for a folder or a model of the Hub.
     #[schema(required = true, example = "from_scratch")]
     base: Option<String>,
     /// The commit of the Hub that its id means here; null for a model of another kind.
     #[schema(required = true, example = json!(null))]
     commit: Option<HubCommit>,
-    /// The job that made it; null for a folder.
+    /// The job that made it; null for a folder or a model of the Hub.
     #[schema(required = true, example = "job-0198c0de000070008000000000000002")]
     job: Option<JobId>,
     /// The task it learned; null where that is not known.
@@ -51,10 +51,10 @@ pub struct ModelResource {
     /// Accuracies and the like, by metric name.
     #[schema(value_type = Object, example = json!({"validation_accuracy": 0.93}))]
     metrics: Map<String, Value>,
-    /// The size of all its files; null for a folder.
+    /// The size of all its files; null for a folder or a model of the Hub.
     #[schema(required = true, example = 4_194_304)]
     bytes: Option<i64>,
-    /// `sha256:` and the digest of the list of its files with their digests; null for a folder.
+    /// `sha256:` and the digest of the list of its files with their digests; null for a folder or a model of the Hub.
     #[schema(required = true, example = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
     digest: Option<String>,
     /// What its folder lacks; empty for a model that can be used.

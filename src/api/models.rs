@@ -126,8 +126,8 @@ async fn cursor(state: &AppState, after: Option<String>) -> Result<Cursor, ApiEr
     }
 }
 
-/// Look at a model by its name, its id, an alias, or the id of the distillation that made it: what it was made of, how, and
-/// what was made of it.
+/// Look at a model by its name, its id, an alias, an id of the Hugging Face Hub, or the id of the distillation that made it: what it
+/// was made of, how, and what was made of it.
 #[utoipa::path(get, path = "/v1/models/{id}", tag = "models",
     params(("id" = String, Path, description = "The model; the slash of a Hub id is sent as `%2F`", example = "desk-2")),
     responses((status = 200, description = "The model", body = ModelResource), OfOne))]

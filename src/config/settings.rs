@@ -152,7 +152,9 @@ pub const SETTINGS: &[Setting] = &[
         flag: "hub-cache",
         variables: &["STEPWISE_HUB_CACHE", "HF_HUB_CACHE"],
         value: "DIR",
-        default: Preset::Found("`hub` in the folder of the variable `HF_HOME`, else in `~/.cache/huggingface`"),
+        default: Preset::Found(
+            "`hub` in the folder of the variable `HF_HOME`, else in `huggingface` below that of `XDG_CACHE_HOME`, else below `~/.cache`",
+        ),
         secret: false,
         commands: BRINGING,
         meaning: "what was downloaded from the Hub; the same folder that Python's `huggingface_hub` uses",

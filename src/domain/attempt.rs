@@ -39,7 +39,7 @@ pub struct AttemptSpec {
     pub training: Vec<String>,
     /// Where the validation rows come from.
     pub validation: AttemptValidation,
-    /// Rows that are looked at once, at the end.
+    /// Rows that are looked at once for each seed, after that seed's training. They decide nothing.
     pub test: Option<String>,
     /// `cpu` or `cuda:N`.
     pub device: String,

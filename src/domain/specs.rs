@@ -61,7 +61,7 @@ pub struct DistillationSpec {
     pub training: Vec<TrainingSource>,
     /// Where the validation rows come from.
     pub validation: Validating,
-    /// Rows that are looked at once, at the end.
+    /// Rows that are looked at once for each seed, after that seed's training. They decide nothing.
     pub test: Option<FileId>,
     /// Who learns.
     pub student: StudentSpec,

@@ -112,7 +112,8 @@ impl StoredConfig {
 fn check_kind(stored: &StoredConfig, model_type: &str) -> Result<bool, String> {
     if !layout::MODEL_TYPES.contains(&model_type) {
         let why = if model_type == "umt5" { " (a umT5 has a position bias in every layer)" } else { "" };
-        return Err(format!("model_type is {model_type:?}{why}; supported are t5 and mt5"));
+        let supported = layout::MODEL_TYPES.join(" and ");
+        return Err(format!("model_type is {model_type:?}{why}; supported are {supported}"));
     }
     if stored.is_encoder_decoder == Some(false) {
         return Err("is_encoder_decoder is false; a student has both".to_owned());

@@ -48,7 +48,7 @@ pub struct Data {
     pub training: Vec<Row>,
     /// Rows that choose the weights to keep.
     pub validation: Vec<Question>,
-    /// Rows looked at once, at the end.
+    /// Rows looked at once for each seed, after that seed's training.
     pub test: Vec<Question>,
     /// Rows left out or learned in part.
     pub dropped: Dropped,

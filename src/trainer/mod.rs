@@ -13,8 +13,8 @@
 //! The research code's `standard` learns without a prefix. Here every student learns with the label prefix, so that a
 //! server asks all of them alike; the prefix is in the checkpoint's `stepwise.json`.
 //!
-//! Randomness is stateless (`randomness`): the same spec, files, thread count and device kind give the same bytes, whether
-//! the training was interrupted (`snapshot`) or not.
+//! Randomness is stateless (`randomness`): on a CPU the same spec, files, thread count, micro-batch size and kind of processor give
+//! the same bytes, whether the training was interrupted (`snapshot`) or not. A GPU does not promise that.
 
 mod adafactor;
 mod batch;

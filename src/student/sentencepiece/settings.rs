@@ -22,7 +22,7 @@ pub struct Settings {
     legacy: bool,
 }
 
-/// Either file, as far as it matters.
+/// `tokenizer_config.json` or `special_tokens_map.json`, as far as it matters.
 #[derive(Debug, Default, Deserialize)]
 struct Config {
     extra_ids: Option<u16>,
@@ -35,7 +35,7 @@ struct Config {
 }
 
 impl Settings {
-    /// Reads what there is in a folder; neither file must be there.
+    /// Reads what there is in a folder; none of the three files must be there.
     pub fn read(directory: &Path) -> Result<Self, StudentError> {
         let path = directory.join(layout::TOKENIZER_CONFIG);
         let config: Config = read(&path)?;

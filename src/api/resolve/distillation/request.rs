@@ -19,7 +19,7 @@ pub struct DistillationJobRequest {
     pub training: OneOrMany<Training>,
     /// Where the validation rows come from; default: a tenth of the training rows.
     pub validation: Option<ValidationRows>,
-    /// Rows that are looked at once, at the end.
+    /// Rows that are looked at once for each seed, after that seed's training. They decide nothing.
     pub test: Option<TestRows>,
     /// A model's name, an id of the Hugging Face Hub (`owner/name` or `owner/name@revision`), or `{"from_scratch": {…}}`.
     pub student: NameOr<Student>,
