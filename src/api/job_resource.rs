@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{AppState, error::ApiError};
+use super::{AppState, error::ApiError, job_result::JobResult};
 use crate::{
     domain::{
         Estimate, EstimateError, EstimateFigure, Job, JobError, JobId, JobKind, JobSpec, JobState, JobWarning,
@@ -46,7 +46,7 @@ pub struct JobResource {
     /// What was asked, with every default filled in.
     spec: JobSpec,
     /// What a succeeded job found; its form depends on the kind.
-    #[schema(required = true, value_type = Option<Object>)]
+    #[schema(required = true, value_type = Option<JobResult>)]
     result: Option<Value>,
     /// Why it failed, or why its last attempt did.
     #[schema(required = true)]

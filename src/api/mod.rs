@@ -26,6 +26,7 @@ mod job_events;
 mod job_metrics;
 mod job_requests;
 mod job_resource;
+mod job_result;
 mod job_stream;
 mod jobs;
 mod list;

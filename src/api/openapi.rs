@@ -13,7 +13,7 @@ use super::{
     files::Order,
     problem::{PROBLEM_JSON, Problem},
 };
-use crate::domain::Evaluation;
+use crate::domain::{AttemptOutcome, Evaluation};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,7 +24,7 @@ use crate::domain::Evaluation;
             `x-request-id`. Unknown fields and query parameters are refused.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    components(schemas(Problem, Evaluation, Order)),
+    components(schemas(Problem, AttemptOutcome, Evaluation, Order)),
     tags(
         (name = "files", description = "JSON lines: examples in, annotations out"),
         (name = "jobs", description = "Work that takes a while: annotate, distill, evaluate"),

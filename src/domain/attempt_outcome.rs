@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::LearnedTexts;
 
 /// What a finished training found. Its steps are counted over all seeds, one after the other.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DistillationResult)]
 pub struct AttemptOutcome {
     /// The seed whose weights were kept: the one with the best validation accuracy, the earlier of equals; without
     /// validation rows the first.
@@ -16,14 +18,17 @@ pub struct AttemptOutcome {
     /// The step whose weights were kept.
     pub best_step: i64,
     /// Accuracy of the kept weights on the validation rows, 0..1; null without validation rows.
+    #[schema(required = true)]
     pub validation_accuracy: Option<f64>,
     /// Accuracy of the kept weights on the test rows, 0..1; null without test rows.
+    #[schema(required = true)]
     pub test_accuracy: Option<f64>,
     /// Optimizer steps taken, under all seeds.
     pub steps: i64,
     /// The step after which the training under the kept seed stopped because its accuracy no longer became better; null: it
     /// took all its steps.
     #[serde(default)]
+    #[schema(required = true)]
     pub stopped_early_at: Option<i64>,
     /// Seconds of training over all seeds and attempts, without the time between them and without steps that were lost.
     pub seconds: f64,
@@ -48,31 +53,36 @@ pub struct AttemptOutcome {
 }
 
 /// What was found under one seed.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SeedOutcome {
     /// The seed.
     pub seed: u64,
     /// The step whose weights were kept, counted over all seeds.
     pub best_step: i64,
     /// Accuracy of the kept weights on the validation rows, 0..1; null without validation rows.
+    #[schema(required = true)]
     pub validation_accuracy: Option<f64>,
     /// Accuracy of the kept weights on the test rows, 0..1; null without test rows.
+    #[schema(required = true)]
     pub test_accuracy: Option<f64>,
     /// Optimizer steps taken under this seed.
     pub steps: i64,
     /// The step, counted over all seeds, after which it stopped early; null: it took all its steps.
     #[serde(default)]
+    #[schema(required = true)]
     pub stopped_early_at: Option<i64>,
     /// Seconds that it took.
     pub seconds: f64,
 }
 
 /// A figure of each accuracy.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Accuracies {
     /// On the validation rows; null where it is not known.
+    #[schema(required = true)]
     pub validation_accuracy: Option<f64>,
     /// On the test rows; null where it is not known.
+    #[schema(required = true)]
     pub test_accuracy: Option<f64>,
 }
 

@@ -5,7 +5,6 @@ use utoipa::ToSchema;
 
 /// Tokens of each part of a row, the one that ends a text among them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(example = json!({"input": 64, "label": 2, "rationale": 41}))]
 pub struct PartLengths {
     /// An input behind its prefix.
     pub input: u32,
@@ -18,7 +17,6 @@ pub struct PartLengths {
 /// Texts of a training that were longer than their maximum and cut at their end: of the rows that are learned, and the
 /// inputs of those that are asked about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(example = json!({"inputs": 3, "labels": 0, "rationales": 1, "rows": 4}))]
 pub struct Truncated {
     /// Inputs; one that is read behind two prefixes counts once.
     pub inputs: u64,
@@ -31,7 +29,7 @@ pub struct Truncated {
 }
 
 /// What a training made of the texts that it was given.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LearnedTexts {
     /// The maximum lengths that were in force: those that were asked for, else those of the longest texts.
     pub max_lengths: PartLengths,

@@ -137,6 +137,7 @@ async fn a_training_that_died_of_memory_goes_on_with_half_as_many_examples_at_on
     let (app, job) = trained_after(2, 8).await;
     let trained = read(&app, job).await;
     assert_eq!((trained.state, trained.attempt), (JobState::Succeeded, 1), "{:?}", trained.error);
+    app.contract.check_form("DistillationResult", &trained.result.unwrap());
     assert_eq!(halved(&app, job).await, [4, 2]);
 }
 
