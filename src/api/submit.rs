@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{
     AppState,
     error::ApiError,
-    estimate,
+    estimate::{self, Question},
     extract::{JsonBytes, Query, from_text},
     idempotency::{Key, fingerprint, once},
     job_resource::JobResource,
@@ -63,6 +63,8 @@ pub struct DryRun {
     /// What it would probably take; null where nothing can be said.
     #[schema(required = true)]
     estimate: Option<Estimate>,
+    /// What an annotation's teacher would be asked about the first rows, 3 at most, word for word.
+    questions: Vec<Question>,
 }
 
 /// The one value of a dry run's `object`.
@@ -108,6 +110,7 @@ pub async fn submit<T>(
 
 async fn preview(state: &AppState, new: NewJob) -> Result<Response, ApiError> {
     let estimate = estimate::of(state, &new.spec).await?;
+    let questions = estimate::first_questions(state, &new.spec).await?;
     let body = DryRun {
         object: DryRunObject::DryRun,
         kind: new.spec.kind(),
@@ -116,6 +119,7 @@ async fn preview(state: &AppState, new: NewJob) -> Result<Response, ApiError> {
         depends_on: new.depends_on,
         warnings: new.warnings,
         estimate,
+        questions,
     };
     Ok(axum::Json(body).into_response())
 }

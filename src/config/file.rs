@@ -1,21 +1,18 @@
 //! The configuration file: settings by key with their lines, teachers and tasks, and everything that is wrong with it.
-//! Messages never quote the file's text, which may hold a secret in the wrong place.
 
-use std::{
-    collections::BTreeMap,
-    ops::Range,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::de::DeserializeOwned;
 use toml::{
     Spanned,
-    de::{DeTable, DeValue, Error, ValueDeserializer},
+    de::{DeTable, DeValue, ValueDeserializer},
 };
 
 use super::{
     fault::{Fault, Origin},
+    place::Place,
     settings::{CONFIG, LISTS, SETTINGS},
+    tasks::Tasks,
 };
 use crate::{
     domain::{TaskDefinition, nearest},
@@ -29,8 +26,8 @@ pub struct File {
     pub values: BTreeMap<String, (String, Origin)>,
     /// Teachers that can be used, and where they stand.
     pub teachers: Vec<(TeacherSettings, Origin)>,
-    /// Tasks.
-    pub tasks: Vec<TaskDefinition>,
+    /// Tasks that can be used, and where they stand.
+    pub tasks: Vec<(TaskDefinition, Origin)>,
     /// What cannot be used.
     pub faults: Vec<Fault>,
 }
@@ -66,9 +63,7 @@ impl File {
             let line = place.line(key.span());
             match key.get_ref().as_ref() {
                 "teachers" => file.teachers(&place, value, line),
-                "tasks" => {
-                    file.tasks = file.list(&place, "tasks", value, line).into_iter().map(|(task, _)| task).collect()
-                }
+                "tasks" => file.tasks(&place, value, line),
                 name => file.value(name, value.into_inner(), line),
             }
         }
@@ -103,6 +98,13 @@ impl File {
         }
     }
 
+    fn tasks(&mut self, place: &Place<'_>, value: Spanned<DeValue<'_>>, line: Origin) {
+        let mut found = Tasks::default();
+        self.list(place, "tasks", value, line).into_iter().for_each(|(task, origin)| found.take(task, origin));
+        self.tasks = found.tasks;
+        self.faults.extend(found.faults);
+    }
+
     /// The tables of a list that can be read.
     fn list<T: DeserializeOwned>(
         &mut self,
@@ -127,41 +129,6 @@ impl File {
             }
         }
         read
-    }
-}
-
-/// The file while it is read.
-struct Place<'a> {
-    path: PathBuf,
-    text: &'a str,
-}
-
-impl Place<'_> {
-    fn line(&self, span: Range<usize>) -> Origin {
-        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-        Origin::File(self.path.clone(), 1 + before.iter().filter(|byte| **byte == b'\n').count())
-    }
-
-    fn line_of(&self, error: &Error) -> Option<Origin> {
-        error.span().map(|span| self.line(span))
-    }
-
-    fn fault(&self, setting: &str, error: &Error) -> Fault {
-        let problem = described(error.message());
-        Fault { setting: setting.to_owned(), value: None, origin: self.line_of(error), problem }
-    }
-}
-
-/// A deserializer's message without the values that it quotes, and with the nearest known name.
-fn described(message: &str) -> String {
-    let quoted = message.split('`').nth(1).unwrap_or_default();
-    if message.starts_with("unknown field") {
-        let listed = message.split_once("expected").map_or("", |(_, listed)| listed);
-        return format!("unknown key {quoted:?}{}", nearest(quoted, listed.split('`').skip(1).step_by(2)));
-    }
-    match (message.find('"'), message.rfind("\", expected")) {
-        (Some(start), Some(end)) if start < end => format!("{}{}", &message[..start].trim_end(), &message[end + 1..]),
-        _ => message.to_owned(),
     }
 }
 

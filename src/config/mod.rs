@@ -6,9 +6,11 @@ mod database_url;
 mod fault;
 mod file;
 mod given;
+mod place;
 mod reader;
 mod settings;
 mod table;
+mod tasks;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -41,6 +43,8 @@ pub struct Settings {
     pub database_connections: u32,
     /// Folder of everything that the service writes.
     pub data_dir: PathBuf,
+    /// Folder of the tasks that have a file of their own.
+    pub tasks_dir: Option<PathBuf>,
     /// Folder of the named students.
     pub models_dir: PathBuf,
     /// The Hugging Face Hub's address, or a mirror's.

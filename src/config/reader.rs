@@ -12,6 +12,7 @@ use super::{
     fault::{Fault, Origin, Refusal},
     file::File,
     settings::{Preset, find},
+    tasks::Tasks,
     values,
 };
 use crate::{domain::Hyperparameters, telemetry::LogFormat};
@@ -66,6 +67,7 @@ impl GivenSettings {
         let file = self.file();
         let mut reader = Reader { given: self, file: &file, effective: Vec::new(), faults: Vec::new() };
         let listen = reader.value("listen", values::address);
+        let tasks_dir = reader.optional("tasks_dir", values::folder, |folder| folder.display().to_string());
         let url = reader.optional("url", values::service_url, Clone::clone);
         let settings = Settings {
             listen,
@@ -75,6 +77,7 @@ impl GivenSettings {
             // Two, so that the API and a worker of one process do not wait for each other.
             database_connections: reader.value("database_connections", values::number(2)),
             data_dir: reader.value("data_dir", values::folder),
+            tasks_dir,
             models_dir: reader.value("models_dir", values::folder),
             hub_endpoint: reader.value("hub_endpoint", values::service_url),
             hub_cache: reader.found("hub_cache", values::folder, || self.hub_cache()),
@@ -91,7 +94,7 @@ impl GivenSettings {
             log: reader.value("log", values::filter),
             log_format: reader.value::<LogFormat>("log_format", values::log_format),
             teachers: file.teachers.iter().map(|(teacher, _)| teacher.clone()).collect(),
-            tasks: file.tasks.clone(),
+            tasks: file.tasks.iter().map(|(task, _)| task.clone()).collect(),
         };
         let Reader { effective, mut faults, .. } = reader;
         faults.extend(file.faults.iter().cloned());
@@ -102,6 +105,7 @@ impl GivenSettings {
             faults,
             warnings: self.misspelled(),
         };
+        reading.read_tasks_dir();
         reading.refuse_repeated_names();
         reading
     }
@@ -186,6 +190,14 @@ impl Reader<'_> {
 }
 
 impl Reading {
+    fn read_tasks_dir(&mut self) {
+        let origin = self.origin("tasks_dir").unwrap_or(Origin::Default);
+        let Some(folder) = &self.settings.tasks_dir else { return };
+        let found = Tasks::of_folder(folder, &origin);
+        self.settings.tasks.extend(found.tasks.into_iter().map(|(task, _)| task));
+        self.faults.extend(found.faults);
+    }
+
     fn refuse_repeated_names(&mut self) {
         let teachers = repeated(self.settings.teachers.iter().map(|teacher| teacher.name.as_str()));
         let tasks = repeated(self.settings.tasks.iter().map(|task| task.name.as_str()));

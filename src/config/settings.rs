@@ -138,6 +138,16 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "folder whose sub-folders are models in Hugging Face's layout",
     },
     Setting {
+        key: "tasks_dir",
+        flag: "tasks-dir",
+        variables: &["STEPWISE_TASKS_DIR"],
+        value: "DIR",
+        default: Preset::Nothing,
+        secret: false,
+        commands: SERVING,
+        meaning: "folder whose `*.toml` files are tasks, each named like its file; an example lies in `examples/tasks`",
+    },
+    Setting {
         key: "hub_endpoint",
         flag: "hub-endpoint",
         variables: &["STEPWISE_HUB_ENDPOINT", "HF_ENDPOINT"],

@@ -49,6 +49,7 @@ mod nearest;
 pub mod out_of_memory;
 mod part_lengths;
 mod rationale_choice;
+mod rationale_fault;
 mod secret;
 pub mod single_target;
 mod specs;
@@ -81,6 +82,7 @@ pub use model_target::ModelTarget;
 pub use nearest::nearest;
 pub use part_lengths::{LearnedTexts, PartLengths, Truncated};
 pub use rationale_choice::{RationaleChoice, RationaleFilter, RationaleShuffle, RationalesPerExample};
+pub use rationale_fault::RationaleFault;
 pub use secret::Secret;
 pub use specs::{
     AnnotationSpec, DistillationSpec, EvaluationSpec, FromScratch, JobSpec, StudentSpec, TeacherAnswers,
@@ -88,6 +90,6 @@ pub use specs::{
 };
 pub use statistics::{FileStatistics, LabelCount, LabelHistogram, Percentiles, SplitCounts, TextLengths};
 pub use task::{AnswerForm, LabelSet, Scorer, SurfaceForm, TaskDefinition, WorkedExample};
-pub use teacher::TeacherTerms;
+pub use teacher::{TeacherApi, TeacherTerms};
 pub use unknown_name::UnknownName;
 pub use warning::JobWarning;

@@ -1,8 +1,12 @@
 //! Which rationales a student learns. The defaults are the paper's: a row's first rationale as it stands, whatever its
 //! teacher's label is worth.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::RationaleFault;
 
 /// How many of a row's rationales are learned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -45,9 +49,11 @@ pub enum RationaleShuffle {
 }
 
 /// Which rationales are learned, and how.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schema(example = json!({"per_example": "all", "filter": "correct_only", "shuffle": "none"}))]
+#[schema(example = json!({
+    "per_example": "all", "filter": "correct_only", "leave_out": ["contradicts_label", "duplicate"], "shuffle": "none"
+}))]
 pub struct RationaleChoice {
     /// How many of a row's; default `first`.
     #[schema(default = "first", example = "all")]
@@ -55,6 +61,10 @@ pub struct RationaleChoice {
     /// Which are kept out; default `none`.
     #[schema(default = "none", example = "correct_only")]
     pub filter: RationaleFilter,
+    /// Rationales with one of these faults are not learned, each for itself; default none. Its label is the one that is
+    /// learned with it. Of `duplicate`s the first stays.
+    #[schema(default = json!([]), example = json!(["contradicts_label", "duplicate"]))]
+    pub leave_out: BTreeSet<RationaleFault>,
     /// Whether they are made meaningless, as a control; default `none`.
     #[schema(default = "none", example = "none")]
     pub shuffle: RationaleShuffle,

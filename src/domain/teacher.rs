@@ -1,10 +1,25 @@
 //! What asking a teacher costs and how fast it may be asked: what the API knows of a teacher besides its name.
 
+use serde::Deserialize;
+
+/// Which of OpenAI's two ways of asking a teacher speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TeacherApi {
+    /// `/chat/completions`: messages, which the server puts into its model's chat template.
+    #[default]
+    Chat,
+    /// `/completions`: one text, which the model goes on with; what base models want, and the paper's teacher was one.
+    Completions,
+}
+
 /// A teacher's terms, from the configuration.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TeacherTerms {
     /// The name that requests use.
     pub name: String,
+    /// How it is asked.
+    pub api: TeacherApi,
     /// Requests under way at once.
     pub max_concurrency: usize,
     /// Requests a minute; `None`: no limit.

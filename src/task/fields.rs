@@ -11,9 +11,9 @@ use super::{
 };
 use crate::domain::{AnnotationStatus, Example, Split, UnknownName};
 
-/// Every field that a line may have. The last four are those of an annotation's files, which are files of examples
+/// Every field that a line may have. The last five are those of an annotation's files, which are files of examples
 /// themselves.
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 19] = [
     "id",
     "input",
     "label",
@@ -30,11 +30,12 @@ const FIELDS: [&str; 18] = [
     "weight",
     "status",
     "agreement",
+    "rationale_faults",
     "reason",
     "raw_output",
 ];
 /// Fields of `FIELDS` that say nothing about the example.
-const UNREAD: [&str; 3] = ["agreement", "reason", "raw_output"];
+const UNREAD: [&str; 4] = ["agreement", "rationale_faults", "reason", "raw_output"];
 /// Fields of lines that rank two answers.
 const PREFERENCES: [&str; 4] = ["preferred_output", "non_preferred_output", "chosen", "rejected"];
 /// The example of line `number`, whose text this is.

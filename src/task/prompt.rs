@@ -59,6 +59,23 @@ pub fn answer_schema(task: &TaskDefinition, answer_form: AnswerForm) -> Option<A
     (answer_form == AnswerForm::Json).then_some(AnswerSchema { labels })
 }
 
+/// The same as one text that ends where the teacher must go on, for those that are not asked by messages.
+pub fn as_text(messages: &[Message]) -> String {
+    let mut text = String::new();
+    for message in messages {
+        // An answer goes on behind the question that it was the answer to.
+        let gap = if text.is_empty() {
+            ""
+        } else if message.role == "assistant" {
+            " "
+        } else {
+            "\n\n"
+        };
+        text = text + gap + &message.content;
+    }
+    text
+}
+
 fn worked_examples(task: &TaskDefinition, answer_form: AnswerForm) -> String {
     task.worked_examples.iter().map(|example| surface::worked(task.form, answer_form, example)).collect()
 }

@@ -100,3 +100,15 @@ fn a_schema_names_the_labels_of_a_set_that_is_the_same_for_every_question() {
     assert_eq!(schema("cqa", AnswerForm::Json), Some(AnswerSchema { labels: None }));
     assert_eq!(schema("esnli", FIRST), None);
 }
+
+#[test]
+fn a_text_has_the_messages_in_the_form_of_worked_examples() {
+    let task = TaskDefinition { instructions: Some("Decide.".to_owned()), ..TaskDefinition::default() };
+    let how = instructions::how(task.form, FIRST);
+    assert_eq!(as_text(&chat(&task, FIRST, "a")), format!("Decide.\n{how}\n\nInput: a\nReasoning:"));
+    let again = as_text(&repair(&task, FIRST, "a", "b", "no label"));
+    let end = format!(
+        "Input: a\nReasoning: b\n\nThat answer cannot be used: no label. Answer once more. {how}\n\nInput: a\nReasoning:"
+    );
+    assert!(again.ends_with(&end), "{again}");
+}

@@ -1,4 +1,4 @@
-//! One call to a teacher's chat completions. Makes no second try by itself: the caller knows the budget and the lease.
+//! One call to a teacher's chat completions or plain completions. Makes no second try by itself: the caller knows the budget and the lease.
 //! The other end is not trusted: no redirect is followed (the key would go along), a reply may have 2 MiB, and one
 //! deadline covers everything from the connection to the last byte.
 
@@ -9,12 +9,12 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Response, StatusCode, Url};
 use sha2::{Digest, Sha256};
 
-use super::wire::{ChatReply, ChatRequest, Complaint, ResponseFormat};
+use super::wire::{Body, Complaint, Reply, ResponseFormat};
 use super::{TeacherError, TeacherSettings, pace::Pace};
 use crate::clock::Clock;
-use crate::domain::Secret;
+use crate::domain::{Secret, TeacherApi};
 use crate::outbound::{self, retry};
-use crate::task::prompt::{AnswerSchema, Message};
+use crate::task::prompt::{self, AnswerSchema, Message};
 use crate::telemetry::chain;
 
 /// Bytes of a reply that are read; an honest one has a few thousand.
@@ -138,11 +138,16 @@ impl TeacherClient {
         Sha256::digest(bytes).into()
     }
 
-    fn body_of<'a>(&'a self, request: &'a CompletionRequest) -> ChatRequest<'a> {
+    fn body_of<'a>(&'a self, request: &'a CompletionRequest) -> Body<'a> {
         let schema = request.answer_schema.as_ref().filter(|_| self.settings.json_schema);
-        ChatRequest {
+        let (messages, prompt) = match self.settings.api {
+            TeacherApi::Chat => (Some(request.messages.as_slice()), None),
+            TeacherApi::Completions => (None, Some(prompt::as_text(&request.messages))),
+        };
+        Body {
             model: &self.settings.model,
-            messages: &request.messages,
+            messages,
+            prompt,
             temperature: request.temperature,
             max_tokens: request.max_output_tokens,
             stop: &request.stop,
@@ -164,11 +169,13 @@ impl TeacherClient {
     }
 
     fn completion(&self, body: &[u8], latency: Duration) -> Result<Completion, TeacherError> {
-        let reply: ChatReply = serde_json::from_slice(body).map_err(|error| self.bad_reply(error.to_string()))?;
-        let choice = reply.choices.into_iter().next().ok_or_else(|| self.bad_reply("it has no choices".to_owned()))?;
+        let reply: Reply = serde_json::from_slice(body).map_err(|error| self.bad_reply(error.to_string()))?;
+        let choice = reply.choices.into_iter().next();
+        let mut choice = choice.ok_or_else(|| self.bad_reply("it has no choices".to_owned()))?;
+        let no_text = || self.bad_reply("its choice has neither a message nor a text".to_owned());
         let usage = reply.usage.unwrap_or_default();
         Ok(Completion {
-            text: choice.message.content.or(choice.message.refusal).unwrap_or_default(),
+            text: choice.take_text().ok_or_else(no_text)?,
             finish_reason: choice.finish_reason,
             input_tokens: usage.prompt_tokens.max(0),
             output_tokens: usage.completion_tokens.max(0),

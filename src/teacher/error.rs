@@ -77,7 +77,7 @@ pub enum TeacherError {
         retry_after: Option<Duration>,
     },
     /// Status 200 and no completion in it.
-    #[error("teacher {teacher} sent a reply that is not a chat completion: {reason}")]
+    #[error("teacher {teacher} sent a reply that is no completion: {reason}")]
     BadReply {
         /// The teacher's name.
         teacher: String,

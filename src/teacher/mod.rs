@@ -1,4 +1,4 @@
-//! The teacher over HTTP: a chat-completions client that makes one call at a time, and a
+//! The teacher over HTTP: a client of chat completions and plain completions that makes one call at a time, and a
 //! scripted teacher that replays recorded answers. Knows no jobs and no database; who asks how often is the worker's.
 
 mod client;

@@ -6,13 +6,22 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::TeacherError;
-use crate::domain::{Secret, TeacherTerms};
+use crate::domain::{Secret, TeacherApi, TeacherTerms};
 
 /// What a `[[teachers]]` table may hold: key, default, meaning. The README's table is made of it.
-pub const TEACHER_KEYS: [[&str; 3]; 11] = [
+pub const TEACHER_KEYS: [[&str; 3]; 12] = [
     ["name", "", "the name that requests use"],
-    ["base_url", "", "the address up to and with `/v1`, of an endpoint that speaks OpenAI's chat completions"],
+    [
+        "base_url",
+        "",
+        "the address up to and with `/v1`, of an endpoint that speaks OpenAI's chat completions or completions",
+    ],
     ["model", "", "the model's name there"],
+    [
+        "api",
+        "chat",
+        "`chat`: messages to `/chat/completions`; `completions`: one text to `/completions`, for base models",
+    ],
     ["api_key_env", "no key", "the environment variable that holds the API key; keys do not belong into files"],
     [
         "json_schema",
@@ -34,10 +43,13 @@ pub const TEACHER_KEYS: [[&str; 3]; 11] = [
 pub struct TeacherSettings {
     /// The name that requests use.
     pub name: String,
-    /// The address up to and with `/v1`; `/chat/completions` is appended.
+    /// The address up to and with `/v1`; `/chat/completions` or `/completions` is appended.
     pub base_url: String,
     /// The model's name there.
     pub model: String,
+    /// How it is asked.
+    #[serde(default)]
+    pub api: TeacherApi,
     /// The environment variable that holds the API key; null: the teacher wants none.
     #[serde(default)]
     pub api_key_env: Option<String>,
@@ -74,6 +86,7 @@ impl TeacherSettings {
             name: name.to_owned(),
             base_url: base_url.to_owned(),
             model: model.to_owned(),
+            api: TeacherApi::Chat,
             api_key_env: None,
             api_key: None,
             json_schema: false,
@@ -90,6 +103,7 @@ impl TeacherSettings {
     pub fn terms(&self) -> TeacherTerms {
         TeacherTerms {
             name: self.name.clone(),
+            api: self.api,
             max_concurrency: self.max_concurrency,
             requests_per_minute: self.requests_per_minute,
             tokens_per_minute: self.tokens_per_minute,
@@ -133,7 +147,7 @@ impl TeacherSettings {
         faults
     }
 
-    /// The address of chat completions, if the settings can be used.
+    /// The address of its way of asking, if the settings can be used.
     pub(super) fn endpoint(&self) -> Result<Url, TeacherError> {
         let refuse = |reason: String| TeacherError::Settings { teacher: self.name.clone(), reason };
         match self.faults().into_iter().next() {
@@ -143,7 +157,11 @@ impl TeacherSettings {
     }
 
     fn address(&self) -> Result<Url, String> {
-        let address = format!("{}/chat/completions", self.base_url.trim_end_matches('/'));
+        let path = match self.api {
+            TeacherApi::Chat => "chat/completions",
+            TeacherApi::Completions => "completions",
+        };
+        let address = format!("{}/{path}", self.base_url.trim_end_matches('/'));
         let Ok(url) = Url::parse(&address) else {
             return Err("base_url is not a URL such as http://127.0.0.1:8000/v1".to_owned());
         };

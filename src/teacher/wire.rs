@@ -1,13 +1,18 @@
-//! The chat-completions shapes that the client writes and reads; fields that it does not need are left out.
+//! The shapes of chat completions and plain completions that the client writes and reads; fields that it does not need are left out.
 
 use serde::{Deserialize, Serialize};
 
 use crate::task::prompt::{AnswerSchema, Message};
 
 #[derive(Serialize)]
-pub(super) struct ChatRequest<'a> {
+pub(super) struct Body<'a> {
     pub(super) model: &'a str,
-    pub(super) messages: &'a [Message],
+    /// What a chat is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) messages: Option<&'a [Message]>,
+    /// What a text is to go on from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) prompt: Option<String>,
     pub(super) temperature: f64,
     /// The newer `max_completion_tokens` is unknown to most self-hosted servers.
     pub(super) max_tokens: u32,
@@ -71,7 +76,7 @@ impl<'a> ResponseFormat<'a> {
 }
 
 #[derive(Deserialize)]
-pub(super) struct ChatReply {
+pub(super) struct Reply {
     pub(super) choices: Vec<Choice>,
     #[serde(default)]
     pub(super) usage: Option<Usage>,
@@ -79,17 +84,29 @@ pub(super) struct ChatReply {
 
 #[derive(Deserialize)]
 pub(super) struct Choice {
-    pub(super) message: ReplyMessage,
+    #[serde(default)]
+    message: Option<ReplyMessage>,
+    #[serde(default)]
+    text: Option<String>,
     #[serde(default)]
     pub(super) finish_reason: Option<String>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct ReplyMessage {
+struct ReplyMessage {
     #[serde(default)]
-    pub(super) content: Option<String>,
+    content: Option<String>,
     #[serde(default)]
-    pub(super) refusal: Option<String>,
+    refusal: Option<String>,
+}
+
+impl Choice {
+    /// The teacher's text, its refusal where it sent one instead; `None` where the choice has the form of neither way of
+    /// asking.
+    pub(super) fn take_text(&mut self) -> Option<String> {
+        let said = |message: ReplyMessage| message.content.or(message.refusal).unwrap_or_default();
+        self.message.take().map(said).or_else(|| self.text.take())
+    }
 }
 
 #[derive(Default, Deserialize)]

@@ -25,6 +25,7 @@ mod division;
 mod dropped;
 mod error;
 mod evaluation;
+mod faulty_rationales;
 mod fitting;
 mod gradient;
 mod learner;

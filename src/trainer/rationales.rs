@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::TrainError;
 use super::data::Row;
+use super::faulty_rationales::FaultyRationales;
 use super::randomness::{self, Draw};
 use crate::domain::{AttemptSpec, Example, Method, RationaleFilter, RationaleShuffle, RationalesPerExample};
 use crate::task::scoring;
@@ -15,16 +16,19 @@ pub const OF_WRONG_LABEL: &str = "rationale_of_wrong_label";
 pub const UNVERIFIED: &str = "rationale_unverified";
 
 /// The rows with the rationales that are to be learned, and how many rows lost theirs, by reason. That is no fault of theirs:
-/// one that is learned for its rationale alone is left out, and not dropped.
+/// one that is learned for its rationale alone is left out, and not dropped. Rationales with a fault are counted one by one.
 pub fn choose(spec: &AttemptSpec, examples: Vec<Example>) -> (Vec<Example>, BTreeMap<String, u64>) {
     let (mut kept, mut counts) = (Vec::with_capacity(examples.len()), BTreeMap::new());
+    let mut faulty = FaultyRationales::of(spec);
     for mut example in examples {
+        let had_rationales = example.rationale.is_some();
         if let Some(reason) = why_not(spec, &example) {
             *counts.entry(reason.to_owned()).or_default() += 1;
             (example.rationale, example.more_rationales) = (None, Vec::new());
-            if spec.method == Method::RationaleThenLabel {
-                continue;
-            }
+        }
+        faulty.leave_out(&mut example, &mut counts);
+        if had_rationales && example.rationale.is_none() && spec.method == Method::RationaleThenLabel {
+            continue;
         }
         if spec.rationales.per_example == RationalesPerExample::First {
             example.more_rationales.clear();
@@ -52,9 +56,18 @@ pub fn refuse_if_none_is_left(spec: &AttemptSpec, examples: &[Example]) -> Resul
     if spec.method == Method::Standard || examples.iter().any(|example| example.rationale.is_some()) {
         return Ok(());
     }
-    let message =
-        "rationales.filter is `correct_only`, and no training row has a rationale and a teacher_label that is right";
-    let hint = "add ground truth to annotated rows, or leave rationales.filter out";
+    let (message, hint) = if spec.rationales.filter == RationaleFilter::CorrectOnly {
+        (
+            "no training row has a rationale that `rationales` lets through: rationales.filter is `correct_only`, which \
+             wants a teacher_label that is right",
+            "add ground truth to annotated rows, or leave rationales.filter out",
+        )
+    } else {
+        (
+            "no training row has a rationale that `rationales` lets through: every one has a fault of rationales.leave_out",
+            "look at the rationales, or take faults out of rationales.leave_out",
+        )
+    };
     Err(TrainError::refused("missing_rationales", message, hint))
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Attempt, AttemptError, Worker, output_file::OutputFile};
 use crate::{
     domain::{Annotation, AnnotationSpec, AnnotationStatus, File},
-    task::scoring,
+    task::{rationale_quality::RationaleChecks, scoring},
     teacher::TeacherClient,
 };
 
@@ -42,6 +42,7 @@ async fn write(
 ) -> Result<Written, AttemptError> {
     let mut output = OutputFile::of_examples(worker, attempt, "output").await?;
     let mut rejections = OutputFile::of_examples(worker, attempt, "rejections").await?;
+    let checks = RationaleChecks::of(&spec.task);
     let mut tally = Tally::default();
     let mut after = None;
     loop {
@@ -50,7 +51,7 @@ async fn write(
             tally.add(spec, annotation);
             let valid = annotation.status == AnnotationStatus::Valid;
             let written = if valid { &mut output } else { &mut rejections };
-            written.push(&line(annotation)).await?;
+            written.push(&line(&checks, annotation)).await?;
         }
         after = page.items.last().map(|annotation| annotation.example_index);
         if !page.has_more {
@@ -63,7 +64,7 @@ async fn write(
 }
 
 /// One annotation as a line: a training row with what became of it.
-fn line(annotation: &Annotation) -> Value {
+fn line(checks: &RationaleChecks<'_>, annotation: &Annotation) -> Value {
     let mut row = json!({
         "id": annotation.example_id,
         "input": annotation.input,
@@ -75,6 +76,10 @@ fn line(annotation: &Annotation) -> Value {
     });
     if let (Some(row), Some(split)) = (row.as_object_mut(), annotation.split) {
         row.insert("split".to_owned(), json!(split));
+    }
+    if let (Some(row), Some(rationale)) = (row.as_object_mut(), &annotation.rationale) {
+        let label = annotation.teacher_label.as_deref().unwrap_or_default();
+        row.insert("rationale_faults".to_owned(), json!(checks.faults(&annotation.input, label, rationale)));
     }
     if let (Some(row), true) = (row.as_object_mut(), annotation.status != AnnotationStatus::Valid) {
         row.remove("agreement");
@@ -136,7 +141,10 @@ fn ratio(part: u64, whole: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::Split, task::examples};
+    use crate::{
+        domain::Split,
+        task::{builtin, examples},
+    };
 
     #[test]
     fn an_annotation_is_a_training_line_of_the_split_that_its_example_had() {
@@ -156,6 +164,9 @@ mod tests {
             latency_ms: 1,
         };
         let rejected = Annotation { status: AnnotationStatus::Invalid, split: None, ..annotation.clone() };
+        let task = builtin::find("text").unwrap();
+        let line = |annotation| line(&RationaleChecks::of(&task), annotation);
+        assert_eq!(line(&annotation)["rationale_faults"], json!(["empty_of_label"]));
         let file = format!("{}\n{}\n", line(&annotation), line(&rejected));
         let rows: Vec<_> = examples::read(file.as_bytes()).collect::<Result<_, _>>().unwrap();
         assert_eq!((rows[0].split, rows[0].teacher_label.as_deref()), (Some(Split::Test), Some("yes")));

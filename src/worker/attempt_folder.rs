@@ -58,7 +58,7 @@ pub async fn prepare(
         method: spec.method,
         label_source: spec.label_source,
         alpha: spec.alpha,
-        rationales: spec.rationales,
+        rationales: spec.rationales.clone(),
         label_prefix: spec.label_prefix.clone(),
         rationale_prefix: spec.rationale_prefix.clone(),
         max_dropped_ratio: spec.max_dropped_ratio,

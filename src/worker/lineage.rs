@@ -59,7 +59,7 @@ pub async fn gather(
         method: spec.method,
         label_source: spec.label_source,
         alpha: spec.alpha,
-        rationales: spec.rationales,
+        rationales: spec.rationales.clone(),
         hyperparameters: spec.hyperparameters.clone(),
         seed: None,
         step: None,

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use stepwise::{
     clock::Clock,
-    domain::{JobId, JobKind, LeaseTerms, WorkerId},
+    domain::{AnswerForm, JobId, JobKind, LeaseTerms, TaskDefinition, WorkerId},
     store::Store,
+    task::prompt,
 };
 
 use crate::support::{app::TestApp, seed::new_worker};
@@ -37,6 +38,29 @@ async fn a_dry_run_shows_the_resolved_spec_and_an_estimate_and_changes_nothing()
     app.post("/v1/annotation-jobs?dry_run=true", wrong).await.refused(400, "teacher_not_found", "#/teacher");
     app.post("/v1/annotation-jobs?dry_run=yes", json!({})).await.refused(400, "invalid_value", "#/dry_run");
     app.post("/v1/annotation-jobs?dryrun=true", json!({})).await.refused(400, "unknown_parameter", "#/dryrun");
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_what_the_teacher_would_be_asked_first_word_for_word() {
+    let app = TestApp::start().await;
+    let file = rows(&app, 5).await;
+    let questions = async |changes: Value| {
+        let mut request = json!({"file": file, "teacher": "large", "task": "returns"});
+        request.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        app.post("/v1/annotation-jobs?dry_run=true", request).await.body
+    };
+    let asked = questions(json!({"answer_form": "json"})).await;
+    let task: TaskDefinition = serde_json::from_value(asked["spec"]["task"].clone()).unwrap();
+    let first = prompt::chat(&task, AnswerForm::Json, "The jacket number 0 came torn.");
+    assert_eq!(asked["questions"].as_array().unwrap().len(), 3);
+    assert_eq!((&asked["questions"][0]["messages"], &asked["questions"][0]["prompt"]), (&json!(first), &Value::Null));
+    assert_eq!(asked["questions"][2]["example_id"], "line-3");
+    let tokens = asked["questions"][0]["input_tokens"].as_u64().unwrap();
+    assert_eq!(asked["estimate"]["input_tokens"].as_u64(), Some(5 * tokens), "alike rows: {asked:#}");
+    let one = questions(json!({"max_examples": 1, "teacher": "base"})).await;
+    assert_eq!(one["questions"].as_array().unwrap().len(), 1);
+    let text = prompt::as_text(&prompt::chat(&task, AnswerForm::default(), "The jacket number 0 came torn."));
+    assert_eq!((&one["questions"][0]["messages"], &one["questions"][0]["prompt"]), (&Value::Null, &json!(text)));
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ async fn unknown_names_are_refused_with_the_nearest_known_one() {
     assert!(
         teacher
             .refused(400, "teacher_not_found", "#/teacher")
-            .contains("did you mean \"scripted\"? (known: scripted, large)")
+            .contains("did you mean \"scripted\"? (known: scripted, large, base)")
     );
     assert_eq!(teacher.body["error"]["param"], "teacher");
     let task = distill(&app, json!({"task": "esnly"})).await;

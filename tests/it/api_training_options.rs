@@ -28,7 +28,7 @@ async fn a_dry_run_shows_which_rationales_are_learned_and_what_more_of_them_cost
     assert_eq!(plain.status, 200, "{:#}", plain.body);
     assert_eq!(
         plain.body["spec"]["rationales"],
-        json!({"per_example": "first", "filter": "none", "shuffle": "none"}),
+        json!({"per_example": "first", "filter": "none", "leave_out": [], "shuffle": "none"}),
         "everything is off by default"
     );
     let lengths = ["max_input_length", "max_label_length", "max_rationale_length"];

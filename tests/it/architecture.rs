@@ -72,7 +72,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("config", &["domain", "teacher", "telemetry"]),
+    ("config", &["domain", "task", "teacher", "telemetry"]),
 ];
 
 /// External crate → rooms that may name it.

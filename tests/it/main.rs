@@ -35,6 +35,7 @@ mod inference;
 mod leftovers;
 mod openai_sdk;
 mod postgres;
+mod rationale_quality;
 mod readme_tour;
 mod reference;
 mod returns_desk;

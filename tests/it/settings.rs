@@ -208,3 +208,18 @@ fn the_images_set_only_what_the_program_reads() {
         }
     }
 }
+
+#[test]
+fn the_example_of_a_task_in_a_file_can_be_used_and_a_faulty_one_is_named() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/tasks");
+    let shown = run(&["settings", "--tasks-dir", examples], &[]);
+    assert!(shown.code == Some(0) && shown.out.contains("tasks.urgency"), "{shown:?}");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("mood.toml"), "label_set = { fixed = ['good', 'good'] }\n").unwrap();
+    let refused = run(&["settings", "--tasks-dir", folder.path().to_str().unwrap()], &[]);
+    let fault = format!(
+        "tasks.mood ({}/mood.toml:1): label_set.fixed[1]: the label \"good\" is there twice",
+        folder.path().display()
+    );
+    assert!(refused.code == Some(2) && refused.err.contains(&fault), "{refused:?}");
+}

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 use serde_json::json;
-use stepwise::domain::{AnnotationStatus, AnswerForm, Secret};
+use stepwise::domain::{AnnotationStatus, AnswerForm, Secret, TeacherApi};
 use stepwise::outbound::install_tls;
 use stepwise::task::prompt::AnswerSchema;
 use stepwise::task::{answer, builtin, prompt};
@@ -136,6 +136,35 @@ async fn a_schema_is_sent_to_a_teacher_that_keeps_to_one() {
     assert!(sent.find(r#""rationale":{"#) < sent.find(r#""label":{"#), "members are written in this order: {sent}");
 }
 
+#[tokio::test]
+async fn a_teacher_of_plain_completions_goes_on_from_one_text() {
+    let echo = async |body: String| axum::Json(json!({"choices": [{"text": body, "finish_reason": "length"}]}));
+    let address = serve(Router::new().route("/v1/completions", post(echo))).await;
+    let settings = TeacherSettings { api: TeacherApi::Completions, json_schema: true, ..settings(address) };
+    let asked = CompletionRequest { seed: Some(3), ..request("text", "hello") };
+    let completion = TeacherClient::new(settings).unwrap().complete(&asked).await.unwrap();
+    assert_eq!(completion.finish_reason.as_deref(), Some("length"));
+    let body: serde_json::Value = serde_json::from_str(&completion.text).unwrap();
+    let prompt = prompt::as_text(&asked.messages);
+    let expected = json!({"model": "model", "prompt": prompt, "temperature": 0.0, "max_tokens": 256,
+        "stop": ["\nInput:"], "seed": 3});
+    assert_eq!(body, expected);
+}
+
+#[tokio::test]
+async fn the_scripted_teacher_answers_either_way_of_asking_and_a_repair_as_well() {
+    let address = scripted(RECORDED, Duration::ZERO).await;
+    let (task, input) = (builtin::find("esnli").unwrap(), "A dog runs.</s>A cat sits.");
+    for api in [TeacherApi::Chat, TeacherApi::Completions] {
+        let client = TeacherClient::new(TeacherSettings { api, ..settings(address) }).unwrap();
+        let first = client.complete(&request("esnli", input)).await.unwrap();
+        assert_eq!(first.text, "It may.\nAnswer: neutral", "{api:?}");
+        let messages = prompt::repair(&task, AnswerForm::default(), input, &first.text, "it is not sure");
+        let again = CompletionRequest { messages, seed: Some(1), ..request("esnli", input) };
+        assert_eq!(client.complete(&again).await.unwrap().text, "No.\nAnswer: contradiction", "{api:?}");
+    }
+}
+
 #[test]
 fn a_request_is_the_same_question_by_all_that_its_answer_depends_on() {
     let client = |base_url: &str, model: &str, json_schema: bool| {
@@ -145,12 +174,15 @@ fn a_request_is_the_same_question_by_all_that_its_answer_depends_on() {
     let (here, asked) = (client("http://h/v1", "m", false), request("esnli", "a</s>b"));
     let same = here.request_sha256(&CompletionRequest { idempotency_key: Some("another".to_owned()), ..asked.clone() });
     assert_eq!(client("http://h/v1/", "m", false).request_sha256(&asked), same, "by whatever name it is configured");
+    let plain = TeacherSettings { api: TeacherApi::Completions, ..TeacherSettings::new("a", "http://h/v1", "m") };
+    let plain = TeacherClient::new(plain).unwrap();
     let schema = CompletionRequest { answer_schema: Some(AnswerSchema { labels: None }), ..asked.clone() };
     let mut digests = vec![
         same,
         client("http://other/v1", "m", false).request_sha256(&asked),
         client("http://h/v1", "n", false).request_sha256(&asked),
         client("http://h/v1", "m", true).request_sha256(&schema),
+        plain.request_sha256(&asked),
     ];
     digests.extend(
         [
@@ -214,6 +246,7 @@ async fn replies_that_are_no_completions_are_named() {
         ("<html>", "expected"),
         ("", "EOF"),
         (r#"{"choices":[]}"#, "no choices"),
+        (r#"{"choices":[{"index":0}]}"#, "neither a message nor a text"),
         (r#"{"choices":[{"message":{"content":7}}]}"#, "invalid type"),
         (r#"{"choices":[{"message":{"content":"cut o"#, "EOF"),
     ] {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use stepwise::{
-    domain::{Frame, Method, Precision, RationaleFilter, RationaleShuffle, RationalesPerExample},
+    domain::{Frame, Method, Precision, RationaleFault, RationaleFilter, RationaleShuffle, RationalesPerExample},
     trainer::Ended,
 };
 
@@ -124,6 +124,48 @@ fn rationales_of_wrong_labels_are_kept_out_and_counted() {
 
     attempt.write("training.jsonl", (0..64).step_by(4).map(checked));
     assert_eq!(attempt.train().0.unwrap_err().code, "missing_rationales");
+}
+
+/// In turns a row whose rationale is its label, a good one, one whose rationale all of its kind have, and one that argues for
+/// the other label and has a second, good rationale.
+fn faulty(number: usize) -> Value {
+    let mut row = row(number);
+    row["rationale"] = match number % 4 {
+        0 => json!("Refund."),
+        1 => json!(format!("order number {number} came as it should not")),
+        2 => json!("it came torn"),
+        _ => json!(format!("this one is number {number}, so the answer is refund")),
+    };
+    if number % 4 == 3 {
+        row["rationales"] = json!([format!("number {number} came worn")]);
+    }
+    row
+}
+
+#[test]
+fn rationales_with_a_fault_are_left_out_and_counted_one_by_one() {
+    let mut attempt = Attempt::new();
+    attempt.write("training.jsonl", (0..64).map(faulty));
+    let faults = [RationaleFault::ContradictsLabel, RationaleFault::EmptyOfLabel, RationaleFault::Duplicate];
+    attempt.spec.rationales.leave_out = faults.into();
+    let lost = [("rationale_contradicts_label", 16), ("rationale_empty_of_label", 16), ("rationale_duplicate", 15)];
+    let lost: BTreeMap<String, u64> = lost.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+    let mut expected = lost.clone();
+    expected.insert("label_only".to_owned(), 31);
+    let outcome = attempt.train().0.unwrap();
+    assert_eq!(
+        (outcome.training_examples, outcome.dropped),
+        (48, expected),
+        "a second rationale takes the first's place"
+    );
+
+    attempt.spec.method = Method::RationaleThenLabel;
+    attempt.spec.max_dropped_ratio = 0.0;
+    assert_eq!(attempt.train().0.unwrap().dropped, lost, "left out on purpose, and so not dropped");
+
+    attempt.write("training.jsonl", (0..64).step_by(4).map(faulty));
+    let error = attempt.train().0.unwrap_err();
+    assert!(error.code == "missing_rationales" && error.message.contains("leave_out"), "{error}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(super) async fn estimate(state: &AppState, spec: &AnnotationSpec) -> Result<
     let prompt_characters = sample::mean_characters(prompts.iter().map(|prompt| Some(prompt.as_str())), 0.0);
     let past = of_teacher(state, &spec.teacher).await?;
     let record = Record::of(&past);
-    let input_tokens = rows as f64 * (tokens(prompt_characters) + FRAME_TOKENS);
+    let input_tokens = rows as f64 * prompt_tokens(prompt_characters);
     let longest = f64::from(spec.max_output_tokens);
     let answer = record.answer_tokens.unwrap_or(ANSWER_TOKENS);
     let answer =
@@ -41,8 +41,13 @@ pub(super) async fn estimate(state: &AppState, spec: &AnnotationSpec) -> Result<
     })
 }
 
+/// Tokens of a prompt of so many characters.
+pub(super) fn prompt_tokens(characters: f64) -> f64 {
+    tokens(characters) + FRAME_TOKENS
+}
+
 fn prompt_text(spec: &AnnotationSpec, input: &str) -> String {
-    prompt::chat(&spec.task, spec.answer_form, input).into_iter().map(|message| message.content).collect()
+    prompt::as_text(&prompt::chat(&spec.task, spec.answer_form, input))
 }
 
 async fn of_teacher(state: &AppState, teacher: &str) -> Result<Vec<PastJob>, Unknown> {

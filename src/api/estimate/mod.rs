@@ -5,7 +5,10 @@ mod annotation;
 mod distillation;
 mod evaluation;
 mod memory;
+mod questions;
 mod sample;
+
+pub use questions::Question;
 
 use super::{AppState, error::ApiError};
 use crate::{
@@ -42,8 +45,21 @@ pub async fn of(state: &AppState, spec: &JobSpec) -> Result<Option<Estimate>, Ap
         JobSpec::Distillation(spec) => distillation::estimate(state, spec).await,
         JobSpec::Evaluation(spec) => evaluation::estimate(state, spec).await,
     };
-    match estimate {
-        Ok(estimate) => Ok(Some(estimate)),
+    known(estimate)
+}
+
+/// What a teacher would be asked first; nothing where the job asks none, or nothing can be said.
+pub async fn first_questions(state: &AppState, spec: &JobSpec) -> Result<Vec<Question>, ApiError> {
+    match spec {
+        JobSpec::Annotation(spec) => known(questions::first(state, spec).await).map(Option::unwrap_or_default),
+        JobSpec::Distillation(_) | JobSpec::Evaluation(_) => Ok(Vec::new()),
+    }
+}
+
+/// What is found; nothing where a file cannot be read. Only the database's silence is an error.
+fn known<T>(found: Result<T, Unknown>) -> Result<Option<T>, ApiError> {
+    match found {
+        Ok(found) => Ok(Some(found)),
         Err(Unknown::Store(error)) => Err(error.into()),
         Err(Unknown::Unreadable(reason)) => {
             tracing::warn!(reason, "a job is submitted without an estimate");

@@ -38,7 +38,7 @@ pub async fn resolve(state: &AppState, request: DistillationJobRequest) -> Resul
     let prefixes = request.prefixes.unwrap_or_default();
     check_prefixes(&mut refusals, method, &prefixes);
     let rationales = request.rationales.unwrap_or_default();
-    check_rationales(&mut refusals, method, rationales);
+    check_rationales(&mut refusals, method, &rationales);
     check_mutual_information(&mut refusals, method, &hyperparameters);
     let wanted = data::Wanted { task: &task, method, label_source, filter: rationales.filter, max_dropped_ratio };
     let training = training::training(state, &mut refusals, &wanted, request.training).await?;
@@ -80,8 +80,8 @@ fn check_share(refusals: &mut Refusals, name: &str, share: f64) {
 }
 
 /// What would be ignored is refused.
-fn check_rationales(refusals: &mut Refusals, method: Method, rationales: RationaleChoice) {
-    let is_read = method != Method::Standard || rationales == RationaleChoice::default();
+fn check_rationales(refusals: &mut Refusals, method: Method, rationales: &RationaleChoice) {
+    let is_read = method != Method::Standard || *rationales == RationaleChoice::default();
     refusals.require(is_read, "#/rationales", || {
         "standard learns no rationale; leave rationales out, or use \"method\": \"step_by_step\"".to_owned()
     });

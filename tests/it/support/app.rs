@@ -10,7 +10,7 @@ use stepwise::{
     artifacts::Artifacts,
     catalogue::{self, Place},
     clock::Clock,
-    domain::{LabelSet, Precision, TaskDefinition, TeacherTerms},
+    domain::{LabelSet, Precision, TaskDefinition, TeacherApi, TeacherTerms},
     hub::{Hub, HubSettings},
     inference::{Engine, EngineSettings},
     registry::Registry,
@@ -254,7 +254,8 @@ fn teachers() -> Vec<TeacherTerms> {
         usd_per_million_output_tokens: 10.0,
         ..free.clone()
     };
-    vec![free, large]
+    let base = TeacherTerms { name: "base".to_owned(), api: TeacherApi::Completions, ..free.clone() };
+    vec![free, large, base]
 }
 
 fn returns_desk() -> TaskDefinition {

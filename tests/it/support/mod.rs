@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod hub;
 pub mod latch;
 pub mod models;
+pub mod real_rows;
 pub mod seed;
 pub mod service;
 pub mod shared;
