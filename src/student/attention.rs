@@ -62,8 +62,8 @@ impl Attention {
         dropout: Dropout,
     ) -> Tensor {
         let heads = |rows: &Tensor, of: &Packed| self.heads_apart(&of.grid(rows));
-        let padding = padding_bias(&look.at.mask());
-        let bias = look.bias.map_or(padding.shallow_clone(), |bias| bias.square(look.at.longest()) + padding);
+        let padding = padding_bias(look.at.mask());
+        let bias = look.bias.map_or(padding.shallow_clone(), |bias| bias.square() + padding);
         let (keys, values) = (heads(key, look.at), heads(value, look.at));
         look.from.ungrid(&mix(&heads(query, look.from), (&keys, &values), &bias, dropout))
     }

@@ -12,7 +12,7 @@ impl Dropout {
     /// Drops nothing.
     pub const NONE: Self = Self(Dropping { probability: 0.0, seed: 0 });
 
-    /// Drops each number with a probability in [0, 1). On a GPU the draws are libtorch's own, from its global seed.
+    /// Drops each number with a probability in [0, 1).
     pub fn new(probability: f64, seed: u64) -> Self {
         Self(Dropping { probability, seed })
     }
@@ -33,7 +33,12 @@ impl Dropout {
         match self.0.probability {
             probability if probability <= 0.0 => tensor,
             _ if native::serves(&tensor) => native::add_dropped(None, &tensor, self.0),
-            probability => tensor.dropout(probability, true),
+            probability => {
+                // libtorch draws from one generator; begun anew at each place, it draws the same again when a layer is
+                // computed again.
+                tch::manual_seed(self.0.seed.cast_signed());
+                tensor.dropout(probability, true)
+            }
         }
     }
 
@@ -68,14 +73,17 @@ mod tests {
 
     #[test]
     fn seed_and_place_decide() {
-        let draw = |dropout: Dropout| dropout.of(ones(Kind::Float));
         let dropout = Dropout::new(0.5, 7);
-        assert!(draw(dropout.at(3)).equal(&draw(dropout.at(3))));
-        for other in [dropout, dropout.at(4), dropout.at(3).at(0), Dropout::new(0.5, 8).at(3)] {
-            // Half of two independent draws agree.
-            let same =
-                draw(dropout.at(3)).eq_tensor(&draw(other)).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
-            assert!((same - 0.5).abs() < 0.02, "{other:?}: {same}");
+        // By our kernel, and by libtorch as on a GPU.
+        for kind in [Kind::Float, Kind::Double] {
+            let draw = |dropout: Dropout| dropout.of(ones(kind));
+            assert!(draw(dropout.at(3)).equal(&draw(dropout.at(3))), "{kind:?}");
+            for other in [dropout, dropout.at(4), dropout.at(3).at(0), Dropout::new(0.5, 8).at(3)] {
+                // Half of two independent draws agree.
+                let same = draw(dropout.at(3)).eq_tensor(&draw(other)).to_kind(Kind::Float);
+                let same = same.mean(Kind::Float).double_value(&[]);
+                assert!((same - 0.5).abs() < 0.02, "{kind:?}, {other:?}: {same}");
+            }
         }
     }
 }

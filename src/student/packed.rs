@@ -1,6 +1,8 @@
 //! Sequences end to end, without padding: what a step computes with, so that no product is spent on padding. Only attention
 //! must know where one sequence ends.
 
+use std::cell::OnceCell;
+
 use tch::{Device, Kind, Tensor};
 
 use super::batch::size;
@@ -12,6 +14,9 @@ pub struct Packed {
     /// (sequences + 1) i64, on the processor: where each sequence starts, and where the last one ends.
     pub(super) starts: Tensor,
     lengths: Vec<i64>,
+    /// Where each token lies in a grid's rows, and which places of a grid have a token: made once for all layers.
+    places: OnceCell<Tensor>,
+    mask: OnceCell<Tensor>,
 }
 
 impl Packed {
@@ -35,7 +40,7 @@ impl Packed {
             Some(*end)
         });
         let starts: Vec<i64> = std::iter::once(0).chain(ends).collect();
-        Self { ids, starts: Tensor::from_slice(&starts), lengths }
+        Self { ids, starts: Tensor::from_slice(&starts), lengths, places: OnceCell::new(), mask: OnceCell::new() }
     }
 
     /// The longest sequence's tokens.
@@ -47,25 +52,30 @@ impl Packed {
     pub fn grid(&self, rows: &Tensor) -> Tensor {
         let (count, width) = (size(self.lengths.len()) * self.longest(), rows.size()[1]);
         let grid = Tensor::zeros([count, width], (rows.kind(), rows.device()));
-        grid.index_copy(0, &self.places(), rows).view([-1, self.longest(), width])
+        grid.index_copy(0, self.places(), rows).view([-1, self.longest(), width])
     }
 
     /// The tokens' rows of a grid (sequences, longest, width), end to end again.
     pub fn ungrid(&self, grid: &Tensor) -> Tensor {
-        grid.reshape([-1, grid.size()[2]]).index_select(0, &self.places())
+        grid.reshape([-1, grid.size()[2]]).index_select(0, self.places())
     }
 
     /// (sequences, longest) bool, true where a grid has a token.
-    pub fn mask(&self) -> Tensor {
-        let lengths = Tensor::from_slice(&self.lengths).unsqueeze(1);
-        Tensor::arange(self.longest(), (Kind::Int64, Device::Cpu)).lt_tensor(&lengths).to_device(self.ids.device())
+    pub fn mask(&self) -> &Tensor {
+        self.mask.get_or_init(|| {
+            let lengths = Tensor::from_slice(&self.lengths).unsqueeze(1);
+            Tensor::arange(self.longest(), (Kind::Int64, Device::Cpu)).lt_tensor(&lengths).to_device(self.ids.device())
+        })
     }
 
     /// Where each token lies in a grid's rows.
-    fn places(&self) -> Tensor {
-        let longest = self.longest();
-        let places = (0..).zip(&self.lengths).flat_map(|(row, length)| (0..*length).map(move |at| row * longest + at));
-        Tensor::from_slice(&places.collect::<Vec<i64>>()).to_device(self.ids.device())
+    fn places(&self) -> &Tensor {
+        self.places.get_or_init(|| {
+            let longest = self.longest();
+            let of_row = |(row, length): (i64, &i64)| (0..*length).map(move |at| row * longest + at);
+            let places: Vec<i64> = (0..).zip(&self.lengths).flat_map(of_row).collect();
+            Tensor::from_slice(&places).to_device(self.ids.device())
+        })
     }
 }
 

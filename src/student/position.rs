@@ -1,5 +1,7 @@
 //! What an attention score gets added to it: T5's relative position bias, and the masks.
 
+use std::cell::OnceCell;
+
 use tch::{Kind, Tensor};
 
 use super::T5Config;
@@ -31,6 +33,7 @@ impl PositionBias {
             table: self.by_distance(1 - longest, end).contiguous(),
             zero: longest - 1,
             hides_future: !self.looks_ahead,
+            square: OnceCell::new(),
         }
     }
 
@@ -72,19 +75,23 @@ pub(super) struct DistanceBias {
     pub zero: i64,
     /// Whether keys after the query are hidden.
     pub hides_future: bool,
+    /// The same for a grid, made once for all layers.
+    pub(super) square: OnceCell<Tensor>,
 }
 
 impl DistanceBias {
-    /// The same for a grid of `length` queries and keys, the longest that it was made for: (1, heads, length, length).
-    pub fn square(&self, length: i64) -> Tensor {
-        // Each query's row is a window of the table; where the future is hidden, it may hold anything.
-        let windows =
-            if self.hides_future { self.table.constant_pad_nd([0, length - 1]) } else { self.table.shallow_clone() };
-        let bias = windows.unfold(1, length, 1).flip([1]).unsqueeze(0);
-        if !self.hides_future {
-            return bias;
-        }
-        bias + Tensor::full([length, length], HIDDEN, (Kind::Float, self.table.device())).triu(1)
+    /// The same for a grid of as many queries and keys as the longest sequence has: (1, heads, length, length).
+    pub fn square(&self) -> &Tensor {
+        self.square.get_or_init(|| {
+            let length = self.zero + 1;
+            // Each query's row is a window of the table; where the future is hidden, it may hold anything.
+            let beyond = if self.hides_future { length - 1 } else { 0 };
+            let bias = self.table.constant_pad_nd([0, beyond]).unfold(1, length, 1).flip([1]).unsqueeze(0);
+            if !self.hides_future {
+                return bias;
+            }
+            bias + Tensor::full([length, length], HIDDEN, (Kind::Float, self.table.device())).triu(1)
+        })
     }
 }
 

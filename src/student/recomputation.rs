@@ -5,7 +5,6 @@
 use tch::{Kind, Tensor, no_grad};
 
 use super::batch::size;
-use super::dropout::Dropout;
 use super::t5::{Passage, T5};
 
 /// Computes the gradient of a scalar: adds the weights' to a sum, and gives those of some more tensors.
@@ -20,12 +19,16 @@ impl T5 {
         backward: &mut Backward<'_>,
     ) {
         let (reading, writing) = (passage.dropout.at(0), passage.dropout.at(1));
-        let mut read = no_grad(|| self.encoder_states(passage, reading));
         let ended = |hidden: &Tensor| reading.at(-2).of(self.encoder_norm.forward(hidden));
-        let encoded = leaf(no_grad(|| ended(&read[read.len() - 1])));
-        let mut written = no_grad(|| self.decoder_states(passage, &encoded, writing));
+        let (mut read, mut written) = (Vec::new(), Vec::new());
+        let read_last = leaf(no_grad(|| {
+            self.through_encoder(passage.inputs, reading, &mut |hidden| read.push(hidden.shallow_clone()))
+        }));
+        let encoded = leaf(no_grad(|| ended(&read_last)));
+        let last = leaf(no_grad(|| {
+            self.through_decoder(passage, &encoded, &mut |hidden| written.push(hidden.shallow_clone()))
+        }));
 
-        let last = leaf(last_of(&mut written));
         let total = end(&writing.at(-2).of(self.decoder_norm.forward(&last)));
         let mut gradient = backward(&total, &[&last]).remove(0);
         let mut of_encoded = encoded.zeros_like().to_kind(Kind::Float);
@@ -39,8 +42,8 @@ impl T5 {
         }
         backward(&product(&writing.at(-1).of(self.embed(&passage.said.ids)), &gradient), &[]);
 
-        let last = leaf(last_of(&mut read));
-        gradient = backward(&product(&ended(&last), &of_encoded.to_kind(encoded.kind())), &[&last]).remove(0);
+        let of_encoded = of_encoded.to_kind(encoded.kind());
+        gradient = backward(&product(&ended(&read_last), &of_encoded), &[&read_last]).remove(0);
         for (number, layer) in self.encoder.iter().enumerate().rev() {
             let hidden = leaf(last_of(&mut read));
             let bias = self.encoder_positions.by_distance_within(passage.inputs.longest());
@@ -49,31 +52,10 @@ impl T5 {
         }
         backward(&product(&reading.at(-1).of(self.embed(&passage.inputs.ids)), &gradient), &[]);
     }
-
-    /// What goes into each encoder layer, and what comes out of the last one.
-    fn encoder_states(&self, passage: &Passage<'_>, dropout: Dropout) -> Vec<Tensor> {
-        let bias = self.encoder_positions.by_distance_within(passage.inputs.longest());
-        let mut states = vec![dropout.at(-1).of(self.embed(&passage.inputs.ids))];
-        for (number, layer) in (0..).zip(&self.encoder) {
-            states.push(layer.forward(&states[states.len() - 1], passage.look_at_inputs(&bias), dropout.at(number)));
-        }
-        states
-    }
-
-    /// The same of the decoder.
-    fn decoder_states(&self, passage: &Passage<'_>, encoded: &Tensor, dropout: Dropout) -> Vec<Tensor> {
-        let bias = self.decoder_positions.by_distance_within(passage.said.longest());
-        let mut states = vec![dropout.at(-1).of(self.embed(&passage.said.ids))];
-        for (number, layer) in (0..).zip(&self.decoder) {
-            let hidden = &states[states.len() - 1];
-            states.push(layer.forward(hidden, encoded, passage.looks(&bias), dropout.at(number)));
-        }
-        states
-    }
 }
 
 fn last_of(states: &mut Vec<Tensor>) -> Tensor {
-    states.pop().expect("there is a state for each layer, and one more")
+    states.pop().expect("what went into each layer was kept")
 }
 
 fn leaf(tensor: Tensor) -> Tensor {

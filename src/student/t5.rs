@@ -98,26 +98,51 @@ impl T5 {
 
     /// The same of inputs that lie end to end: (tokens, d_model).
     fn encode_packed(&self, inputs: &Packed, dropout: Dropout) -> Tensor {
+        let hidden = self.through_encoder(inputs, dropout, &mut |_| ());
+        dropout.at(-2).of(self.encoder_norm.forward(&hidden))
+    }
+
+    /// Inputs that lie end to end, through the encoder's layers: (tokens, d_model) before the final norm. `into_layer` is
+    /// shown what goes into each layer.
+    pub(super) fn through_encoder(
+        &self,
+        inputs: &Packed,
+        dropout: Dropout,
+        into_layer: &mut dyn FnMut(&Tensor),
+    ) -> Tensor {
         let bias = self.encoder_positions.by_distance_within(inputs.longest());
         let look = Look { from: inputs, at: inputs, bias: Some(&bias) };
         let mut hidden = dropout.at(-1).of(self.embed(&inputs.ids));
         for (number, layer) in (0..).zip(&self.encoder) {
+            into_layer(&hidden);
             hidden = layer.forward(&hidden, look, dropout.at(number));
         }
-        dropout.at(-2).of(self.encoder_norm.forward(&hidden))
+        hidden
     }
 
     /// What the decoder makes of a passage: (tokens of `said`, d_model) after the final norm.
     pub fn forward(&self, passage: &Passage<'_>) -> Tensor {
         let encoded = self.encode_packed(passage.inputs, passage.dropout.at(0));
+        let hidden = self.through_decoder(passage, &encoded, &mut |_| ());
+        passage.dropout.at(1).at(-2).of(self.decoder_norm.forward(&hidden))
+    }
+
+    /// The same of the decoder's layers.
+    pub(super) fn through_decoder(
+        &self,
+        passage: &Passage<'_>,
+        encoded: &Tensor,
+        into_layer: &mut dyn FnMut(&Tensor),
+    ) -> Tensor {
         let (said, dropout) = (passage.said, passage.dropout.at(1));
         let bias = self.decoder_positions.by_distance_within(said.longest());
         let looks = passage.looks(&bias);
         let mut hidden = dropout.at(-1).of(self.embed(&said.ids));
         for (number, layer) in (0..).zip(&self.decoder) {
-            hidden = layer.forward(&hidden, &encoded, looks, dropout.at(number));
+            into_layer(&hidden);
+            hidden = layer.forward(&hidden, encoded, looks, dropout.at(number));
         }
-        dropout.at(-2).of(self.decoder_norm.forward(&hidden))
+        hidden
     }
 
     /// `decoder_input_ids` (rows, target) as i64, starting with the decoder's start token; `encoded` (batch, length,
@@ -126,14 +151,13 @@ impl T5 {
     /// after the final norm. Panics on ids outside the vocabulary.
     pub fn decode(&self, decoder_input_ids: &Tensor, encoded: &Tensor, mask: &Tensor) -> Tensor {
         let length = decoder_input_ids.size()[1];
-        let self_bias = self.decoder_positions.by_distance_within(length).square(length);
+        let by_distance = self.decoder_positions.by_distance_within(length);
         let cross_bias = padding_bias(mask);
         let mut hidden = self.embed(decoder_input_ids);
         for layer in &self.decoder {
             let normed = layer.self_norm.forward(&hidden);
             let (keys, values) = layer.self_attention.keys_and_values(&normed);
-            // Not added in place: the gradient of the norm above needs `hidden` as it was.
-            let attended = &hidden + layer.self_attention.attend(&normed, (&keys, &values), &self_bias);
+            let attended = &hidden + layer.self_attention.attend(&normed, (&keys, &values), by_distance.square());
             let (keys, values) = layer.cross_attention.keys_and_values(encoded);
             hidden = layer.after_self_attention(attended, (&keys, &values), &cross_bias);
         }

@@ -72,7 +72,6 @@ pub fn step_loss(
     step: i64,
 ) -> Result<StepLoss, TrainError> {
     let seed = randomness::hash(settings.seed, randomness::Draw::Step, step.unsigned_abs());
-    tch::manual_seed(seed.cast_signed());
     let (weights, model) = learner.to_compute()?;
     let whole = Whole { shares: Share::of(lessons, &settings.objectives), pairs: micro_batch::pair_count(lessons) };
     let gradient = if lessons.len() > settings.micro_batch_size {
