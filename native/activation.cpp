@@ -108,6 +108,7 @@ struct Activate : public torch::autograd::Function<Activate> {
   static Tensor forward(AutogradContext* context, const Tensor& given, const std::optional<Tensor>& gate, int64_t kind,
                         double probability, int64_t seed) {
     const Tensor a = given.contiguous(), b = gate ? gate->contiguous() : Tensor();
+    if (gate) check_sizes(b, a.sizes(), "a gate");
     Tensor out = at::empty_like(a);
     const auto dropout = Dropout::of(probability, static_cast<uint64_t>(seed));
     by_kind(a, [&](auto* type) {
@@ -145,6 +146,7 @@ struct AddDropped : public torch::autograd::Function<AddDropped> {
                         double probability, int64_t seed) {
     const Tensor x = given.contiguous();
     const Tensor residual = given_residual ? given_residual->contiguous() : Tensor();
+    if (given_residual) check_sizes(residual, x.sizes(), "a residual stream");
     Tensor out = at::empty_like(x);
     const auto dropout = Dropout::of(probability, static_cast<uint64_t>(seed));
     by_kind(x, [&](auto* type) {

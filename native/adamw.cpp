@@ -67,6 +67,10 @@ extern "C" char* stepwise_adamw(Tensor* weight, const Tensor* gradient, Tensor* 
     static_assert(sizeof(Adam) == 8 * sizeof(float), "eight numbers cross from Rust");
     std::memcpy(&adam, settings, sizeof adam);
     const Tensor given = gradient->contiguous();
+    check_sizes(given, weight->sizes(), "a gradient");
+    check_sizes(*mean, weight->sizes(), "a mean gradient");
+    check_sizes(*square, weight->sizes(), "a mean squared gradient");
+    if (copy) check_sizes(*copy, weight->sizes(), "a copy");
     by_kind(given, [&](auto* kind) {
       using Number = std::remove_pointer_t<decltype(kind)>;
       at::parallel_for(0, weight->numel(), GRAIN, [&](int64_t begin, int64_t end) {
@@ -100,6 +104,7 @@ extern "C" char* stepwise_sum_of_squares(const Tensor* tensor, double* sum) {
 extern "C" char* stepwise_accumulate(Tensor* to, const Tensor* from) {
   return guarded([&] {
     const Tensor given = from->contiguous();
+    check_sizes(given, to->sizes(), "what is added");
     by_kind(given, [&](auto* kind) {
       using Number = std::remove_pointer_t<decltype(kind)>;
       at::parallel_for(0, given.numel(), GRAIN, [&](int64_t begin, int64_t end) {

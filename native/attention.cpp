@@ -210,6 +210,28 @@ KERNELS(float)
 KERNELS(bf16)
 #undef KERNELS
 
+// What no piece of work checks again.
+void check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias, const Tensor& query_starts,
+           const Tensor& key_starts, const Shape& shape) {
+  TORCH_CHECK(shape.heads > 0 && q.size(1) == shape.heads * shape.width, "queries of ", q.size(1), " are not ", shape.heads,
+              " heads");
+  check_sizes(k, {k.size(0), q.size(1)}, "what keys are made of");
+  check_sizes(v, k.sizes(), "the values");
+  check_sizes(key_starts, query_starts.sizes(), "the keys' starts");
+  if (bias.defined()) check_sizes(bias, {shape.heads, shape.distances}, "the bias");
+  const auto *q_at = data<int64_t>(query_starts), *k_at = data<int64_t>(key_starts);
+  const int64_t sequences = query_starts.numel() - 1;
+  TORCH_CHECK(sequences >= 0 && q_at[0] >= 0 && k_at[0] >= 0 && q_at[sequences] <= q.size(0) && k_at[sequences] <= k.size(0),
+              "sequences lie outside the rows");
+  for (int64_t at = 0; at < sequences; ++at) {
+    const int64_t queries = q_at[at + 1] - q_at[at], keys = k_at[at + 1] - k_at[at];
+    TORCH_CHECK(queries >= 0 && keys >= 0 && (queries == 0 || keys > 0), "sequence ", at, " runs backwards or sees nothing");
+    const int64_t ahead = shape.causal ? 1 : keys;
+    TORCH_CHECK(!bias.defined() || (queries <= shape.zero + 1 && shape.zero + ahead <= shape.distances),
+                "the bias does not reach over sequence ", at);
+  }
+}
+
 // The pieces of work: head by head, so that any stretch of them has long and short sequences.
 std::vector<Piece> pieces(const Tensor& query_starts, const Tensor& key_starts, int64_t heads) {
   const auto *q = data<int64_t>(query_starts), *k = data<int64_t>(key_starts);
@@ -235,6 +257,7 @@ struct Attend : public torch::autograd::Function<Attend> {
     const int64_t inner = q.size(1);
     const Shape shape{heads, inner / heads, inner, inner, zero, table.defined() ? table.size(1) : 0, causal,
                       Dropout::of(probability, static_cast<uint64_t>(seed))};
+    check(q, k, v, table, query_starts, key_starts, shape);
     Tensor out = at::empty_like(q), log_sums = at::empty({heads, q.size(0)}, q.options().dtype(at::kFloat));
     const auto work = pieces(query_starts, key_starts, heads);
     by_kind(q, [&](auto* kind) {

@@ -43,6 +43,10 @@ struct LinearCrossEntropy : public torch::autograd::Function<LinearCrossEntropy>
                                const Tensor& weights) {
     const Tensor hidden = given.contiguous();
     const int64_t rows = hidden.size(0), vocabulary = output.size(0);
+    check_sizes(targets, {rows}, "the targets");
+    check_sizes(weights, {rows}, "the rows' weights");
+    TORCH_CHECK(rows == 0 || (targets.min().item<int64_t>() >= 0 && targets.max().item<int64_t>() < vocabulary),
+                "a target is outside the vocabulary of ", vocabulary);
     const int64_t at_once = std::max<int64_t>(1, MOST_LOGITS / vocabulary);
     Tensor losses = at::empty({rows}, weights.options()), d_hidden = at::empty_like(hidden), d_output;
     for (int64_t first = 0; first < rows; first += at_once) {

@@ -51,6 +51,7 @@ struct RmsNorm : public torch::autograd::Function<RmsNorm> {
   static Tensor forward(AutogradContext* context, const Tensor& given, const Tensor& weight, double epsilon) {
     const Tensor rows = given.contiguous();
     const int64_t width = rows.size(-1), count = rows.numel() / width;
+    check_sizes(weight, {width}, "the weight of a norm");
     Tensor out = at::empty_like(rows), inverse = at::empty({count}, rows.options().dtype(at::kFloat));
     by_kind(rows, [&](auto* kind) {
       using Number = std::remove_pointer_t<decltype(kind)>;

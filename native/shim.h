@@ -31,9 +31,19 @@ void by_kind(const Tensor& tensor, Work work) {
   }
 }
 
+// The numbers of a contiguous tensor of this type.
 template <typename Number>
 Number* data(const Tensor& tensor) {
+  const at::ScalarType wanted = std::is_same_v<Number, float>  ? at::kFloat
+                                : std::is_same_v<Number, bf16> ? at::kBFloat16
+                                                               : at::kLong;
+  TORCH_CHECK(tensor.scalar_type() == wanted && tensor.is_contiguous() && tensor.is_cpu(), "a kernel wants ", wanted,
+              " side by side on the processor, not ", tensor.toString(), " of ", tensor.sizes());
   return static_cast<Number*>(tensor.data_ptr());
+}
+
+inline void check_sizes(const Tensor& tensor, at::IntArrayRef wanted, const char* what) {
+  TORCH_CHECK(tensor.sizes() == wanted, what, " has the sizes ", tensor.sizes(), ", not ", wanted);
 }
 
 // How many parts `parallel_for` cuts `rows` into at most, and so how many partial sums there are.

@@ -2,7 +2,8 @@
 //! backwards. For fp32 and bf16 on a processor; [`serves`] says for which tensors, and whoever calls has another way for the
 //! others. Knows no layer, no loss and no optimizer's policy.
 //!
-//! Each call may be recorded for a gradient as libtorch's own are. Like those it panics on what does not fit together.
+//! Each call may be recorded for a gradient as libtorch's own are. Like those it panics on what does not fit together: every
+//! kernel checks sizes and kinds before it touches memory.
 
 use std::ffi::{CStr, c_char, c_void};
 
@@ -363,5 +364,48 @@ mod tests {
     #[should_panic(expected = "fp32 and bf16")]
     fn another_kind_of_number_is_refused() {
         let _ = rms_norm(&Tensor::ones([2, 3], (Kind::Double, Device::Cpu)), &Tensor::ones([3], kind::FLOAT_CPU), 1e-6);
+    }
+
+    /// Whether a kernel refuses what it is given.
+    fn refuses<T>(call: impl FnOnce() -> T + std::panic::UnwindSafe) -> bool {
+        std::panic::catch_unwind(call).is_err()
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused_before_memory_is_touched() {
+        let numbers = |sizes: &[i64]| Tensor::zeros(sizes, kind::FLOAT_CPU);
+        let nothing = Dropping { probability: 0.0, seed: 0 };
+        assert!(refuses(|| rms_norm(&numbers(&[2, 8]), &numbers(&[7]), 1e-6)));
+        assert!(refuses(|| rms_norm(&numbers(&[2, 8]), &numbers(&[8]).to_kind(Kind::BFloat16), 1e-6)));
+        assert!(refuses(|| activate(&numbers(&[2, 8]), Some(&numbers(&[2, 4])), Activation::Relu, nothing)));
+        assert!(refuses(|| add_dropped(Some(&numbers(&[8])), &numbers(&[2, 8]), nothing)));
+        assert!(refuses(|| accumulate(&numbers(&[3]), &numbers(&[4]))));
+        let targets = Tensor::from_slice(&[1_i64, 9]);
+        assert!(refuses(|| linear_cross_entropy(&numbers(&[2, 4]), &numbers(&[9, 4]), &targets, &numbers(&[2]))));
+        let attended = |starts: &[i64], distances: i64| {
+            let (rows, starts, bias) = (numbers(&[3, 8]), Tensor::from_slice(starts), numbers(&[2, distances]));
+            let sight =
+                Sight { query_starts: &starts, key_starts: &starts, bias: Some((&bias, 2)), hides_future: false };
+            refuses(|| attend((&rows, &rows, &rows), 2, sight, nothing))
+        };
+        assert_eq!([attended(&[0, 3], 5), attended(&[0, 4], 7), attended(&[0, 3], 4)], [false, true, true]);
+        let short = AdamwTensors {
+            weight: &numbers(&[4]),
+            gradient: &numbers(&[4]),
+            mean: &numbers(&[3]),
+            square: &numbers(&[4]),
+            copy: None,
+        };
+        let step = Adamw {
+            rate: 0.0,
+            first_decay: 0.0,
+            second_decay: 0.0,
+            epsilon: 0.0,
+            keep: 0.0,
+            first_correction: 0.0,
+            second_root: 0.0,
+            gradient_scale: 0.0,
+        };
+        assert!(refuses(std::panic::AssertUnwindSafe(|| adamw(&short, &step))));
     }
 }

@@ -71,9 +71,9 @@ fn numbers(
         if !seen.insert(key) {
             return Err(format!("{name}: its storage comes twice"));
         }
-        let (kind, bytes) = torch_storage::layout(stored).map_err(|reason| format!("{name}: {reason}"))?;
+        let (_, bytes) = torch_storage::layout(stored).map_err(|reason| format!("{name}: {reason}"))?;
         let bytes = storage_bytes(reader, stored.numel, bytes).map_err(|reason| format!("{name}: {reason}"))?;
-        storages.keep(key, torch_storage::storage(stored, kind, &bytes)?);
+        storages.keep(key, torch_storage::storage(stored, &bytes)?);
     }
     match reader.fill_buf() {
         Ok([]) => Ok(storages),

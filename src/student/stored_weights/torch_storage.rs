@@ -78,8 +78,16 @@ pub fn layout(stored: &StoredTensor) -> Result<(Kind, u64), String> {
     Ok((kind, bytes.ok_or("has an impossible storage")?))
 }
 
-/// A storage of these bytes, which must be as many as `layout` says.
-pub fn storage(stored: &StoredTensor, kind: Kind, bytes: &[u8]) -> Result<Tensor, String> {
+/// A storage of these bytes.
+///
+/// # Errors
+/// Where they are not as many as [`layout`] says.
+pub fn storage(stored: &StoredTensor, bytes: &[u8]) -> Result<Tensor, String> {
+    let (kind, expected) = layout(stored)?;
+    let found = bytes.len() as u64;
+    if found != expected {
+        return Err(format!("has {found} bytes where {expected} are promised: an incomplete copy?"));
+    }
     Tensor::f_from_data_size(bytes, &[stored.numel], kind).map_err(|error| error.to_string())
 }
 
