@@ -66,9 +66,9 @@ pub struct Hyperparameters {
     pub learning_rate: Option<f64>,
     /// Course of the learning rate after warm-up.
     pub schedule: Schedule,
-    /// Steps in which the learning rate rises linearly from 0.
+    /// Steps in which the learning rate rises linearly: in the first one it is the peak divided by their number.
     pub warmup_steps: u32,
-    /// Decoupled weight decay.
+    /// Decoupled weight decay; norms and position biases do not decay, as with Hugging Face's Trainer.
     pub weight_decay: f64,
     /// Gradients whose norm is above this are scaled down to it; 0 turns clipping off.
     pub clip_norm: f64,

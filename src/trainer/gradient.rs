@@ -36,7 +36,7 @@ impl Gradient {
         found
     }
 
-    /// A tensor for each weight; none where nothing depends on it.
+    /// A tensor for each weight; none where nothing depends on it, and none at all where nothing was added.
     pub fn pieces(&self) -> &[Option<Tensor>] {
         &self.pieces
     }

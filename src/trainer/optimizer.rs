@@ -31,6 +31,13 @@ enum Rule {
     Adafactor(Adafactor),
 }
 
+/// How far a weight moves in one step, and what it is multiplied by first.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    rate: f64,
+    keep: f64,
+}
+
 /// What an optimizer remembers between two steps.
 #[derive(Debug)]
 pub struct OptimizerState {
@@ -63,6 +70,14 @@ impl Update {
         OptimizerState { steps: self.steps, tensors }
     }
 
+    /// Forgets every step, in the memory that it has.
+    pub fn forget(&mut self, parameters: &Parameters) {
+        for mut moment in self.state(parameters).tensors.into_values() {
+            let _ = moment.zero_();
+        }
+        self.steps = 0;
+    }
+
     /// Takes over the state of an optimizer of the same kind over the same parameters.
     ///
     /// # Errors
@@ -83,17 +98,17 @@ impl Update {
         self.steps += 1;
         let weights = parameters.pieces(parameters.values());
         let gradient = whole(gradient, &weights);
-        let rates: Vec<f64> = weights.iter().map(|weight| rate * self.size(weight)).collect();
-        let keep = 1.0 - rate * self.weight_decay;
+        let paces: Vec<Pace> =
+            parameters.names().zip(&weights).map(|(name, weight)| self.pace(name, weight, rate)).collect();
         match &mut self.rule {
             Rule::Adamw { mean, square } if native::serves(mean) => {
-                let settings = adam_settings(self.steps, keep, scale);
-                fused_adam(parameters, &gradient, (mean, square), &rates, &settings);
+                let settings = adam_settings(self.steps, scale);
+                fused_adam(parameters, &gradient, (mean, square), &paces, &settings);
             }
             Rule::Adamw { mean, square } => {
                 let moments = parameters.pieces(mean).into_iter().zip(parameters.pieces(square));
-                for (((mut weight, gradient), (mut mean, mut square)), rate) in
-                    weights.into_iter().zip(&gradient).zip(moments).zip(rates)
+                for (((mut weight, gradient), (mut mean, mut square)), Pace { rate, keep }) in
+                    weights.into_iter().zip(&gradient).zip(moments).zip(paces)
                 {
                     let gradient = gradient.to_kind(Kind::Float) * scale;
                     weight *= keep;
@@ -102,7 +117,7 @@ impl Update {
                 parameters.refresh_copies();
             }
             Rule::Adafactor(state) => {
-                for (number, (mut weight, rate)) in weights.into_iter().zip(rates).enumerate() {
+                for (number, (mut weight, Pace { rate, keep })) in weights.into_iter().zip(paces).enumerate() {
                     let gradient = gradient[number].to_kind(Kind::Float) * scale;
                     weight *= keep;
                     weight -= state.direction(number, &gradient, self.steps) * rate;
@@ -110,6 +125,13 @@ impl Update {
                 parameters.refresh_copies();
             }
         }
+    }
+
+    /// How a weight moves in one step. Norms and position biases do not decay, as with Hugging Face's Trainer.
+    fn pace(&self, name: &str, weight: &Tensor, rate: f64) -> Pace {
+        let rate = rate * self.size(weight);
+        let decays = !name.contains("norm") && !name.contains("bias");
+        Pace { rate, keep: if decays { 1.0 - rate * self.weight_decay } else { 1.0 } }
     }
 
     /// What a weight's rate is multiplied by. With Adafactor's relative step, the weight's own root mean square.
@@ -123,19 +145,21 @@ impl Update {
 
 /// A tensor for each weight; zeros where nothing depends on it.
 fn whole(gradient: &Gradient, weights: &[Tensor]) -> Vec<Tensor> {
-    let piece = |(piece, weight): (&Option<Tensor>, &Tensor)| {
-        piece.as_ref().map_or_else(|| weight.zeros_like(), Tensor::shallow_clone)
+    let piece = |(number, weight): (usize, &Tensor)| {
+        let found = gradient.pieces().get(number).and_then(Option::as_ref);
+        found.map_or_else(|| weight.zeros_like(), Tensor::shallow_clone)
     };
-    gradient.pieces().iter().zip(weights).map(piece).collect()
+    weights.iter().enumerate().map(piece).collect()
 }
 
-fn adam_settings(steps: i32, keep: f64, scale: f64) -> native::Adamw {
+/// What one step's settings have in common: each weight brings its own pace.
+fn adam_settings(steps: i32, scale: f64) -> native::Adamw {
     native::Adamw {
         rate: 0.0,
+        keep: 1.0,
         first_decay: FIRST_DECAY as f32,
         second_decay: SECOND_DECAY as f32,
         epsilon: EPSILON as f32,
-        keep: keep as f32,
         first_correction: (1.0 / (1.0 - FIRST_DECAY.powi(steps))) as f32,
         second_root: (1.0 / (1.0 - SECOND_DECAY.powi(steps))).sqrt() as f32,
         gradient_scale: scale as f32,
@@ -147,7 +171,7 @@ fn fused_adam(
     parameters: &Parameters,
     gradient: &[Tensor],
     (mean, square): (&Tensor, &Tensor),
-    rates: &[f64],
+    paces: &[Pace],
     settings: &native::Adamw,
 ) {
     let weights = parameters.pieces(parameters.values());
@@ -161,7 +185,8 @@ fn fused_adam(
             square: &squares[number],
             copy: copies.as_ref().map(|copies| &copies[number]),
         };
-        native::adamw(&tensors, &native::Adamw { rate: rates[number] as f32, ..*settings });
+        let Pace { rate, keep } = paces[number];
+        native::adamw(&tensors, &native::Adamw { rate: rate as f32, keep: keep as f32, ..*settings });
     }
 }
 
@@ -230,6 +255,41 @@ mod tests {
     }
 
     #[test]
+    fn norms_and_position_biases_do_not_decay() {
+        let names = ["block.0.layer.0.layer_norm.weight", "relative_attention_bias.weight", "shared.weight"];
+        let weights = names.map(|name| (name.to_owned(), Tensor::from_slice(&[1.0_f32])));
+        let mut parameters = Parameters::new(&weights.into(), Device::Cpu, Kind::Float);
+        let hyperparameters = Hyperparameters { weight_decay: 0.5, ..Hyperparameters::default() };
+        let still = Gradient::of((0..3).map(|_| Tensor::from_slice(&[0.0_f32])).collect());
+        Update::new(&hyperparameters, false, &parameters).step(&mut parameters, &still, 1.0, 0.1);
+        assert_close(&Vec::try_from(parameters.values()).unwrap(), &[1.0, 1.0, 0.95]);
+    }
+
+    /// Numbers of `transformers.Adafactor(relative_step=False, weight_decay=0.05, lr=0.1)`, 4.57.
+    #[test]
+    fn three_steps_of_adafactor_are_those_of_transformers() {
+        let still = [0.738396, -1.945147, 0.376096, 0.154318, 2.814022, -0.882011, -0.120579, 0.022072];
+        let scaled = [0.586752, -1.89629, 0.303368, 0.102, 2.716613, -0.810359, 0.067255, -0.167038];
+        for (scale_by_weight, wanted) in [(false, still), (true, scaled)] {
+            let weights = BTreeMap::from([
+                ("matrix".to_owned(), Tensor::from_slice2(&[[1.0_f32, -2.0, 0.5], [0.25, 3.0, -1.0]])),
+                ("vector".to_owned(), Tensor::from_slice(&[0.1_f32, -0.2])),
+            ]);
+            let mut parameters = Parameters::new(&weights, Device::Cpu, Kind::Float);
+            let hyperparameters =
+                Hyperparameters { optimizer: Optimizer::Adafactor, weight_decay: 0.05, ..Hyperparameters::default() };
+            let mut update = Update::new(&hyperparameters, scale_by_weight, &parameters);
+            for step in [1.0, 2.0, 3.0] {
+                let factor = if step == 2.0 { -0.5 } else { 1.0 };
+                let matrix = Tensor::from_slice2(&[[1.0_f32, -0.5, 2.0], [0.3, 0.0, -4.0]]) * factor + 0.1 * step;
+                let vector = Tensor::from_slice(&[0.5_f32, -2.0]) / step;
+                update.step(&mut parameters, &Gradient::of(vec![matrix, vector]), 1.0, 0.1);
+            }
+            assert_close(&Vec::try_from(parameters.values()).unwrap(), &wanted);
+        }
+    }
+
+    #[test]
     fn adafactors_first_step_has_the_size_of_the_rate() {
         let hyperparameters = Hyperparameters { optimizer: Optimizer::Adafactor, ..Hyperparameters::default() };
         assert_close(&after_one_step(&hyperparameters, false), &[9.9, -10.1, 9.9, 9.9, 0.2, 0.2]);
@@ -256,8 +316,8 @@ mod tests {
             let gradient = random(4).to_kind(kind);
             let wanted = random(1) * 0.999
                 - adam_direction(&mut mean_too, &mut square_too, &(gradient.to_kind(Kind::Float) * 0.5), 3) * 0.01;
-            let settings = adam_settings(3, 0.999, 0.5);
-            fused_adam(&parameters, &[gradient], (&mean.view([-1]), &square.view([-1])), &[0.01], &settings);
+            let (settings, pace) = (adam_settings(3, 0.5), Pace { rate: 0.01, keep: 0.999 });
+            fused_adam(&parameters, &[gradient], (&mean.view([-1]), &square.view([-1])), &[pace], &settings);
             let off = |one: &Tensor, other: &Tensor| (one - other).abs().max().double_value(&[]);
             assert!(off(parameters.values(), &wanted.view([-1])) < 1e-6);
             assert!(off(&mean, &mean_too) < 1e-6 && off(&square, &square_too) < 1e-6);
