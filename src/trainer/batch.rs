@@ -1,10 +1,6 @@
-//! Which rows meet in a step, and their targets as tensors.
+//! Which rows meet in a step.
 
-use tch::{Device, Tensor};
-
-use super::lessons::Sequence;
 use super::randomness::{self, Draw};
-use crate::student::Packed;
 
 /// A row's turn to be learned from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,28 +43,6 @@ impl Order {
     }
 }
 
-/// What a decoder reads and must write, end to end.
-pub struct Targets {
-    /// Targets shifted right.
-    pub said: Packed,
-    /// The target tokens, `(tokens)` i64.
-    pub ids: Tensor,
-}
-
-impl Targets {
-    /// Shifts targets. `start` is what a decoder reads first.
-    pub fn new(sequences: &[&Sequence], start: i64, device: Device) -> Self {
-        let shifted: Vec<Vec<i64>> = sequences.iter().map(|sequence| shift(&sequence.target, start)).collect();
-        let ids: Vec<i64> = sequences.iter().flat_map(|sequence| sequence.target.iter().copied()).collect();
-        Self { said: Packed::new(&shifted, device), ids: Tensor::from_slice(&ids).to_device(device) }
-    }
-}
-
-fn shift(target: &[i64], start: i64) -> Vec<i64> {
-    let before_last = target.split_last().map_or(target, |(_, rest)| rest);
-    std::iter::once(start).chain(before_last.iter().copied()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,15 +59,5 @@ mod tests {
         rows.sort_unstable();
         second.sort_unstable();
         assert_eq!((rows, second), ((0..10).collect(), (0..10).collect()));
-    }
-
-    #[test]
-    fn targets_are_shifted() {
-        let long = Sequence { input: vec![1], target: vec![5, 6, 1] };
-        let short = Sequence { input: vec![1], target: vec![7, 1] };
-        let targets = Targets::new(&[&long, &short], 0, Device::Cpu);
-        let values = |tensor: &Tensor| Vec::<i64>::try_from(tensor).unwrap();
-        assert_eq!(values(&targets.said.ids), [0, 5, 6, 0, 7]);
-        assert_eq!(values(&targets.ids), [5, 6, 1, 7, 1]);
     }
 }

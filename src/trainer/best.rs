@@ -37,8 +37,14 @@ impl Best {
     /// Keeps a copy of the weights when no earlier ones were better. At equal accuracy the later ones have learned
     /// longer.
     pub fn offer(&mut self, step: i64, accuracy: f64, values: &Tensor) {
-        if self.kept.as_ref().is_none_or(|kept| accuracy >= kept.accuracy) {
-            self.kept = Some(Kept { step, accuracy, values: values.copy() });
+        match &mut self.kept {
+            Some(kept) if accuracy < kept.accuracy => {}
+            // In the memory of the earlier ones: two copies at once may be more than there is.
+            Some(kept) => {
+                kept.values.copy_(values);
+                (kept.step, kept.accuracy) = (step, accuracy);
+            }
+            None => self.kept = Some(Kept { step, accuracy, values: values.copy() }),
         }
     }
 

@@ -115,6 +115,19 @@ mod tests {
     }
 
     #[test]
+    fn a_smaller_share_is_part_of_a_larger_one_and_its_seed_decides() {
+        let learned = |train_fraction, seed| -> Vec<String> {
+            let knobs = Hyperparameters { train_fraction, seed, ..Hyperparameters::default() };
+            share(rows(0..200), &knobs).into_iter().map(|row| row.input).collect()
+        };
+        let (eighth, half) = (learned(0.125, 5), learned(0.5, 5));
+        assert_eq!((eighth.len(), half.len(), learned(1.0, 5).len(), learned(0.001, 5).len()), (25, 100, 200, 1));
+        assert!(eighth.iter().all(|input| half.contains(input)));
+        assert_eq!(half, learned(0.5, 5));
+        assert_ne!(half, learned(0.5, 6));
+    }
+
+    #[test]
     fn something_is_examined_and_something_learned_as_far_as_inputs_go() {
         // No input has as few rows as a tenth: the smallest one goes.
         let (training, validation) = sides(rows([0, 0, 0, 0, 0, 1, 1, 1]), 0.1, 0);

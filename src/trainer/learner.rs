@@ -53,12 +53,11 @@ impl Learner {
     }
 
     /// The weights that a training under this seed begins with.
-    pub fn first_parameters(&self, folder: &Path, spec: &AttemptSpec, seed: u64) -> Result<Parameters, TrainError> {
-        let weights = match &spec.student {
+    pub fn first_weights(&self, folder: &Path, spec: &AttemptSpec, seed: u64) -> Result<Weights, TrainError> {
+        Ok(match &spec.student {
             AttemptStudent::Directory(directory) => pretrained(&folder.join(directory))?.2,
             AttemptStudent::FromScratch(_) => initial_weights(&self.config, seed),
-        };
-        Ok(Parameters::new(&weights, self.device, Kind::Float))
+        })
     }
 
     /// The student of an interrupted training, with the weights that it had.

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use tch::Tensor;
 
-use super::batch::Targets;
 use super::curriculum::Taught;
 use super::learner::Learner;
 use super::lessons::{Objective, Sequence};
 use super::mutual_information::Pair;
+use super::targets::Targets;
 use crate::student::Packed;
 
 /// What an objective counts for in a step.

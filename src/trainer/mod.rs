@@ -43,6 +43,7 @@ mod rounds;
 mod schedule;
 mod snapshot;
 mod stop;
+mod targets;
 mod texts;
 mod training;
 mod way_back;

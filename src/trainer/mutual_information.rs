@@ -21,9 +21,9 @@ pub struct Pair {
 
 /// The sum of the pairs' losses, a scalar; `hidden` (positions, d_model).
 pub fn loss(model: &T5, hidden: &Tensor, pairs: &[Pair]) -> Tensor {
-    let probabilities = model.logits(hidden).softmax(-1, Kind::Float);
     let said = |positions: &Range<i64>| {
-        probabilities.narrow(0, positions.start, positions.end - positions.start).max_dim(0, false).0
+        let hidden = hidden.narrow(0, positions.start, positions.end - positions.start);
+        model.logits(&hidden).softmax(-1, Kind::Float).max_dim(0, false).0
     };
     let each =
         pairs.iter().map(|pair| -(said(&pair.label).detach() * said(&pair.rationale).log_softmax(-1, Kind::Float)));

@@ -56,6 +56,14 @@ impl Parameters {
         self.refresh_copies();
     }
 
+    /// The same from weights by name, of any kind and on any device.
+    pub fn set_by_name(&mut self, weights: &Weights) {
+        for (name, mut weight) in self.by_name() {
+            weight.copy_(&weights[&name]);
+        }
+        self.refresh_copies();
+    }
+
     /// To be called when the weights were changed through `values`.
     pub fn refresh_copies(&mut self) {
         if let Some(copies) = &mut self.copies {

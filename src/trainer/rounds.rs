@@ -60,6 +60,8 @@ impl Rounds {
     pub fn end(&mut self, outcome: SeedOutcome, values: &Tensor, knobs: &Hyperparameters) {
         self.over.push(outcome);
         if self.chosen() == self.over.last() {
+            // First the earlier ones go: two copies at once may be more than there is.
+            self.best = None;
             let copy = || values.to_device_(Device::Cpu, Kind::Float, false, true);
             self.best = self.next(knobs).map(|_| copy());
         }

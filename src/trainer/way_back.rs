@@ -39,27 +39,27 @@ impl WayBack {
         }
         self.points.push(Point { step, folder, is_linked: true });
         while self.points.len() > KEPT {
-            let Point { folder, is_linked, .. } = self.points.remove(0);
-            if is_linked {
-                // What stays behind costs disk alone, until the attempt's folder goes.
-                drop(fs::remove_dir_all(folder));
-            }
+            self.points.remove(0).leave();
         }
     }
 
     /// Keeps none of them: they are of a round that is over.
     pub fn forget(&mut self) {
-        for Point { folder, is_linked, .. } in self.points.drain(..) {
-            if is_linked {
-                // What stays behind costs disk alone, until the attempt's folder goes.
-                drop(fs::remove_dir_all(folder));
-            }
-        }
+        self.points.drain(..).for_each(Point::leave);
     }
 
-    /// The newest one that was written before a step.
-    pub fn newest_before(&self, step: i64) -> Option<&Path> {
-        self.points.iter().rev().find(|point| point.step < step).map(|point| point.folder.as_path())
+    /// Those that were written before a step, the newest first.
+    pub fn before(&self, step: i64) -> impl Iterator<Item = &Path> {
+        self.points.iter().rev().filter(move |point| point.step < step).map(|point| point.folder.as_path())
+    }
+}
+
+impl Point {
+    fn leave(self) {
+        if self.is_linked {
+            // What stays behind costs disk alone, until the attempt's folder goes.
+            drop(fs::remove_dir_all(self.folder));
+        }
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
             fs::remove_dir_all(attempt.path().join(&name)).unwrap();
         }
         let read = |before: i64| {
-            let folder = way_back.newest_before(before)?;
+            let folder = way_back.before(before).next()?;
             Some(fs::read_to_string(folder.join("snapshot.json")).unwrap())
         };
         assert_eq!(read(31).as_deref(), Some("snapshot-30"));

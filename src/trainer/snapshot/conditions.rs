@@ -28,6 +28,11 @@ impl Conditions {
         }
     }
 
+    /// Examples computed at once.
+    pub fn micro_batch_size(&self) -> usize {
+        self.micro_batch_size as usize
+    }
+
     /// What is not as it was: name by name, what it was and what it is.
     pub fn differences(&self, now: &Self) -> Map<String, Value> {
         let pairs = [

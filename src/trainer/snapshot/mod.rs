@@ -2,7 +2,8 @@
 //! here; rows and a named student's shape are read again from the attempt's folder.
 //!
 //! ```text
-//! snapshot-500.unfinished/ ── parameters, optimizer, best, tokenizer: each written and fsynced
+//! snapshot-500.unfinished/ ── parameters, optimizer, best (of this round, and of those before it), tokenizer: each
+//!                             written and fsynced
 //!                          ── snapshot.json last, with size and sha256 of each, fsynced
 //!        └── rename ──▶ snapshot-500/, and fsync of the folder around it
 //! ```
@@ -65,9 +66,6 @@ pub struct Standing {
     /// How often it went back.
     #[serde(default)]
     pub rollbacks: u32,
-    /// Examples at once that fit into memory, where that is less than was asked for.
-    #[serde(default)]
-    pub micro_batch_size: Option<u32>,
     /// Seconds spent so far.
     pub seconds: f64,
 }

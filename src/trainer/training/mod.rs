@@ -129,9 +129,8 @@ impl<'a> Training<'a> {
         if let Some(place) = &self.given.spec.resume {
             self.way_back.begin_at(self.snapshot_at, self.given.folder.join(place));
         }
-        if let Some(fitting) = self.standing.micro_batch_size {
-            self.loss.micro_batch_size = self.loss.micro_batch_size.min(fitting as usize);
-        }
+        // What did not fit into memory before will not now.
+        self.loss.micro_batch_size = self.loss.micro_batch_size.min(snapshot.conditions.micro_batch_size());
         let (step, total) = (self.standing.step, self.total_steps());
         let data = json!({"step": step, "steps": total});
         self.reporter.event("info", "resumed", format!("continues after step {step} of {total}"), data);

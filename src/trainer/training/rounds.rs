@@ -9,7 +9,6 @@ use crate::domain::SeedOutcome;
 use crate::trainer::TrainError;
 use crate::trainer::best::Best;
 use crate::trainer::evaluation::Exam;
-use crate::trainer::optimizer::Update;
 use crate::trainer::report::Window;
 use crate::trainer::rounds::Rounds;
 use crate::trainer::snapshot::Standing;
@@ -47,7 +46,9 @@ impl Training<'_> {
         };
         if self.round.count > 1 {
             let message = format!("seed {} is done, {} of {}", outcome.seed, self.round.number + 1, self.round.count);
-            self.reporter.event("info", "seed_finished", message, json!(outcome));
+            // What the test rows say is not told while others are still trained.
+            let told = SeedOutcome { test_accuracy: None, ..outcome.clone() };
+            self.reporter.event("info", "seed_finished", message, json!(told));
         }
         self.rounds.end(outcome, self.learner.parameters.values(), &self.given.spec.hyperparameters);
         Ok(true)
@@ -59,12 +60,11 @@ impl Training<'_> {
         let Some(round) = self.rounds.next(knobs) else { return Ok(false) };
         (self.round, self.loss.seed, self.best, self.found) = (round, round.seed, Best::default(), None);
         self.way_back.forget();
-        let first = self.learner.first_parameters(self.given.folder, self.given.spec, round.seed)?;
-        self.learner.parameters.set(first.values());
-        self.update = Update::new(knobs, self.given.spec.scales_by_weight(), &self.learner.parameters);
-        let Standing { step, skipped, micro_batch_size, .. } = self.standing;
-        let begun = Standing { step, examined_at: step, checkpoint_at: step, ..Standing::default() };
-        self.standing = Standing { skipped, micro_batch_size, ..begun };
+        let first = self.learner.first_weights(self.given.folder, self.given.spec, round.seed)?;
+        self.learner.parameters.set_by_name(&first);
+        self.update.forget(&self.learner.parameters);
+        let Standing { step, skipped, .. } = self.standing;
+        self.standing = Standing { step, examined_at: step, checkpoint_at: step, skipped, ..Standing::default() };
         self.began = Instant::now();
         self.reporter.resume(Window::default());
         self.announce_round();

@@ -12,20 +12,19 @@
 //! those to the start, in both cases with an optimizer that remembers nothing. A pause writes a snapshot, so it may change
 //! where back leads to; what was begun before is continued exactly, for both counters are in every snapshot.
 
-use serde_json::json;
-use tch::Kind;
+use std::path::Path;
 
 use super::{Assignment, Training};
 use crate::device::{self, DeviceError};
+use crate::domain::AttemptSpec;
 use crate::trainer::TrainError;
 use crate::trainer::best::Best;
 use crate::trainer::curriculum::Taught;
 use crate::trainer::loss::{self, StepLoss};
-use crate::trainer::optimizer::Update;
-use crate::trainer::parameters::Parameters;
 use crate::trainer::patience::Patience;
 use crate::trainer::report::Window;
 use crate::trainer::snapshot::{Snapshot, Standing};
+use serde_json::json;
 
 /// So many steps in a row that cannot be computed lead back, or end the training.
 const MOST_NON_FINITE_STEPS: u32 = 10;
@@ -60,7 +59,6 @@ impl Training<'_> {
         }
         let is = was.div_ceil(2);
         self.loss.micro_batch_size = is;
-        self.standing.micro_batch_size = u32::try_from(is).ok();
         let message = format!("step {step} needs more memory than there is: {is} examples at once instead of {was}");
         let data = json!({"step": step, "was": was, "is": is, "reason": error.to_string()});
         self.reporter.event("warn", "micro_batch_halved", message, data);
@@ -90,7 +88,6 @@ impl Training<'_> {
             skipped: self.standing.skipped,
             skipped_in_a_row: 0,
             rollbacks: self.standing.rollbacks + 1,
-            micro_batch_size: self.standing.micro_batch_size,
             seconds: self.standing.seconds,
             ..earlier
         };
@@ -110,25 +107,33 @@ impl Training<'_> {
     /// where the training stood then.
     fn go_back(&mut self, computed: i64) -> Result<(&'static str, Standing), TrainError> {
         let Assignment { folder, spec, .. } = self.given;
-        if let Some(kept) = self.way_back.newest_before(computed) {
-            let snapshot = Snapshot::read(kept, spec)?;
+        let kept = self.way_back.before(computed).find_map(|kept| readable(kept, spec));
+        if let Some(snapshot) = kept {
             let standing = snapshot.standing;
-            let weights = Parameters::new(&snapshot.parameters, self.learner.device, Kind::Float);
-            self.learner.parameters.set(weights.values());
+            self.learner.parameters.set_by_name(&snapshot.parameters);
             self.take_over(snapshot)?;
             return Ok(("snapshot", standing));
         }
-        self.update = Update::new(&spec.hyperparameters, spec.scales_by_weight(), &self.learner.parameters);
+        self.update.forget(&self.learner.parameters);
         let best = self.best.kept().filter(|best| best.step < computed);
         if let Some(best) = best {
             self.learner.parameters.set(&best.values);
             let Standing { patience, .. } = self.standing;
             return Ok(("best", Standing { step: best.step, examined_at: best.step, patience, ..Standing::default() }));
         }
-        let first = self.learner.first_parameters(folder, spec, self.round.seed)?;
-        self.learner.parameters.set(first.values());
+        let first = self.learner.first_weights(folder, spec, self.round.seed)?;
+        self.learner.parameters.set_by_name(&first);
         self.best = Best::default();
         let step = self.round.first_step;
         Ok(("start", Standing { step, examined_at: step, patience: Patience::default(), ..Standing::default() }))
     }
+}
+
+/// A snapshot to go back to; one that changed since it was written is as good as none.
+fn readable(folder: &Path, spec: &AttemptSpec) -> Option<Snapshot> {
+    let read = Snapshot::read(folder, spec);
+    if let Err(error) = &read {
+        tracing::warn!(folder = %folder.display(), %error, "a snapshot to go back to cannot be read");
+    }
+    read.ok()
 }
