@@ -5,21 +5,13 @@ use std::{
     process::{Command, Stdio},
 };
 
-use serde_json::{Value, json};
+use serde_json::json;
 use stepwise::{
     domain::{AttemptStudent, Frame, FromScratch, JobError, Optimizer, Precision},
     trainer::Ended,
 };
 
-use crate::support::attempt::{Attempt, figures, row, snapshots};
-
-fn events<'a>(frames: &'a [Frame], wanted: &str) -> Vec<&'a Value> {
-    let of = |frame: &'a Frame| match frame {
-        Frame::Event { code, data, .. } if code == wanted => Some(data),
-        _ => None,
-    };
-    frames.iter().filter_map(of).collect()
-}
+use crate::support::attempt::{Attempt, events, figures, row, snapshots};
 
 /// A training whose rate rises until its weights cannot be computed with.
 fn overflowing(snapshot_every: u32, eval_steps: u32) -> Attempt {
@@ -103,19 +95,27 @@ fn train_within(attempt: &Attempt, kibibytes: u64) -> Vec<Frame> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Long rows and wide layers: a whole batch needs gigabytes.
+/// Very wide layers: what a whole batch keeps of them is gigabytes, and quickly computed.
 fn wide(num_layers: u32) -> Attempt {
     let mut attempt = Attempt::new();
-    let shape = FromScratch { vocabulary_size: 90, d_model: 128, d_ff: 1024, num_layers, ..FromScratch::default() };
+    let shape = FromScratch {
+        vocabulary_size: 90,
+        d_model: 16,
+        d_kv: 8,
+        d_ff: 16_384,
+        num_heads: 2,
+        num_layers,
+        ..FromScratch::default()
+    };
     attempt.spec.student = AttemptStudent::FromScratch(shape);
     let long = |number: usize| {
         let mut row = row(number);
-        row["input"] = json!(format!("{} {}", row["input"].as_str().unwrap(), "torn worn ".repeat(800)));
+        row["input"] = json!(format!("{} {}", row["input"].as_str().unwrap(), "torn worn ".repeat(150)));
         row
     };
     attempt.write("training.jsonl", (0..80).map(long));
     let knobs = &mut attempt.spec.hyperparameters;
-    (knobs.batch_size, knobs.max_steps, knobs.max_input_length) = (32, Some(2), Some(1400));
+    (knobs.batch_size, knobs.max_steps, knobs.max_input_length) = (32, Some(2), Some(300));
     (knobs.precision, knobs.eval_steps, knobs.optimizer) = (Precision::Fp32, 2, Optimizer::Adafactor);
     attempt
 }
