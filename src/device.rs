@@ -40,6 +40,21 @@ pub enum DeviceError {
     },
 }
 
+/// Shapes of products that oneDNN keeps the machine code of. A step's products have some 60; the next step's are others,
+/// since sequences lie end to end.
+const KEPT_PRODUCTS: &str = "128";
+
+/// Keeps oneDNN and its wrapper in libtorch from remembering a thousand shapes of products each, which take a megabyte a
+/// shape. What the environment says holds. To be called while the process has one thread.
+pub fn bound_memory_of_products() {
+    for variable in ["ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"] {
+        if std::env::var_os(variable).is_none() {
+            // SAFETY: no other thread reads or writes the environment: there is none.
+            unsafe { std::env::set_var(variable, KEPT_PRODUCTS) }
+        }
+    }
+}
+
 fn why_none(count: i64) -> &'static str {
     if count == 0 { " (no GPU, no driver, or a libtorch built for the processor alone); use cpu" } else { "" }
 }

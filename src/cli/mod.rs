@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     config::{GivenSettings, Refusal},
-    telemetry,
+    device, telemetry,
 };
 
 /// Turns unlabeled text, an LLM endpoint and a T5 into a small served model (Distilling Step-by-Step).
@@ -76,6 +76,7 @@ const USAGE: u8 = 2;
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
+    device::bound_memory_of_products();
     let result = match Cli::parse().command {
         Command::Train { folder, given } => {
             start_log(&given);
