@@ -1,18 +1,23 @@
-//! An annotation job's answers, in the file's order.
+//! An annotation job's answers, in the file's order: a list, or JSON lines.
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    http::HeaderMap,
+    response::{IntoResponse, Response},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     AppState,
+    annotation_lines::{self, Wanted},
     error::ApiError,
-    extract::{Id, Query, from_text},
+    extract::{Id, Query, from_text, list_from_text},
     job_resource::find,
     list::{List, MAX_LIMIT, page_size},
     openapi::OfOne,
 };
-use crate::domain::{Annotation, AnnotationStatus, JobId};
+use crate::domain::{Annotation, AnnotationLine, AnnotationStatus, JobId, JobSpec};
 
 /// The teacher's answer to one example.
 #[derive(Debug, Serialize, ToSchema)]
@@ -55,31 +60,50 @@ pub struct AnnotationResource {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AnnotationsQuery {
-    /// Only answers of this status.
-    #[serde(default, deserialize_with = "from_text")]
-    status: Option<AnnotationStatus>,
+    /// Only answers of this status, or of one of these: `invalid,failed`.
+    #[serde(default, deserialize_with = "list_from_text")]
+    #[param(value_type = Option<String>, example = "invalid,failed")]
+    status: Vec<AnnotationStatus>,
     /// The last `example_index` of the page before.
     #[serde(default, deserialize_with = "from_text")]
     after: Option<i64>,
     /// Answers of a page, 1 to 1000; default 20. A page ends early, `has_more` being true, with the answer that brings it to
-    /// 8 MiB of text.
+    /// 8 MiB of text. JSON lines have no pages and do not read it.
     #[serde(default, deserialize_with = "from_text")]
     limit: Option<u32>,
 }
 
-/// An annotation job's answers so far, in the file's order.
+/// An annotation job's answers so far, in the file's order: a page, or with `Accept: application/jsonl` (or
+/// `application/x-ndjson`) all of them as JSON lines, in any state of the job and while it runs.
+///
+/// A line has the form of the job's output file, and of its rejection file where the answer is not valid. What is settled
+/// behind the place that the stream has passed is not in it: read the job first, and when it was over, the lines are all
+/// there are. A stream that cannot go on breaks off; one that ends is whole.
 #[utoipa::path(get, path = "/v1/jobs/{id}/annotations", tag = "jobs",
     params(("id" = JobId, Path, description = "The job"), AnnotationsQuery),
-    responses((status = 200, description = "A page of answers", body = List<AnnotationResource>), OfOne))]
+    responses((status = 200, description = "A page of answers, or all of them a line each",
+        content((List<AnnotationResource> = "application/json"), (AnnotationLine = "application/jsonl"),
+            (AnnotationLine = "application/x-ndjson"))), OfOne))]
 pub async fn list_job_annotations(
     State(state): State<AppState>,
     id: Id<JobId>,
     Query(query): Query<AnnotationsQuery>,
-) -> Result<axum::Json<List<AnnotationResource>>, ApiError> {
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let found = find(&state, id).await?;
+    let job = found.id;
+    if let Some(media) = annotation_lines::wanted(&headers) {
+        let task = match found.spec {
+            JobSpec::Annotation(spec) => Some(spec.task),
+            JobSpec::Distillation(_) | JobSpec::Evaluation(_) => None,
+        };
+        let wanted = Wanted { job, task, statuses: query.status, after: query.after };
+        return Ok(annotation_lines::answer(&state, media, wanted));
+    }
     let limit = page_size(query.limit, MAX_LIMIT)?;
-    let job = find(&state, id).await?;
-    let page = state.store.list_annotations(job.id, query.status, query.after, limit).await?;
-    Ok(axum::Json(List::new(page.items.into_iter().map(AnnotationResource::from).collect(), page.has_more)))
+    let page = state.store.list_annotations(job, &query.status, query.after, limit).await?;
+    let annotations = page.items.into_iter().map(AnnotationResource::from).collect();
+    Ok(axum::Json(List::new(annotations, page.has_more)).into_response())
 }
 
 impl From<Annotation> for AnnotationResource {

@@ -29,7 +29,8 @@ use crate::{
 /// | running | its worker is asked to stop (`cancel_requested`); a pause that was asked for is withdrawn |
 /// | over | nothing; it is returned as it is |
 ///
-/// A cancelled job can be retried.
+/// A cancelled job can be retried. What a cancelled annotation had found by then is in its files and its `result` within
+/// seconds.
 #[utoipa::path(post, path = "/v1/jobs/{id}/cancel", tag = "jobs",
     params(("id" = JobId, Path, description = "The job", example = "job-0198f1e2b7c67d2ea1b3c4d5e6f70819"), KeyHeader),
     responses((status = 200, description = "The job as it stands now", body = JobResource), Act))]
@@ -104,7 +105,7 @@ pub async fn resume_job(
 ///
 /// | the job is | what happens |
 /// |---|---|
-/// | failed, cancelled | it is queued; its error and its requests are cleared. Answers of a teacher and the newest snapshot are kept, so that nothing is paid for twice and a training continues |
+/// | failed, cancelled | it is queued; its error, its result and its requests are cleared. Answers of a teacher and the newest snapshot are kept, so that nothing is paid for twice and a training continues |
 /// | queued, running | nothing; it is returned as it is |
 /// | paused | 409 `job_is_paused`: resume it |
 /// | succeeded | 409 `job_is_over`: submit a new job |

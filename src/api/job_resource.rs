@@ -45,7 +45,8 @@ pub struct JobResource {
     depends_on: Vec<JobId>,
     /// What was asked, with every default filled in.
     spec: JobSpec,
-    /// What a succeeded job found; its form depends on the kind.
+    /// What a succeeded job found; its form depends on the kind. An annotation that failed or was cancelled has one as well,
+    /// with what it had found by then, within seconds of its end. A retry takes it away; its files stay.
     #[schema(required = true, value_type = Option<JobResult>)]
     result: Option<Value>,
     /// Why it failed, or why its last attempt did.

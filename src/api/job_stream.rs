@@ -34,7 +34,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{AppState, error::ApiError, job_resource::JobResource};
+use super::{AppState, accept, error::ApiError, job_resource::JobResource};
 use crate::{
     domain::{Job, JobId, JobState},
     store::{Store, StoreError},
@@ -48,6 +48,7 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_secs(3);
 /// What the last frame's id is.
 const DONE: &str = "done";
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// One frame of a stream, as a client's parser gives it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -87,12 +88,7 @@ pub struct FollowHeaders {
 
 /// Whether the client asks for a stream: by `Accept`, or by `?stream=true`.
 pub fn wanted(headers: &HeaderMap, stream: Option<bool>) -> bool {
-    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let by_header = accept.flat_map(|value| value.split(',')).any(|part| {
-        let essence = part.split(';').next().unwrap_or_default().trim();
-        essence.eq_ignore_ascii_case("text/event-stream")
-    });
-    stream.unwrap_or(by_header)
+    stream.unwrap_or_else(|| accept::named(headers, &[EVENT_STREAM]).is_some())
 }
 
 /// Where the client stopped, by its header `Last-Event-ID`. It wins over `after`: a client that reconnects by itself

@@ -1,8 +1,10 @@
 //! The HTTP interface: routes, their forms on the wire, and the table of errors. Handlers extract, act on the store and
 //! answer; the rules of what may be asked are in `resolve/`. It knows no SQL and no tensors, and never waits for a worker.
 
+mod accept;
 mod aliases;
 mod annotation_jobs;
+mod annotation_lines;
 mod asked_model;
 mod distillation_jobs;
 mod error;

@@ -206,7 +206,8 @@ pub struct Job {
     pub progress: Option<Progress>,
     /// When the progress was last written.
     pub progress_at: Option<DateTime<Utc>>,
-    /// What a succeeded job found; its form depends on the kind.
+    /// What a succeeded job found, or an annotation that failed or was cancelled had found by then; its form depends on the
+    /// kind.
     pub result: Option<serde_json::Value>,
     /// Why it failed, or why its last attempt did.
     pub error: Option<JobError>,
@@ -254,7 +255,7 @@ impl Job {
         self.spec.kind()
     }
 
-    /// The file of rows that a succeeded annotation or evaluation left.
+    /// The file of rows that an annotation or an evaluation left.
     pub fn output_file(&self) -> Option<FileId> {
         self.result.as_ref()?.get("output_file")?.as_str()?.parse().ok()
     }

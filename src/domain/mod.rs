@@ -28,6 +28,7 @@
 
 mod alias;
 mod annotation;
+mod annotation_line;
 mod attempt;
 mod attempt_outcome;
 mod checkpoint;
@@ -61,6 +62,7 @@ mod warning;
 
 pub use alias::{Alias, AliasMove};
 pub use annotation::{Annotation, AnnotationStatus};
+pub use annotation_line::AnnotationLine;
 pub use attempt::{AttemptSpec, AttemptStudent, AttemptValidation, Frame, Order, StudentCard};
 pub use attempt_outcome::{Accuracies, AttemptOutcome, SeedOutcome};
 pub use checkpoint::Checkpoint;

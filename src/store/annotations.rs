@@ -84,14 +84,15 @@ impl Store {
     }
 
     /// A job's answers in the file's order, after that place: at most `limit`, and fewer where their texts are large (see
-    /// `PAGE_BYTES`).
+    /// `PAGE_BYTES`). Only those of these statuses, or all where none is named.
     pub async fn list_annotations(
         &self,
         id: JobId,
-        status: Option<AnnotationStatus>,
+        statuses: &[AnnotationStatus],
         after: Option<i64>,
         limit: u32,
     ) -> Result<Page<Annotation>, StoreError> {
+        let statuses: Vec<String> = statuses.iter().map(|status| status.as_str().to_owned()).collect();
         let rows = sqlx::query_as!(
             AnnotationRow,
             r#"-- list_annotations
@@ -99,7 +100,7 @@ impl Store {
                 select *
                 from annotations
                 where job_id = $1
-                    and ($2::text is null or status = $2)
+                    and (cardinality($2::text[]) = 0 or status = any($2))
                     and ($3::bigint is null or example_index > $3)
                 order by example_index
                 limit $4
@@ -118,7 +119,7 @@ impl Store {
             where coalesce(bytes_before, 0) < $5
             order by example_index"#,
             id.0,
-            status.map(AnnotationStatus::as_str),
+            &statuses,
             after,
             one_more(limit),
             PAGE_BYTES,

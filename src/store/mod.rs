@@ -5,6 +5,7 @@
 //! to the pool (sqlx#4393). Every instant that is stored comes from Postgres.
 
 mod aliases;
+mod annotation_ends;
 mod annotations;
 mod checkpoints;
 mod error;
@@ -33,7 +34,7 @@ use std::{str::FromStr, time::Duration};
 
 use sqlx::{
     PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgPoolOptions, types::PgInterval},
 };
 use uuid::Uuid;
 
@@ -159,4 +160,10 @@ impl<T> Page<T> {
 /// What to ask for, to learn whether there is more.
 fn one_more(limit: u32) -> i64 {
     i64::from(limit) + 1
+}
+
+/// A duration for a statement.
+fn interval(duration: Duration) -> PgInterval {
+    let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    PgInterval { months: 0, days: 0, microseconds }
 }

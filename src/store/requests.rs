@@ -145,7 +145,7 @@ impl Store {
             ), moved as (
                 update jobs j
                 set state = 'queued', attempt = 0, lost_count = 0, step_at_loss = 0, error = null, finished_at = null,
-                    cancel_requested_at = null, run_at = now, sort_at = now - j.priority * interval '15 minutes'
+                    cancel_requested_at = null, result = null, end_claimed_until = null, run_at = now, sort_at = now - j.priority * interval '15 minutes'
                 from target, clock_timestamp() as now
                 where j.id = target.id
                     and not exists (select from reads where gone)

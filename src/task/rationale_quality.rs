@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use self::named_labels::Name;
 use self::words::{sentences, words};
 use super::labels;
-use crate::domain::{LabelSet, RationaleFault, Scorer, TaskDefinition};
+use crate::domain::{Annotation, LabelSet, RationaleFault, Scorer, TaskDefinition};
 
 /// Words of the sequences that are looked for in the input: shorter ones are shared by texts about the same thing.
 const RESTATED_WORDS: usize = 3;
@@ -53,6 +53,12 @@ impl<'a> RationaleChecks<'a> {
             LabelSet::Open | LabelSet::Choices => &[],
         };
         Self { task, names: labels.iter().map(|label| Name::of(label)).collect() }
+    }
+
+    /// The faults of the first rationale of an annotation; `None` where it has none.
+    pub fn of_annotation(&self, annotation: &Annotation) -> Option<Vec<RationaleFault>> {
+        let label = annotation.teacher_label.as_deref().unwrap_or_default();
+        annotation.rationale.as_ref().map(|rationale| self.faults(&annotation.input, label, rationale))
     }
 
     /// What is wrong with a rationale that leads from `input` to `label`. Duplicates are found by [`fingerprint`] over many.

@@ -33,7 +33,7 @@ pub async fn annotate(worker: &Worker, attempt: &Attempt, spec: &AnnotationSpec)
         AttemptError::passing(JobError::new("teacher_unknown", message))
     })?;
     ask_all(worker, attempt, spec, &file, teacher).await?;
-    annotation_files::finish(worker, attempt, spec, &file, teacher).await
+    annotation_files::finish(worker, attempt, spec, &file).await
 }
 
 async fn ask_all(

@@ -4,9 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::{Attempt, AttemptError, Worker, output_file::OutputFile};
 use crate::{
-    domain::{Annotation, AnnotationSpec, AnnotationStatus, File},
+    domain::{Annotation, AnnotationLine, AnnotationSpec, AnnotationStatus, File, Job},
+    store::Page,
     task::{rationale_quality::RationaleChecks, scoring},
-    teacher::TeacherClient,
 };
 
 /// Rows read from the database at once.
@@ -19,74 +19,75 @@ pub async fn finish(
     attempt: &Attempt,
     spec: &AnnotationSpec,
     source: &File,
-    teacher: &TeacherClient,
 ) -> Result<(), AttemptError> {
-    let Written { output, rejections, tally } = attempt.in_time(write(worker, attempt, spec, source)).await?;
-    let result = tally.result(teacher, &output, &rejections);
-    let files = [&output, &rejections];
+    let whose = Whose { worker, job: &attempt.job, spec, source: &source.filename, attempt: Some(attempt) };
+    let Written { result, files } = attempt.in_time(whose.write()).await?;
+    let files: Vec<&File> = files.iter().collect();
     attempt.persist(|| attempt.store().finish_with_files(attempt.lease, &result, &files)).await
 }
 
-/// What was written of a job's annotations.
-struct Written {
-    output: File,
-    rejections: File,
-    tally: Tally,
+/// An annotation of which files are written.
+pub struct Whose<'a> {
+    /// Where to.
+    pub worker: &'a Worker,
+    /// The job, as its newest attempt has it.
+    pub job: &'a Job,
+    /// What it was asked.
+    pub spec: &'a AnnotationSpec,
+    /// The name of the file that it annotates.
+    pub source: &'a str,
+    /// Who has the job, and outlasts an outage of the database; none where it is over.
+    pub attempt: Option<&'a Attempt>,
 }
 
-async fn write(
-    worker: &Worker,
-    attempt: &Attempt,
-    spec: &AnnotationSpec,
-    source: &File,
-) -> Result<Written, AttemptError> {
-    let mut output = OutputFile::of_examples(worker, attempt, "output").await?;
-    let mut rejections = OutputFile::of_examples(worker, attempt, "rejections").await?;
-    let checks = RationaleChecks::of(&spec.task);
-    let mut tally = Tally::default();
-    let mut after = None;
-    loop {
-        let page = attempt.persist(|| worker.store.list_annotations(attempt.job.id, None, after, PAGE)).await?;
-        for annotation in &page.items {
-            tally.add(spec, annotation);
-            let valid = annotation.status == AnnotationStatus::Valid;
-            let written = if valid { &mut output } else { &mut rejections };
-            written.push(&line(&checks, annotation)).await?;
-        }
-        after = page.items.last().map(|annotation| annotation.example_index);
-        if !page.has_more {
-            break;
-        }
-    }
-    let output = output.close(worker, attempt, source, "annotated").await?;
-    let rejections = rejections.close(worker, attempt, source, "rejections").await?;
-    Ok(Written { output, rejections, tally })
+/// What was written of a job's annotations; no row names it yet.
+pub struct Written {
+    /// The job's result, which names the files.
+    pub result: Value,
+    /// The output and the rejections.
+    pub files: [File; 2],
 }
 
-/// One annotation as a line: a training row with what became of it.
-fn line(checks: &RationaleChecks<'_>, annotation: &Annotation) -> Value {
-    let mut row = json!({
-        "id": annotation.example_id,
-        "input": annotation.input,
-        "label": annotation.label,
-        "teacher_label": annotation.teacher_label,
-        "rationale": annotation.rationale,
-        "agreement": 1.0,
-        "status": annotation.status,
-    });
-    if let (Some(row), Some(split)) = (row.as_object_mut(), annotation.split) {
-        row.insert("split".to_owned(), json!(split));
+impl Whose<'_> {
+    /// Writes both files, of all answers that are settled.
+    pub async fn write(&self) -> Result<Written, AttemptError> {
+        let mut output = OutputFile::of_examples(self.worker, self.job, "output").await?;
+        let mut rejections = OutputFile::of_examples(self.worker, self.job, "rejections").await?;
+        let checks = RationaleChecks::of(&self.spec.task);
+        let mut tally = Tally::default();
+        let mut after = None;
+        loop {
+            let page = self.page(after).await?;
+            after = page.items.last().map(|annotation| annotation.example_index);
+            for annotation in page.items {
+                tally.add(self.spec, &annotation);
+                let valid = annotation.status == AnnotationStatus::Valid;
+                let written = if valid { &mut output } else { &mut rejections };
+                let faults = checks.of_annotation(&annotation);
+                written.push(&AnnotationLine::new(annotation, faults)).await?;
+            }
+            if !page.has_more {
+                break;
+            }
+        }
+        let output = output.close(self.worker, self.job, self.source, "annotated").await?;
+        let rejections = rejections.close(self.worker, self.job, self.source, "rejections").await?;
+        let result = tally.result(self, Some(&[&output, &rejections]));
+        Ok(Written { result, files: [output, rejections] })
     }
-    if let (Some(row), Some(rationale)) = (row.as_object_mut(), &annotation.rationale) {
-        let label = annotation.teacher_label.as_deref().unwrap_or_default();
-        row.insert("rationale_faults".to_owned(), json!(checks.faults(&annotation.input, label, rationale)));
+
+    async fn page(&self, after: Option<i64>) -> Result<Page<Annotation>, AttemptError> {
+        let page = || self.worker.store.list_annotations(self.job.id, &[], after, PAGE);
+        match self.attempt {
+            Some(attempt) => attempt.persist(page).await,
+            None => Ok(page().await?),
+        }
     }
-    if let (Some(row), true) = (row.as_object_mut(), annotation.status != AnnotationStatus::Valid) {
-        row.remove("agreement");
-        row.insert("reason".to_owned(), json!(annotation.reason));
-        row.insert("raw_output".to_owned(), json!(annotation.raw_output));
+
+    /// The result of a job that has no answer, and so no files.
+    pub fn without_answers(&self) -> Value {
+        Tally::default().result(self, None)
     }
-    row
 }
 
 /// Counts over all annotations of a job.
@@ -115,20 +116,22 @@ impl Tally {
         }
     }
 
-    fn result(&self, teacher: &TeacherClient, output: &File, rejections: &File) -> Value {
+    fn result(&self, whose: &Whose<'_>, files: Option<&[&File; 2]>) -> Value {
         let mut counts: Map<_, _> =
             AnnotationStatus::ALL.iter().map(|status| (status.as_str().to_owned(), json!(0))).collect();
         counts.extend(self.by_status.clone());
         counts.insert("total".to_owned(), json!(self.total));
+        // Another worker may be configured otherwise than the one that asked.
+        let teacher = whose.worker.teachers.iter().find(|teacher| teacher.name() == whose.spec.teacher);
         json!({
             "counts": counts,
             "teacher_accuracy": (self.labeled > 0).then(|| ratio(self.correct, self.labeled)),
-            "agreement": 1.0,
+            "agreement": (self.total > 0).then_some(1.0),
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
-            "cost_usd": teacher.cost_usd(self.input_tokens, self.output_tokens),
-            "output_file": output.id,
-            "rejections_file": rejections.id,
+            "cost_usd": teacher.map(|teacher| teacher.cost_usd(self.input_tokens, self.output_tokens)),
+            "output_file": files.map(|[output, _]| output.id),
+            "rejections_file": files.map(|[_, rejections]| rejections.id),
         })
     }
 }
@@ -165,9 +168,12 @@ mod tests {
         };
         let rejected = Annotation { status: AnnotationStatus::Invalid, split: None, ..annotation.clone() };
         let task = builtin::find("text").unwrap();
-        let line = |annotation| line(&RationaleChecks::of(&task), annotation);
-        assert_eq!(line(&annotation)["rationale_faults"], json!(["empty_of_label"]));
-        let file = format!("{}\n{}\n", line(&annotation), line(&rejected));
+        let line = |annotation: Annotation| {
+            let faults = RationaleChecks::of(&task).of_annotation(&annotation);
+            serde_json::to_string(&AnnotationLine::new(annotation, faults)).unwrap()
+        };
+        assert!(line(annotation.clone()).contains(r#""rationale_faults":["empty_of_label"]"#));
+        let file = format!("{}\n{}\n", line(annotation), line(rejected));
         let rows: Vec<_> = examples::read(file.as_bytes()).collect::<Result<_, _>>().unwrap();
         assert_eq!((rows[0].split, rows[0].teacher_label.as_deref()), (Some(Split::Test), Some("yes")));
         assert_eq!((rows[1].split, rows[1].teacher_label.as_deref()), (None, None));

@@ -37,7 +37,7 @@ pub async fn evaluate(worker: &Worker, attempt: &Attempt, spec: &EvaluationSpec)
         spec,
         board: Scoreboard::new(spec.task.clone(), models.len(), teacher.is_some()),
         progress: Progress { step: 0, total: counts.answers(models.len()) },
-        output: OutputFile::open(worker, attempt, "output").await?,
+        output: OutputFile::open(worker, &attempt.job, "output").await?,
         models,
         teacher,
     };
@@ -171,7 +171,10 @@ impl Evaluating<'_> {
         };
         let result = serde_json::to_value(&evaluation)
             .map_err(|error| AttemptError::fatal(JobError::new("internal", format!("result: {error}"))))?;
-        let output = self.attempt.in_time(self.output.close(self.worker, self.attempt, file, "evaluated")).await?;
+        let output = self
+            .attempt
+            .in_time(self.output.close(self.worker, &self.attempt.job, &file.filename, "evaluated"))
+            .await?;
         let (store, lease) = (self.attempt.store(), self.attempt.lease);
         self.attempt.persist(|| async { store.finish_with_files(lease, &result, &[&output]).await }).await
     }

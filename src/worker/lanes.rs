@@ -4,8 +4,9 @@
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::join_all};
+use tokio::task::JoinHandle;
 
-use super::{Attempt, AttemptError, Stop, Worker, annotate, distill, evaluate, snapshots, sweep};
+use super::{Attempt, AttemptError, Stop, Worker, annotate, annotation_ends, distill, evaluate, snapshots, sweep};
 use crate::{
     domain::{Job, JobError, JobKind, JobSpec, Lease},
     leakage::Leakage,
@@ -36,10 +37,14 @@ pub async fn run(worker: Arc<Worker>, database_url: &str, shutdown: &Shutdown) {
             lanes.push(tokio::spawn(lane(Arc::clone(&worker), vec![JobKind::Annotation], shutdown.clone())));
         }
     }
+    let ends =
+        takes(&JobKind::Annotation).then(|| tokio::spawn(annotation_ends::run(Arc::clone(&worker), shutdown.clone())));
     let listener = tokio::spawn(listen(Arc::clone(&worker), database_url.to_owned(), shutdown.clone()));
     let reaper = tokio::spawn(reap(Arc::clone(&worker), shutdown.clone()));
     let sweeper = tokio::spawn(sweep::run(Arc::clone(&worker), shutdown.clone()));
     join_all(lanes).await;
+    // Half-written files get no row, and another worker begins anew.
+    ends.iter().for_each(JoinHandle::abort);
     reaper.abort();
     sweeper.abort();
     listener.abort();

@@ -7,7 +7,7 @@
 //! | `files/…`, `jobs/{job}/e{epoch}/…` in the artifact store | it was written a day ago, no row refers to it, and the job does not run under that epoch |
 //!
 //! The files come before their row, so what has no row may be about to get one: the epoch excludes that for what attempts
-//! leave, and for an upload the day does. An artifact store belongs to one database, the first that swept it: another one,
+//! leave, and for uploads and the files of an annotation that has ended the day does. An artifact store belongs to one database, the first that swept it: another one,
 //! which a mistaken setting has brought together with it, knows none of its files. Each part is done even where another
 //! fails, and every file by itself.
 

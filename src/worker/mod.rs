@@ -6,6 +6,7 @@
 //!   ▲                        └─ annotate | distill | evaluate ──▶ finish, in one statement fenced by the lease epoch
 //!   └── a NOTIFY or the poll wakes it
 //! reaper ── jobs whose lease ran out go back to the queue
+//! ends   ── annotations that failed or were cancelled get their files and result all the same
 //! sweep  ── files of deleted models go, and files whose time is over, and what killed processes left
 //! ```
 //! A worker that is asked to end drains, and so does the attempt at a job that is paused: a training writes a snapshot, an
@@ -14,6 +15,7 @@
 //! cannot reach Postgres stops its attempts on its own clock before anybody else can hold them.
 
 mod annotate;
+mod annotation_ends;
 mod annotation_files;
 mod attempt;
 mod attempt_error;
@@ -36,6 +38,7 @@ mod tally;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+pub use annotation_ends::write_end_once;
 pub use attempt::{Attempt, Stop};
 pub use attempt_error::AttemptError;
 pub use lanes::{reap_once, run, work_once};

@@ -5,10 +5,10 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Attempt, AttemptError, Worker};
+use super::{AttemptError, Worker};
 use crate::{
     artifacts::{ArtifactWriter, Stored},
-    domain::{File, FileId, FileStatus, Purpose, Validation},
+    domain::{File, FileId, FileStatus, Job, Purpose, Validation},
     survey::Survey,
 };
 
@@ -25,18 +25,18 @@ pub struct OutputFile {
 }
 
 impl OutputFile {
-    /// A file `name.jsonl` in the attempt's own folder, so that two attempts never write the same one.
+    /// A file in the folder of the job's newest attempt, under a name that no other writer has.
     /// Its lines are of a kind of their own, which no job reads.
-    pub async fn open(worker: &Worker, attempt: &Attempt, name: &str) -> Result<Self, AttemptError> {
-        let key = format!("jobs/{}/e{}/{name}.jsonl", attempt.job.id, attempt.lease.epoch);
-        let writer = worker.artifacts.writer(&key).await?;
+    pub async fn open(worker: &Worker, job: &Job, name: &str) -> Result<Self, AttemptError> {
         let id = FileId(worker.clock.new_id());
+        let key = format!("jobs/{}/e{}/{name}-{id}.jsonl", job.id, job.lease_epoch);
+        let writer = worker.artifacts.writer(&key).await?;
         Ok(Self { id, survey: None, rows: 0, key, writer, created_at: worker.clock.now() })
     }
 
     /// The same, of lines that are examples.
-    pub async fn of_examples(worker: &Worker, attempt: &Attempt, name: &str) -> Result<Self, AttemptError> {
-        let file = Self::open(worker, attempt, name).await?;
+    pub async fn of_examples(worker: &Worker, job: &Job, name: &str) -> Result<Self, AttemptError> {
+        let file = Self::open(worker, job, name).await?;
         Ok(Self { survey: Some(Survey::begin(worker.scratch.clone())), ..file })
     }
 
@@ -52,14 +52,8 @@ impl OutputFile {
         Ok(self.writer.write(&text).await?)
     }
 
-    /// Makes the file durable; it is named after the file whose rows it is about.
-    pub async fn close(
-        self,
-        worker: &Worker,
-        attempt: &Attempt,
-        source: &File,
-        suffix: &str,
-    ) -> Result<File, AttemptError> {
+    /// Makes the file durable, under the name of the file whose rows it is about and a suffix.
+    pub async fn close(self, worker: &Worker, job: &Job, source: &str, suffix: &str) -> Result<File, AttemptError> {
         let Stored { bytes, sha256 } = self.writer.finish().await?;
         let mut validation = match self.survey {
             Some(survey) => survey.finish().await?.store(&worker.artifacts, &self.key).await?,
@@ -72,10 +66,10 @@ impl OutputFile {
             validation.error_counts.clear();
         }
         let good = validation.errors.is_empty();
-        let stem = source.filename.strip_suffix(".jsonl").unwrap_or(&source.filename);
+        let stem = source.strip_suffix(".jsonl").unwrap_or(source);
         Ok(File {
             id: self.id,
-            project_id: attempt.job.project_id,
+            project_id: job.project_id,
             filename: format!("{stem}-{suffix}.jsonl"),
             purpose: Purpose::BatchOutput,
             bytes,

@@ -1,6 +1,8 @@
 //! The integration tests, one binary: linking libtorch is the slow part.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on panics")]
 
+mod annotation_ends;
+mod annotation_lines;
 mod answer_forms;
 mod api_aliases;
 mod api_checkpoints;

@@ -35,7 +35,7 @@ async fn a_page_of_long_answers_ends_early() {
         from jobs, generate_series(0, $2 - 1) as number where id = $1";
     fill(&db, job, annotations).await;
     let list = async |after, limit| {
-        let page = db.store.list_annotations(job, None, after, limit).await.unwrap();
+        let page = db.store.list_annotations(job, &[], after, limit).await.unwrap();
         let last = page.items.last().map(|row| row.example_index);
         (page, last)
     };
@@ -55,7 +55,7 @@ async fn an_answer_larger_than_a_page_is_a_page() {
         from jobs, generate_series(19, $2) as number where id = $1";
     fill(&db, job, annotations).await;
     let list = async |after| {
-        let page = db.store.list_annotations(job, None, after, 1000).await.unwrap();
+        let page = db.store.list_annotations(job, &[], after, 1000).await.unwrap();
         let last = page.items.last().map(|row| row.example_index);
         (page, last)
     };

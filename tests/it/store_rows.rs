@@ -282,11 +282,11 @@ async fn a_settled_answer_stays_and_is_counted() {
     db.store.settle_annotation(lease, &Annotation { rationale: None, ..valid.clone() }).await.unwrap();
 
     assert_eq!(db.store.settled_indexes(job.id).await.unwrap(), [0, 3].into());
-    let page = db.store.list_annotations(job.id, None, None, 10).await.unwrap();
+    let page = db.store.list_annotations(job.id, &[], None, 10).await.unwrap();
     assert_eq!(page.items, [valid.clone(), invalid.clone()]);
-    let page = db.store.list_annotations(job.id, Some(AnnotationStatus::Invalid), None, 10).await.unwrap();
+    let page = db.store.list_annotations(job.id, &[AnnotationStatus::Invalid], None, 10).await.unwrap();
     assert_eq!(page.items, [invalid]);
-    assert_eq!(db.store.list_annotations(job.id, None, Some(0), 10).await.unwrap().items.len(), 1);
+    assert_eq!(db.store.list_annotations(job.id, &[], Some(0), 10).await.unwrap().items.len(), 1);
     let counts = db.store.annotation_counts(job.id).await.unwrap();
     assert_eq!((counts.settled, counts.labeled, counts.input_tokens, counts.output_tokens), (2, 1, 20, 8));
     assert_eq!((counts.of(AnnotationStatus::Valid), counts.of(AnnotationStatus::Refused)), (1, 0));
@@ -312,7 +312,7 @@ async fn a_nul_in_an_answer_is_no_reason_to_lose_it() {
         latency_ms: 0,
     };
     db.store.settle_annotation(lease, &answer).await.unwrap();
-    let page = db.store.list_annotations(job.id, None, None, 10).await.unwrap();
+    let page = db.store.list_annotations(job.id, &[], None, 10).await.unwrap();
     assert_eq!(page.items[0].raw_output.as_deref(), Some("ye\u{FFFD}s"));
     db.store.finish(lease, &json!({"note": "\0"})).await.unwrap();
     assert_eq!(db.read(job.id).await.result, Some(json!({"note": "\u{FFFD}"})));

@@ -6,8 +6,8 @@ use std::{collections::HashSet, fs};
 use serde_json::json;
 
 use crate::support::{
-    fleet::Fleet,
-    service::{Process, processes_mentioning, until},
+    fleet::{Fleet, annotate},
+    service::{processes_mentioning, until},
     teacher::GatedTeacher,
 };
 
@@ -173,20 +173,6 @@ async fn a_paused_annotation_asks_nothing_and_pays_nothing_twice() {
     let asked = teacher.asked();
     assert_eq!(asked.len(), ROWS);
     assert_eq!(asked.iter().collect::<HashSet<_>>().len(), ROWS, "a question was asked twice: {asked:?}");
-}
-
-/// A worker that asks this teacher, four questions at once, about so many rows.
-async fn annotate(fleet: &Fleet, teacher: &GatedTeacher, rows: usize) -> (Process, String) {
-    let (config, questions) = (fleet.folder.path().join("worker.toml"), fleet.folder.path().join("questions.jsonl"));
-    let address = teacher.address;
-    let settings = "name = \"gated\"\nmodel = \"m\"\nmax_concurrency = 4";
-    fs::write(&config, format!("[[teachers]]\n{settings}\nbase_url = \"http://{address}/v1\"\n")).unwrap();
-    let rows: String =
-        (0..rows).map(|number| format!("{}\n", json!({"input": format!("question {number}")}))).collect();
-    fs::write(&questions, rows).unwrap();
-    let worker = fleet.worker_with("worker", &["--config", config.to_str().unwrap()]);
-    let file = fleet.client.upload(&questions).await;
-    (worker, fleet.annotation(&file, "gated").await)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,10 +15,20 @@ where
     D: Deserializer<'de>,
     T: FromStr<Err: Display + 'static>,
 {
-    let text = String::deserialize(deserializer)?;
-    let parsed =
-        text.parse().map_err(|error| de::Error::custom(format!("{text:?} cannot be read: {}", advice(&error))));
-    parsed.map(Some)
+    read(&String::deserialize(deserializer)?).map(Some)
+}
+
+/// Reads a query parameter that is a list of values between commas.
+pub fn list_from_text<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display + 'static>,
+{
+    String::deserialize(deserializer)?.split(',').map(|text| read(text.trim())).collect()
+}
+
+fn read<T: FromStr<Err: Display + 'static>, E: de::Error>(text: &str) -> Result<T, E> {
+    text.parse().map_err(|error| E::custom(format!("{text:?} cannot be read: {}", advice(&error))))
 }
 
 /// What to send instead. The standard library's errors say only what was wrong.

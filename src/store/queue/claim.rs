@@ -1,13 +1,10 @@
 //! Taking a job and holding it: claim, beat, progress.
 
-use std::time::Duration;
-
-use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
 use crate::{
     domain::{Job, JobId, JobKind, Lease, LeaseTerms, Progress, WorkerId},
-    store::{Store, StoreError, rows::JobRow},
+    store::{Store, StoreError, interval, rows::JobRow},
 };
 
 /// A renewed lease.
@@ -131,9 +128,4 @@ impl Store {
         .await?;
         if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::LeaseLost(lease)) }
     }
-}
-
-fn interval(duration: Duration) -> PgInterval {
-    let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-    PgInterval { months: 0, days: 0, microseconds }
 }

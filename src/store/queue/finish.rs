@@ -8,7 +8,7 @@ use sqlx::{PgPool, PgTransaction};
 
 use crate::{
     domain::{File, Lease, Model},
-    store::{Store, StoreError, storable},
+    store::{Store, StoreError, files::as_json, storable},
 };
 
 impl Store {
@@ -39,7 +39,7 @@ impl Store {
     /// Ends a job that leaves files: those and its result, or nothing. Jobs that wait for it read them, so they cannot be
     /// deleted before those are done.
     pub async fn finish_with_files(&self, lease: Lease, result: &Value, files: &[&File]) -> Result<(), StoreError> {
-        let files: Vec<Value> = files.iter().map(|file| file_json(file)).collect();
+        let files: Vec<Value> = files.iter().map(|file| as_json(file)).collect();
         // A task of its own, so that a caller who goes away leaves no connection inside a transaction.
         let finished = tokio::spawn(finish_with_files(self.pool.clone(), lease, result.clone(), files)).await;
         finished.map_err(StoreError::Abandoned)?
@@ -187,17 +187,4 @@ async fn finish_distillation(
     transaction.commit().await?;
     let registered = registered.ok_or(StoreError::LeaseLost(lease))?;
     Ok(Model { name: registered.name, created_at: registered.created_at, job_id: lease.job_id, ..model })
-}
-
-fn file_json(file: &File) -> Value {
-    serde_json::json!({
-        "id": file.id.0,
-        "filename": file.filename,
-        "purpose": file.purpose.as_str(),
-        "bytes": file.bytes,
-        "sha256": file.sha256,
-        "status": file.status.as_str(),
-        "validation": file.validation,
-        "artifact_key": file.artifact_key,
-    })
 }

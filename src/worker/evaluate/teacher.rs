@@ -58,7 +58,7 @@ async fn annotated(worker: &Worker, attempt: &Attempt, job: JobId) -> Result<Ann
     let (mut answers, mut after) = (Annotated::default(), None);
     loop {
         attempt.check()?;
-        let valid = Some(AnnotationStatus::Valid);
+        let valid = &[AnnotationStatus::Valid];
         let page = attempt.persist(|| worker.store.list_annotations(job, valid, after, PAGE)).await?;
         after = page.items.last().map(|annotation| annotation.example_index);
         page.items.into_iter().for_each(|annotation| answers.add(annotation));

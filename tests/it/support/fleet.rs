@@ -10,6 +10,7 @@ use super::{
     database::TestDatabase,
     seed::new_job,
     service::{Client, Process, free_address, head, returns_desk},
+    teacher::GatedTeacher,
 };
 
 /// `stepwise serve`, and workers as the test starts them, on one database.
@@ -130,4 +131,18 @@ impl Fleet {
         let expire = "update jobs set lease_expires_at = now() - interval '1 second' where state = 'running'";
         sqlx::query(expire).execute(&self.database.pool).await.unwrap();
     }
+}
+
+/// A worker that asks this teacher, four questions at once, about so many rows.
+pub async fn annotate(fleet: &Fleet, teacher: &GatedTeacher, rows: usize) -> (Process, String) {
+    let (config, questions) = (fleet.folder.path().join("worker.toml"), fleet.folder.path().join("questions.jsonl"));
+    let address = teacher.address;
+    let settings = "name = \"gated\"\nmodel = \"m\"\nmax_concurrency = 4";
+    fs::write(&config, format!("[[teachers]]\n{settings}\nbase_url = \"http://{address}/v1\"\n")).unwrap();
+    let rows: String =
+        (0..rows).map(|number| format!("{}\n", json!({"input": format!("question {number}")}))).collect();
+    fs::write(&questions, rows).unwrap();
+    let worker = fleet.worker_with("worker", &["--config", config.to_str().unwrap()]);
+    let file = fleet.client.upload(&questions).await;
+    (worker, fleet.annotation(&file, "gated").await)
 }

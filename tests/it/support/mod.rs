@@ -1,5 +1,6 @@
 //! What the integration tests share.
 
+pub mod answers;
 pub mod app;
 pub mod attempt;
 pub mod cable;

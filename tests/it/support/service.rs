@@ -108,6 +108,13 @@ impl Client {
         reply.json().await.unwrap()
     }
 
+    /// The lines of a file, or of a list that is asked for as lines.
+    pub async fn lines(&self, path: &str) -> Vec<Value> {
+        let request = self.http.get(format!("{}{path}", self.base)).header("accept", "application/jsonl");
+        let text = request.send().await.unwrap().error_for_status().unwrap().text().await.unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     pub async fn status(&self, path: &str) -> Option<u16> {
         self.http.get(format!("{}{path}", self.base)).send().await.ok().map(|reply| reply.status().as_u16())
     }

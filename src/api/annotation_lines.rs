@@ -1,0 +1,99 @@
+//! An annotation's answers as JSON lines, however many there are: read from the database page by page as the client takes
+//! them, and never held in memory whole. A client that goes away or reads slowly holds no connection to the database.
+
+use async_stream::stream;
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures::Stream;
+
+use super::{AppState, accept};
+use crate::{
+    domain::{Annotation, AnnotationLine, AnnotationStatus, JobId, TaskDefinition},
+    store::{Page, StoreError},
+    task::rationale_quality::RationaleChecks,
+    telemetry::chain,
+};
+
+/// The media types that mean JSON lines, the one that this service's files have first.
+const JSON_LINES: [&str; 2] = ["application/jsonl", "application/x-ndjson"];
+/// Answers read from the database at once.
+const PAGE: u32 = 500;
+
+/// Which answers to send.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Whose.
+    pub job: JobId,
+    /// What its rationales are checked by; none where the job is no annotation.
+    pub task: Option<TaskDefinition>,
+    /// Only those of these statuses; none: all.
+    pub statuses: Vec<AnnotationStatus>,
+    /// Only those behind this place in the file.
+    pub after: Option<i64>,
+}
+
+/// The media type of JSON lines that the client asks for, if it asks for them.
+pub fn wanted(headers: &HeaderMap) -> Option<&'static str> {
+    accept::named(headers, &JSON_LINES)
+}
+
+/// The answers that are settled when their place in the file is passed.
+pub fn answer(state: &AppState, media: &'static str, wanted: Wanted) -> Response {
+    let mut response = Body::from_stream(pages(state.clone(), wanted)).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+}
+
+/// Why a stream breaks off. An end that looks like the last line would be a lie.
+#[derive(Debug, thiserror::Error)]
+enum BrokenOff {
+    #[error("the answers could not be read")]
+    Store(#[from] StoreError),
+    #[error("the service stops")]
+    Stopping,
+}
+
+fn pages(state: AppState, mut wanted: Wanted) -> impl Stream<Item = Result<Bytes, BrokenOff>> {
+    stream! {
+        loop {
+            let page = match next(&state, &wanted).await {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::warn!(job = %wanted.job, error = %chain(&error), "a stream of answers breaks off");
+                    yield Err(error);
+                    break;
+                }
+            };
+            wanted.after = page.items.last().map(|annotation| annotation.example_index).or(wanted.after);
+            let has_more = page.has_more;
+            if !page.items.is_empty() {
+                yield Ok(lines(wanted.task.as_ref(), page.items));
+            }
+            if !has_more {
+                break;
+            }
+        }
+    }
+}
+
+async fn next(state: &AppState, wanted: &Wanted) -> Result<Page<Annotation>, BrokenOff> {
+    if state.shutdown.is_cancelled() {
+        return Err(BrokenOff::Stopping);
+    }
+    Ok(state.store.list_annotations(wanted.job, &wanted.statuses, wanted.after, PAGE).await?)
+}
+
+fn lines(task: Option<&TaskDefinition>, annotations: Vec<Annotation>) -> Bytes {
+    let checks = task.map(RationaleChecks::of);
+    let mut text = Vec::new();
+    for annotation in annotations {
+        let faults = checks.as_ref().and_then(|checks| checks.of_annotation(&annotation));
+        serde_json::to_writer(&mut text, &AnnotationLine::new(annotation, faults)).expect("a line is plain data");
+        text.push(b'\n');
+    }
+    text.into()
+}

@@ -1,0 +1,67 @@
+//! The teacher's answer to one example as a line of JSON: of the files that an annotation leaves and of the stream of its
+//! answers. A line of a valid answer is a training row.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Annotation, AnnotationStatus, RationaleFault, Split};
+
+/// An example with what became of the teacher's answer to it.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct AnnotationLine {
+    /// The example's id.
+    id: String,
+    /// The example's input.
+    input: String,
+    /// Ground truth, where the file has it.
+    label: Option<String>,
+    /// The label read from the answer.
+    teacher_label: Option<String>,
+    /// The rationale read from the answer.
+    rationale: Option<String>,
+    /// Share of the answer's samples that say its label, 0..1; only of valid answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreement: Option<f64>,
+    /// What is wrong with the rationale, as far as that is seen without ground truth; left out where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rationale_faults: Option<Vec<RationaleFault>>,
+    /// What became of the answer.
+    status: AnnotationStatus,
+    /// What the example may be used for; left out where it is anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split: Option<Split>,
+    /// What came and why it is not valid; left out where it is.
+    #[serde(flatten)]
+    rejection: Option<Rejection>,
+}
+
+/// What a line has of an answer that is not valid.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Rejection {
+    /// Why it is not valid.
+    #[schema(example = "label \"maybe\" is not one of: refund, exchange, reject")]
+    reason: Option<String>,
+    /// The teacher's text as it came; null where none did.
+    #[schema(example = "It depends. So the answer is maybe.")]
+    raw_output: Option<String>,
+}
+
+impl AnnotationLine {
+    /// The line of an annotation whose rationale has these faults.
+    pub fn new(annotation: Annotation, rationale_faults: Option<Vec<RationaleFault>>) -> Self {
+        let valid = annotation.status == AnnotationStatus::Valid;
+        let rejection = Rejection { reason: annotation.reason, raw_output: annotation.raw_output };
+        Self {
+            id: annotation.example_id,
+            input: annotation.input,
+            label: annotation.label,
+            teacher_label: annotation.teacher_label,
+            rationale: annotation.rationale,
+            agreement: valid.then_some(1.0),
+            rationale_faults,
+            status: annotation.status,
+            split: annotation.split,
+            rejection: (!valid).then_some(rejection),
+        }
+    }
+}
