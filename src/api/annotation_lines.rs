@@ -12,7 +12,7 @@ use futures::Stream;
 
 use super::{AppState, accept};
 use crate::{
-    domain::{Annotation, AnnotationLine, AnnotationStatus, JobId, TaskDefinition},
+    domain::{Annotation, AnnotationLine, AnnotationSpec, AnnotationStatus, JobId},
     store::{Page, StoreError},
     task::rationale_quality::RationaleChecks,
     telemetry::chain,
@@ -28,8 +28,8 @@ const PAGE: u32 = 500;
 pub struct Wanted {
     /// Whose.
     pub job: JobId,
-    /// What its rationales are checked by; none where the job is no annotation.
-    pub task: Option<TaskDefinition>,
+    /// What was asked; none where the job is no annotation.
+    pub spec: Option<AnnotationSpec>,
     /// Only those of these statuses; none: all.
     pub statuses: Vec<AnnotationStatus>,
     /// Only those behind this place in the file.
@@ -71,7 +71,7 @@ fn pages(state: AppState, mut wanted: Wanted) -> impl Stream<Item = Result<Bytes
             wanted.after = page.items.last().map(|annotation| annotation.example_index).or(wanted.after);
             let has_more = page.has_more;
             if !page.items.is_empty() {
-                yield Ok(lines(wanted.task.as_ref(), page.items));
+                yield Ok(lines(wanted.spec.as_ref(), page.items));
             }
             if !has_more {
                 break;
@@ -87,11 +87,11 @@ async fn next(state: &AppState, wanted: &Wanted) -> Result<Page<Annotation>, Bro
     Ok(state.store.list_annotations(wanted.job, &wanted.statuses, wanted.after, PAGE).await?)
 }
 
-fn lines(task: Option<&TaskDefinition>, annotations: Vec<Annotation>) -> Bytes {
-    let checks = task.map(RationaleChecks::of);
+fn lines(spec: Option<&AnnotationSpec>, annotations: Vec<Annotation>) -> Bytes {
+    let checks = spec.map(|spec| (RationaleChecks::of(&spec.task), spec.rationales));
     let mut text = Vec::new();
     for annotation in annotations {
-        let faults = checks.as_ref().and_then(|checks| checks.of_annotation(&annotation));
+        let faults = checks.as_ref().and_then(|(checks, keeping)| checks.of_annotation(*keeping, &annotation));
         serde_json::to_writer(&mut text, &AnnotationLine::new(annotation, faults)).expect("a line is plain data");
         text.push(b'\n');
     }

@@ -38,20 +38,34 @@ pub struct AnnotationResource {
     /// Why it is not valid.
     #[schema(required = true)]
     reason: Option<String>,
-    /// The label read from it.
+    /// The label of most samples; of equally many the one that the earliest sample gave.
     #[schema(required = true)]
     teacher_label: Option<String>,
-    /// The rationale read from it.
+    /// The first rationale that is kept.
     #[schema(required = true)]
     rationale: Option<String>,
-    /// The teacher's text as it came.
+    /// Further rationales that are kept, in the order of the samples.
+    rationales: Vec<String>,
+    /// The text of the first sample that gave the label; of the first sample where none did.
     #[schema(required = true)]
     raw_output: Option<String>,
-    /// Tokens of the prompt, by the teacher's count.
+    /// How many samples it was asked for.
+    #[schema(example = 5)]
+    samples: i32,
+    /// Share of all samples that gave the label; null where there is none.
+    #[schema(required = true, example = 0.8)]
+    agreement: Option<f64>,
+    /// Whether the label rests on an answer that could be read only after a repair.
+    #[schema(example = false)]
+    repaired: bool,
+    /// Whether the rationale was written by a teacher that had been shown the right label.
+    #[schema(example = false)]
+    rationalized: bool,
+    /// Tokens of all prompts that were paid for, by the teacher's count.
     input_tokens: i64,
-    /// Tokens of the answer, by the teacher's count.
+    /// Tokens of all answers that were paid for, by the teacher's count.
     output_tokens: i64,
-    /// From request to answer.
+    /// From request to answer; of several samples the longest.
     latency_ms: i64,
 }
 
@@ -93,11 +107,11 @@ pub async fn list_job_annotations(
     let found = find(&state, id).await?;
     let job = found.id;
     if let Some(media) = annotation_lines::wanted(&headers) {
-        let task = match found.spec {
-            JobSpec::Annotation(spec) => Some(spec.task),
+        let spec = match found.spec {
+            JobSpec::Annotation(spec) => Some(spec),
             JobSpec::Distillation(_) | JobSpec::Evaluation(_) => None,
         };
-        let wanted = Wanted { job, task, statuses: query.status, after: query.after };
+        let wanted = Wanted { job, spec, statuses: query.status, after: query.after };
         return Ok(annotation_lines::answer(&state, media, wanted));
     }
     let limit = page_size(query.limit, MAX_LIMIT)?;
@@ -117,7 +131,12 @@ impl From<Annotation> for AnnotationResource {
             reason: annotation.reason,
             teacher_label: annotation.teacher_label,
             rationale: annotation.rationale,
+            rationales: annotation.more_rationales,
             raw_output: annotation.raw_output,
+            samples: annotation.samples,
+            agreement: annotation.agreement,
+            repaired: annotation.repaired,
+            rationalized: annotation.rationalized,
             input_tokens: annotation.input_tokens,
             output_tokens: annotation.output_tokens,
             latency_ms: annotation.latency_ms,

@@ -16,6 +16,9 @@ pub enum JobConflict {
     /// A retry of a job that was never over.
     #[error("{0} is paused, not over; resume it")]
     Paused(JobId),
+    /// A new budget for a job that is not paused: its worker would not learn of it.
+    #[error("{0} is not paused; pause it, then resume it with the budget")]
+    NotPaused(JobId),
     /// A pause of a job that is on its way to its end.
     #[error("{0} is being cancelled; wait until it is over, then retry it")]
     CancelRequested(JobId),
@@ -53,6 +56,7 @@ impl JobConflict {
         match self {
             Self::Over { .. } => "job_is_over",
             Self::Paused(_) => "job_is_paused",
+            Self::NotPaused(_) => "job_is_not_paused",
             Self::CancelRequested(_) => "cancel_requested",
             Self::FileDeleted { .. } => "file_deleted",
             Self::ModelDeleted { .. } => "model_deleted",

@@ -1,5 +1,5 @@
-//! What can be asked of a job that is there: cancel, pause, resume, retry. None takes a body, each may be repeated, and
-//! each answers with the job as it stands then.
+//! What can be asked of a job that is there: cancel, pause, retry, and in a file of its own resume, which may take a body.
+//! Each may be repeated, and each answers with the job as it stands then.
 
 use axum::{
     Json,
@@ -41,7 +41,7 @@ pub async fn cancel_job(
     _: Query<Nothing>,
 ) -> Result<Response, ApiError> {
     let cancel = async || state.store.cancel_job(Store::default_project(), id.0).await?.ok_or_else(|| id.missing());
-    act(&state, key, "POST /v1/jobs/{id}/cancel", id, cancel).await
+    act(&state, Requested::plain(key, "POST /v1/jobs/{id}/cancel", id), cancel).await
 }
 
 /// Pause a job: it stops without losing what was done, until it is resumed.
@@ -73,32 +73,7 @@ pub async fn pause_job(
             _ => Ok(job),
         }
     };
-    act(&state, key, "POST /v1/jobs/{id}/pause", id, pause).await
-}
-
-/// Resume a job that was paused; what was done is kept.
-///
-/// | the job is | what happens |
-/// |---|---|
-/// | paused | it is queued at the place it had; a training continues from its snapshot, an annotation with the answers it has |
-/// | running, and asked to pause | the request is withdrawn; where its worker has begun to stop, the job goes back to the queue instead |
-/// | queued, running | nothing; it is returned as it is |
-/// | over | 409 `job_is_over` |
-#[utoipa::path(post, path = "/v1/jobs/{id}/resume", tag = "jobs",
-    params(("id" = JobId, Path, description = "The job", example = "job-0198f1e2b7c67d2ea1b3c4d5e6f70819"), KeyHeader),
-    responses((status = 200, description = "The job as it stands now", body = JobResource), Act))]
-pub async fn resume_job(
-    State(state): State<AppState>,
-    id: Id<JobId>,
-    key: Key,
-    _: Query<Nothing>,
-) -> Result<Response, ApiError> {
-    let resume = async || {
-        let job = state.store.resume_job(Store::default_project(), id.0).await?.ok_or_else(|| id.missing())?;
-        refuse_over(&job)?;
-        Ok(job)
-    };
-    act(&state, key, "POST /v1/jobs/{id}/resume", id, resume).await
+    act(&state, Requested::plain(key, "POST /v1/jobs/{id}/pause", id), pause).await
 }
 
 /// Retry a job that failed or was cancelled, with all its attempts before it.
@@ -122,7 +97,8 @@ pub async fn retry_job(
     key: Key,
     _: Query<Nothing>,
 ) -> Result<Response, ApiError> {
-    act(&state, key, "POST /v1/jobs/{id}/retry", id, async || retried(&state, id).await).await
+    let retry = async || retried(&state, id).await;
+    act(&state, Requested::plain(key, "POST /v1/jobs/{id}/retry", id), retry).await
 }
 
 async fn retried(state: &AppState, id: Id<JobId>) -> Result<Job, ApiError> {
@@ -139,20 +115,40 @@ async fn retried(state: &AppState, id: Id<JobId>) -> Result<Job, ApiError> {
     }
 }
 
-fn refuse_over(job: &Job) -> Result<(), JobConflict> {
+/// Nothing can be asked of a job that is over.
+pub(super) fn refuse_over(job: &Job) -> Result<(), JobConflict> {
     if job.state.is_terminal() { Err(JobConflict::Over { job: job.id, state: job.state }) } else { Ok(()) }
 }
 
+/// A request about a job.
+pub(super) struct Requested {
+    pub(super) key: Key,
+    pub(super) route: &'static str,
+    pub(super) id: Id<JobId>,
+    /// As it came; empty where there is none.
+    pub(super) body: Vec<u8>,
+}
+
+impl Requested {
+    /// A request without a body.
+    fn plain(key: Key, route: &'static str, id: Id<JobId>) -> Self {
+        Self { key, route, id, body: Vec::new() }
+    }
+
+    fn fingerprint(&self) -> String {
+        let id = self.id.0.to_string();
+        if self.body.is_empty() { digest(&[id.as_bytes()]) } else { digest(&[id.as_bytes(), &self.body]) }
+    }
+}
+
 /// Moves a job once per key, and answers with the job as it stands then.
-async fn act(
+pub(super) async fn act(
     state: &AppState,
-    key: Key,
-    route: &'static str,
-    id: Id<JobId>,
+    requested: Requested,
     change: impl AsyncFnOnce() -> Result<Job, ApiError>,
 ) -> Result<Response, ApiError> {
     let moved = async |_| Ok(Json(JobResource::with_place(state, change().await?).await?).into_response());
-    let fingerprint = digest(&[id.0.to_string().as_bytes()]);
+    let fingerprint = requested.fingerprint();
     // Nothing is made, so that there is nothing to answer for again.
-    once(state, key, route, fingerprint, moved, async |_| Err(ApiError::KeyBusy)).await
+    once(state, requested.key, requested.route, fingerprint, moved, async |_| Err(ApiError::KeyBusy)).await
 }

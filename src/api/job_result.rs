@@ -19,7 +19,7 @@ pub struct JobResult;
 impl PartialSchema for JobResult {
     fn schema() -> RefOr<Schema> {
         let annotation = ObjectBuilder::new().description(Some(
-            "An annotation's: examples by status, the teacher's accuracy, tokens, cost, and the files that it wrote",
+            "An annotation's: examples by status, the teacher's accuracy, agreement, calls, tokens, cost, and the files that it wrote",
         ));
         AnyOfBuilder::new()
             .description(Some(

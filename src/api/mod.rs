@@ -29,6 +29,7 @@ mod job_metrics;
 mod job_requests;
 mod job_resource;
 mod job_result;
+mod job_resume;
 mod job_stream;
 mod jobs;
 mod list;
@@ -99,7 +100,7 @@ fn plain_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(jobs::get_job))
         .routes(routes!(job_requests::cancel_job))
         .routes(routes!(job_requests::pause_job))
-        .routes(routes!(job_requests::resume_job))
+        .routes(routes!(job_resume::resume_job))
         .routes(routes!(job_requests::retry_job))
         .routes(routes!(job_events::list_job_events))
         .routes(routes!(job_metrics::list_job_metrics))

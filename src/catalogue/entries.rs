@@ -54,6 +54,7 @@ pub const ENTRIES: &[Entry] = &[
     entry(Request(409), "name_taken", "A model has this name, and an alias needs one of its own.", "Choose another name."),
     entry(Request(409), "job_is_over", "The job is over: nothing moves it any more.", "Retry a failed or cancelled job; submit a new one after one that succeeded."),
     entry(Request(409), "job_is_paused", "The job is paused, not over.", "Resume it."),
+    entry(Request(409), "job_is_not_paused", "A new budget came for a job that is not paused, whose worker would not learn of it.", "Pause the job, then resume it with the budget."),
     entry(Request(409), "cancel_requested", "The job is being cancelled.", "Wait for its end, then retry it."),
     entry(Request(409), "file_deleted", "A file that the job reads was deleted, so a retry would fail.", "Upload it again, and submit a new job."),
     entry(Request(409), "model_deleted", "A model that the job uses was deleted, so a retry would fail.", "Submit a new job with another model."),

@@ -1,14 +1,14 @@
-//! The teacher's answer to one example.
+//! What a teacher made of one example.
 
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Split, UnknownName, unknown_name::by_name};
+use super::{Example, Split, UnknownName, unknown_name::by_name};
 
-/// What became of the teacher's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+/// What became of an example.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnnotationStatus {
     /// A label and a rationale were read from it.
@@ -20,6 +20,7 @@ pub enum AnnotationStatus {
     /// The answer ended before its label.
     Truncated,
     /// No answer came.
+    #[default]
     Failed,
 }
 
@@ -47,8 +48,8 @@ impl FromStr for AnnotationStatus {
     }
 }
 
-/// One settled answer.
-#[derive(Debug, Clone, PartialEq)]
+/// The verdict on one example, drawn from all its samples. By default that of an example that got no answer.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Annotation {
     /// The example's place in its file, from 0.
     pub example_index: i64,
@@ -60,20 +61,38 @@ pub struct Annotation {
     pub label: Option<String>,
     /// What the example may be used for; none: anything.
     pub split: Option<Split>,
-    /// What became of the answer.
+    /// What became of it.
     pub status: AnnotationStatus,
     /// Why it is not valid.
     pub reason: Option<String>,
-    /// The label read from it.
+    /// The label of most samples; of equally many the one that the earliest sample gave.
     pub teacher_label: Option<String>,
-    /// The rationale read from it.
+    /// The first rationale that is kept.
     pub rationale: Option<String>,
-    /// The teacher's text as it came.
+    /// Further ones, each another; none where there is no first.
+    pub more_rationales: Vec<String>,
+    /// The text of the first sample that gave the label; of the first sample where none did.
     pub raw_output: Option<String>,
-    /// Tokens of the prompt, by the teacher's count.
+    /// How many samples it was asked for.
+    pub samples: i32,
+    /// Share of all samples that gave the label; of a valid verdict only.
+    pub agreement: Option<f64>,
+    /// Whether the label rests on an answer that could be read only after a repair.
+    pub repaired: bool,
+    /// Whether the rationale was written by a teacher that had been shown the right label.
+    pub rationalized: bool,
+    /// Tokens of all prompts that were paid for, by the teacher's count.
     pub input_tokens: i64,
-    /// Tokens of the answer, by the teacher's count.
+    /// Tokens of all answers that were paid for, by the teacher's count.
     pub output_tokens: i64,
-    /// From request to answer.
+    /// From request to answer; of several samples the longest.
     pub latency_ms: i64,
+}
+
+impl Annotation {
+    /// The verdict on an example of which nothing is known yet: no answer came.
+    pub fn unanswered(example_index: i64, example: Example) -> Self {
+        let Example { id, input, label, split, .. } = example;
+        Self { example_index, example_id: id, input, label, split, samples: 1, ..Self::default() }
+    }
 }

@@ -15,11 +15,14 @@ pub struct AnnotationLine {
     input: String,
     /// Ground truth, where the file has it.
     label: Option<String>,
-    /// The label read from the answer.
+    /// The label of most samples.
     teacher_label: Option<String>,
-    /// The rationale read from the answer.
+    /// The first rationale that is kept.
     rationale: Option<String>,
-    /// Share of the answer's samples that say its label, 0..1; only of valid answers.
+    /// Further ones; left out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rationales: Vec<String>,
+    /// Share of all samples that gave the label, 0..1; only of valid answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     agreement: Option<f64>,
     /// What is wrong with the rationale, as far as that is seen without ground truth; left out where there is none.
@@ -57,7 +60,8 @@ impl AnnotationLine {
             label: annotation.label,
             teacher_label: annotation.teacher_label,
             rationale: annotation.rationale,
-            agreement: valid.then_some(1.0),
+            rationales: annotation.more_rationales,
+            agreement: annotation.agreement,
             rationale_faults,
             status: annotation.status,
             split: annotation.split,

@@ -49,7 +49,7 @@ pub enum JobState {
     /// leaves the row running until the lease expires.
     Running,
     /// Stopped on purpose, to be resumed; what was done is kept. In: pause of a queued job; fail, release and the reaper
-    /// where a pause was asked for. Out: resume, cancel, a failed dependency.
+    /// where a pause was asked for; an annotation whose budget is spent or whose first rows fail. Out: resume, cancel, a failed dependency.
     Paused,
     /// Done, with a result. Terminal. In: finish.
     Succeeded,

@@ -39,3 +39,13 @@ pub const INPUT_TOKENS: &str = "input_tokens";
 pub const OUTPUT_TOKENS: &str = "output_tokens";
 /// What an annotation's answers cost so far.
 pub const COST_USD: &str = "cost_usd";
+/// Calls to the teacher that were answered so far.
+pub const ANSWERED_CALLS: &str = "answered_calls";
+/// Calls to the teacher that failed so far, and cost nothing.
+pub const FAILED_CALLS: &str = "failed_calls";
+/// Calls to the teacher of which nobody knows whether they were done.
+pub const UNKNOWN_CALLS: &str = "unknown_calls";
+/// Answers that were taken from the ledger instead.
+pub const REUSED_CALLS: &str = "reused_calls";
+/// Tokens paid for, in and out, for each example that has a verdict.
+pub const TOKENS_PER_EXAMPLE: &str = "tokens_per_example";

@@ -10,7 +10,15 @@
 //! | label | the answer that the student must give |
 //! | ground truth | a label from people, not from the teacher |
 //! | rationale | the reasoning in words that leads to a label |
-//! | annotation | the teacher's answer to one example, parsed or refused |
+//! | annotation | what a teacher made of one example: its verdict |
+//! | sample | one of the teacher's answers to one example |
+//! | call | one HTTP request to a teacher |
+//! | ledger | the calls as they are written down before they are sent, and settled after |
+//! | verdict | what becomes of an example, drawn from its samples |
+//! | repair | asking again with what was wrong with the answer |
+//! | rationalization | asking again with the right label, for the reasons |
+//! | reuse | taking an answer from the ledger instead of asking |
+//! | budget | what a job may spend; reserved before a call, settled after |
 //! | method | how a student learns: `standard`, `step_by_step`, `rationale_then_label` |
 //! | step | one optimizer step |
 //! | attempt | one try of a worker at a job |
@@ -29,8 +37,11 @@
 mod alias;
 mod annotation;
 mod annotation_line;
+mod annotation_sums;
+mod annotation_terms;
 mod attempt;
 mod attempt_outcome;
+mod budget;
 mod checkpoint;
 mod estimate;
 mod evaluation;
@@ -57,14 +68,18 @@ mod specs;
 mod statistics;
 mod task;
 mod teacher;
+mod teacher_call;
 mod unknown_name;
 mod warning;
 
 pub use alias::{Alias, AliasMove};
 pub use annotation::{Annotation, AnnotationStatus};
 pub use annotation_line::AnnotationLine;
+pub use annotation_sums::{AnnotationSums, Tokens};
+pub use annotation_terms::{RationaleKeeping, Smoke};
 pub use attempt::{AttemptSpec, AttemptStudent, AttemptValidation, Frame, Order, StudentCard};
 pub use attempt_outcome::{Accuracies, AttemptOutcome, SeedOutcome};
+pub use budget::{Allowance, Budget, Prices};
 pub use checkpoint::Checkpoint;
 pub use estimate::{Estimate, EstimateError, EstimateFigure, MemoryAlternative, MemoryTable, Span, Taken};
 pub use evaluation::{
@@ -93,5 +108,6 @@ pub use specs::{
 pub use statistics::{FileStatistics, LabelCount, LabelHistogram, Percentiles, SplitCounts, TextLengths};
 pub use task::{AnswerForm, LabelSet, Scorer, SurfaceForm, TaskDefinition, WorkedExample};
 pub use teacher::{TeacherApi, TeacherTerms};
+pub use teacher_call::{CallKey, CallOutcome, CallPurpose, NewCall, PastCall, Reply};
 pub use unknown_name::UnknownName;
 pub use warning::JobWarning;

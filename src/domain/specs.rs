@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    AnswerForm, FileId, Hyperparameters, JobId, JobKind, LabelSource, Method, ModelTarget, RationaleChoice,
-    TaskDefinition,
+    AnswerForm, Budget, FileId, Hyperparameters, JobId, JobKind, LabelSource, Method, ModelTarget, RationaleChoice,
+    RationaleKeeping, Smoke, TaskDefinition,
 };
 
 /// A job's spec; the tag is the job's kind.
@@ -52,6 +52,35 @@ pub struct AnnotationSpec {
     /// How the teacher writes its reasoning and its label.
     #[serde(default)]
     pub answer_form: AnswerForm,
+    /// How often each example is asked about.
+    #[serde(default = "one")]
+    #[schema(example = 5)]
+    pub samples: u32,
+    /// Whether an answer that cannot be read is asked for once more, with what was wrong with it.
+    #[serde(default)]
+    #[schema(example = true)]
+    pub repair: bool,
+    /// Which rationales are kept.
+    #[serde(default)]
+    #[schema(example = "correct_only")]
+    pub rationales: RationaleKeeping,
+    /// Whether answers to equal requests are taken from the ledger, also of other jobs.
+    #[serde(default)]
+    #[schema(example = true)]
+    pub reuse: bool,
+    /// What the job may cost; null: no limit.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub budget: Option<Budget>,
+    /// The first rows, which must turn out well before the rest is paid for; null: there are none.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub smoke: Option<Smoke>,
+}
+
+/// Jobs that were stored before there were samples had one.
+fn one() -> u32 {
+    1
 }
 
 /// Train a student.

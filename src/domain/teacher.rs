@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::Prices;
+
 /// Which of OpenAI's two ways of asking a teacher speaks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -30,4 +32,14 @@ pub struct TeacherTerms {
     pub usd_per_million_input_tokens: f64,
     /// Price of a million answer tokens.
     pub usd_per_million_output_tokens: f64,
+}
+
+impl TeacherTerms {
+    /// What its tokens cost.
+    pub fn prices(&self) -> Prices {
+        Prices {
+            usd_per_million_input_tokens: self.usd_per_million_input_tokens,
+            usd_per_million_output_tokens: self.usd_per_million_output_tokens,
+        }
+    }
 }

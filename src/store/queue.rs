@@ -7,7 +7,7 @@
 //!   │  fail, release, │  │ └──────────────────────────────────────────▶ failed
 //!   └─────────────────┤  │  cancelled; fail, release, reap after a request
 //!      reap           │  └───────────────────────────────────────────▶ cancelled
-//!                     │     fail, release, reap after a request
+//!                     │     fail, release, reap after a request; pause_running
 //!                     └──────────────────────────────────────────────▶ paused
 //! ```
 //!

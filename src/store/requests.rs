@@ -1,8 +1,8 @@
 //! What people ask of a job that is there: cancel, pause, resume, retry. Each is one statement that changes the job only
 //! where that makes sense, writes its event, and returns the job as it stands then: asking twice does no harm.
 
-use super::{Store, StoreError, rows::job_state};
-use crate::domain::{CheckpointId, FileId, Job, JobId, JobState, ModelId, ProjectId};
+use super::{Store, StoreError, rows::job_state, storable};
+use crate::domain::{Budget, CheckpointId, FileId, Job, JobId, JobState, ModelId, ProjectId};
 
 /// What became of a retry.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,8 +87,14 @@ impl Store {
     }
 
     /// Puts a paused job back into the queue, at the place it had, and withdraws a request to pause a running one; every
-    /// other job stays as it is. Returns the job as it stands then, `None` if there is none.
-    pub async fn resume_job(&self, project: ProjectId, id: JobId) -> Result<Option<Job>, StoreError> {
+    /// other job stays as it is. A budget takes the place of the one that a paused annotation has. Returns the job as it
+    /// stands then, `None` if there is none.
+    pub async fn resume_job(
+        &self,
+        project: ProjectId,
+        id: JobId,
+        budget: Option<&Budget>,
+    ) -> Result<Option<Job>, StoreError> {
         sqlx::query!(
             r#"-- resume_job
             with target as materialized (
@@ -101,18 +107,22 @@ impl Store {
                 update jobs j
                 set state = case when was_paused then 'queued' else 'running' end,
                     pause_reason = null, pause_requested_at = null,
+                    spec = case when was_paused and kind = 'annotation' and $3::jsonb is not null
+                        then jsonb_set(spec, '{budget}', $3::jsonb) else spec end,
                     run_at = case when was_paused then least(run_at, clock_timestamp()) else run_at end
                 from target
                 where j.id = target.id
                 returning j.id, j.project_id, target.was_paused
             )
-            insert into job_events (job_id, project_id, level, code, message)
+            insert into job_events (job_id, project_id, level, code, message, data)
             select id, project_id, 'info',
                 case when was_paused then 'queued' else 'pause_withdrawn' end,
-                case when was_paused then 'resumed: waits for a worker' else 'its worker need not stop any more' end
+                case when was_paused then 'resumed: waits for a worker' else 'its worker need not stop any more' end,
+                case when was_paused and $3::jsonb is not null then jsonb_build_object('budget', $3::jsonb) else '{}' end
             from moved"#,
             id.0,
             project.0,
+            budget.map(storable::json),
         )
         .execute(&self.pool)
         .await?;

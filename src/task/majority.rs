@@ -26,7 +26,7 @@ impl Majority {
 }
 
 /// What two labels share exactly when a scorer takes one for the other.
-fn meaning(task: &TaskDefinition, label: &str) -> String {
+pub(super) fn meaning(task: &TaskDefinition, label: &str) -> String {
     let value = match task.scorer {
         Scorer::ExactMatch => None,
         Scorer::Arithmetic => arithmetic::evaluate(label),

@@ -21,3 +21,4 @@ pub mod scoreboard;
 pub mod scoring;
 pub mod statistics;
 pub mod tally;
+pub mod votes;

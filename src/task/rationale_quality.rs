@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use self::named_labels::Name;
 use self::words::{sentences, words};
 use super::labels;
-use crate::domain::{Annotation, LabelSet, RationaleFault, Scorer, TaskDefinition};
+use crate::domain::{Annotation, LabelSet, RationaleFault, RationaleKeeping, Scorer, TaskDefinition};
 
 /// Words of the sequences that are looked for in the input: shorter ones are shared by texts about the same thing.
 const RESTATED_WORDS: usize = 3;
@@ -55,9 +55,10 @@ impl<'a> RationaleChecks<'a> {
         Self { task, names: labels.iter().map(|label| Name::of(label)).collect() }
     }
 
-    /// The faults of the first rationale of an annotation; `None` where it has none.
-    pub fn of_annotation(&self, annotation: &Annotation) -> Option<Vec<RationaleFault>> {
-        let label = annotation.teacher_label.as_deref().unwrap_or_default();
+    /// The faults of the first rationale of an annotation, held against the label that it was kept for; `None` where it has none.
+    pub fn of_annotation(&self, keeping: RationaleKeeping, annotation: &Annotation) -> Option<Vec<RationaleFault>> {
+        let truth = annotation.label.as_deref().filter(|_| keeping != RationaleKeeping::All);
+        let label = truth.or(annotation.teacher_label.as_deref()).unwrap_or_default();
         annotation.rationale.as_ref().map(|rationale| self.faults(&annotation.input, label, rationale))
     }
 

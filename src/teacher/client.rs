@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::wire::{Body, Complaint, Reply, ResponseFormat};
 use super::{TeacherError, TeacherSettings, pace::Pace};
 use crate::clock::Clock;
-use crate::domain::{Secret, TeacherApi};
+use crate::domain::{Prices, Secret, TeacherApi};
 use crate::outbound::{self, retry};
 use crate::task::prompt::{self, AnswerSchema, Message};
 use crate::telemetry::chain;
@@ -91,9 +91,9 @@ impl TeacherClient {
         self.settings.max_concurrency
     }
 
-    /// What so many tokens cost.
-    pub fn cost_usd(&self, input_tokens: i64, output_tokens: i64) -> f64 {
-        self.settings.cost_usd(input_tokens, output_tokens)
+    /// Its prices.
+    pub fn prices(&self) -> Prices {
+        self.settings.prices()
     }
 
     /// Asks once, when the pace allows it.

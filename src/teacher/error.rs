@@ -103,6 +103,20 @@ impl TeacherError {
         matches!(self, Self::Settings { .. } | Self::RefusedKey { .. } | Self::NotServed { .. })
     }
 
+    /// Whether the teacher may have done what was asked, and count it, though no answer came: the request was on its way
+    /// when the connection broke or the time was over, or a reply came that cannot be read.
+    pub fn may_have_been_done(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => !source.is_connect() && !source.is_builder(),
+            Self::TimedOut { .. } | Self::BadReply { .. } => true,
+            // A gateway has waited in vain for a teacher that may be at work.
+            Self::Status { status, .. } => matches!(status.as_u16(), 504 | 524),
+            Self::Settings { .. } | Self::RateLimited { .. } | Self::RefusedKey { .. } | Self::NotServed { .. } => {
+                false
+            }
+        }
+    }
+
     /// Whether the teacher is well and only wants fewer requests.
     pub fn is_rate_limit(&self) -> bool {
         matches!(self, Self::RateLimited { .. })

@@ -6,7 +6,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::TeacherError;
-use crate::domain::{Secret, TeacherApi, TeacherTerms};
+use crate::domain::{Prices, Secret, TeacherApi, TeacherTerms};
 
 /// What a `[[teachers]]` table may hold: key, default, meaning. The README's table is made of it.
 pub const TEACHER_KEYS: [[&str; 3]; 12] = [
@@ -112,11 +112,12 @@ impl TeacherSettings {
         }
     }
 
-    /// What so many tokens cost.
-    pub fn cost_usd(&self, input_tokens: i64, output_tokens: i64) -> f64 {
-        let input = input_tokens as f64 * self.usd_per_million_input_tokens;
-        let output = output_tokens as f64 * self.usd_per_million_output_tokens;
-        (input + output) / 1e6
+    /// What its tokens cost.
+    pub fn prices(&self) -> Prices {
+        Prices {
+            usd_per_million_input_tokens: self.usd_per_million_input_tokens,
+            usd_per_million_output_tokens: self.usd_per_million_output_tokens,
+        }
     }
 
     /// Everything in these settings that cannot be used, with what would be right; empty where all is well. Looks at

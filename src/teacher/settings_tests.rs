@@ -1,6 +1,7 @@
 //! What a teacher's settings may be.
 
 use super::*;
+use crate::domain::Tokens;
 
 #[test]
 fn a_table_of_the_configuration_makes_a_teacher() {
@@ -10,7 +11,7 @@ fn a_table_of_the_configuration_makes_a_teacher() {
     .unwrap();
     assert_eq!(settings.endpoint().unwrap().as_str(), "http://h/v1/chat/completions");
     assert_eq!((settings.max_concurrency, settings.request_timeout), (16, Duration::from_secs(5)));
-    assert_eq!(settings.cost_usd(500_000, 7), 1.0);
+    assert_eq!(settings.prices().cost_usd(Tokens { input: 500_000, output: 7 }), 1.0);
 }
 
 #[test]

@@ -1,29 +1,43 @@
-//! An annotation: ask the teacher about every example that is not settled yet, and settle each answer as it arrives.
+//! An annotation: ask the teacher about every example that has no verdict yet, and commit each verdict as it comes.
 //!
-//! A restart asks again only for what has no row: an answer that was paid for is in the table before the next one is
-//! awaited. A 429 waits and never counts as a try; a teacher that cannot be reached fails the attempt, whose job then
-//! comes back later with everything settled so far.
+//! ```text
+//! questions ──▶ verdict ──▶ sample (k of them) ──▶ call ──▶ teacher
+//! the file, a    their vote   an answer,              reuse, turn, begin, send, settle
+//! part at a time              perhaps its repair           │
+//!                                                    ledger ──▶ writer ──▶ one transaction for all that waits
+//! ```
+//! A restart asks again only for what the ledger has no answer for. A 429 waits and never counts as a try; a teacher that
+//! answers nobody fails the attempt, whose job then comes back later with everything settled so far.
 
-use std::{
-    collections::HashSet,
-    sync::atomic::{AtomicBool, Ordering},
-};
+mod asking;
+mod call;
+mod ledger;
+mod pause;
+mod questions;
+mod reservation;
+mod sample;
+mod verdict;
+mod writer;
 
-use futures::{Stream, StreamExt, TryStreamExt, future};
+use std::{future, ops::Range};
+
+use futures::StreamExt;
 use serde_json::json;
 
+use self::{
+    asking::{Asked, Asking},
+    ledger::Ledger,
+    writer::Writer,
+};
 use super::{Attempt, AttemptError, Worker, annotation_files, inputs, tally::Tally};
 use crate::{
-    domain::{Annotation, AnnotationSpec, AnnotationStatus, Example, File, JobError},
-    outbound::retry,
+    domain::{Allowance, AnnotationSpec, AnnotationStatus, File, JobError, Smoke, Tokens},
     store::{EventLevel, NewEvent},
-    task::{answer, prompt},
-    teacher::{Completion, CompletionRequest, TeacherClient, TeacherError},
-    telemetry::chain,
+    teacher::TeacherClient,
 };
 
-/// Tries at one question before the attempt gives up; a 429 is not a try.
-const MAX_TRIES: u32 = 5;
+/// Examples in hand for each call that may be under way: while one waits for its verdict to be committed, another asks.
+const EXAMPLES_PER_CALL: usize = 2;
 
 /// Annotates the file of `spec` and finishes the job with its output and rejection files.
 pub async fn annotate(worker: &Worker, attempt: &Attempt, spec: &AnnotationSpec) -> Result<(), AttemptError> {
@@ -32,171 +46,87 @@ pub async fn annotate(worker: &Worker, attempt: &Attempt, spec: &AnnotationSpec)
         let message = format!("this worker's configuration has no teacher {:?}", spec.teacher);
         AttemptError::passing(JobError::new("teacher_unknown", message))
     })?;
-    ask_all(worker, attempt, spec, &file, teacher).await?;
+    let end = spec.max_examples.unwrap_or(u64::MAX).min(file.validation.valid_rows);
+    let (_, lost_calls, reserved) = attempt.persist(|| attempt.store().open_ledger(attempt.lease)).await?;
+    tell_of_unknown(attempt, lost_calls, reserved).await?;
+    let tally = Tally::begin(attempt.hold(), teacher.prices(), end.try_into().unwrap_or(i64::MAX)).await?;
+    let asked = ask(worker, attempt, spec, &file, teacher, end).await;
+    tally.close().await?;
+    asked?;
+    attempt.check()?;
     annotation_files::finish(worker, attempt, spec, &file).await
 }
 
-async fn ask_all(
+/// Asks about all examples before that place, with a writer for the ledger beside it.
+async fn ask(
     worker: &Worker,
     attempt: &Attempt,
     spec: &AnnotationSpec,
     file: &File,
     teacher: &TeacherClient,
+    end: u64,
 ) -> Result<(), AttemptError> {
-    let settled = attempt.persist(|| worker.store.settled_indexes(attempt.job.id)).await?;
-    let limit = spec.max_examples.unwrap_or(u64::MAX).min(file.validation.valid_rows);
-    let total = limit.try_into().unwrap_or(i64::MAX);
-    let asking = Asking { attempt, spec, teacher, complained: AtomicBool::new(false) };
-    let tally = Tally::begin(attempt, teacher, total).await?;
-    // Every write happens inside these futures: while this function waited for one outside, none of them would be
-    // polled, and those amid a statement would keep the connections that it waits for.
-    // When the attempt must stop, no more questions begin; those that are out are waited for, since each is paid for.
-    let answers = unsettled(worker, file, limit, &settled)
-        .take_until(attempt.until_stopped())
+    let (ledger, inbox) = Ledger::open();
+    let allowance = Allowance { budget: spec.budget.unwrap_or_default(), prices: teacher.prices() };
+    let writer = tokio::spawn(Writer::new(attempt.hold().clone(), allowance, inbox).run());
+    let asking = Asking::new(attempt, spec, teacher, ledger);
+    // Whatever ended it is kept in `asking`.
+    drop(ask_in_order(worker, &asking, file, end).await);
+    let asked = asking.finish();
+    let written = writer.await.map_err(|error| AttemptError::passing(JobError::new("internal", error.to_string())))?;
+    written.and(asked)
+}
+
+/// The first rows first, where they must turn out well before the rest.
+async fn ask_in_order(worker: &Worker, asking: &Asking<'_>, file: &File, end: u64) -> Asked<()> {
+    if let Some(smoke) = asking.spec.smoke {
+        smoke_first(worker, asking, file, smoke, end).await?;
+    }
+    ask_about(worker, asking, file, 0..end).await
+}
+
+async fn smoke_first(worker: &Worker, asking: &Asking<'_>, file: &File, smoke: Smoke, end: u64) -> Asked<()> {
+    let (attempt, store) = (asking.attempt, asking.attempt.store());
+    let ended = |error| asking.end(error);
+    if attempt.persist(|| store.is_smoke_judged(attempt.job.id)).await.map_err(ended)? {
+        return Ok(());
+    }
+    let rows = smoke.rows.min(end);
+    ask_about(worker, asking, file, 0..rows).await?;
+    let place = i64::try_from(rows).unwrap_or(i64::MAX);
+    let report = attempt.persist(|| store.smoke_report(attempt.job.id, place)).await.map_err(ended)?;
+    let valid = u64::try_from(report.of(AnnotationStatus::Valid)).unwrap_or_default();
+    if valid < smoke.min_valid {
+        return Err(asking.end(pause::failed_smoke(smoke, &report)));
+    }
+    attempt.persist(|| store.pass_smoke(attempt.lease)).await.map_err(ended)
+}
+
+/// Asks about the examples at these places. When that must end no more questions begin; those that are out are waited for,
+/// since each is paid for.
+async fn ask_about(worker: &Worker, asking: &Asking<'_>, file: &File, places: Range<u64>) -> Asked<()> {
+    let width = EXAMPLES_PER_CALL * asking.teacher.max_concurrency();
+    questions::unsettled(worker, asking.attempt, file, places)
+        .take_until(asking.until_ended())
         .map(|question| async {
-            let (index, example) = question?;
-            match asking.ask_and_settle(index, example).await? {
-                Some(annotation) => tally.add(&annotation).await,
-                None => Ok(()),
-            }
+            let question = question.map_err(|error| asking.end(error))?;
+            asking.annotate(question).await
         })
-        .buffer_unordered(teacher.max_concurrency());
-    answers.try_for_each(future::ok).await?;
-    tally.close().await?;
-    attempt.check()
+        .buffer_unordered(width)
+        .for_each(|_: Asked<()>| future::ready(()))
+        .await;
+    asking.check()
 }
 
-/// The examples that have no row yet, with their place in the file.
-fn unsettled<'a>(
-    worker: &'a Worker,
-    file: &'a File,
-    limit: u64,
-    settled: &'a HashSet<i64>,
-) -> impl Stream<Item = Result<(i64, Example), AttemptError>> + 'a {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let numbered = inputs::examples(worker, file).take(limit).enumerate();
-    numbered.filter_map(move |(index, example)| async move {
-        let index = i64::try_from(index).ok()?;
-        (!settled.contains(&index)).then(|| example.map(|example| (index, example)))
-    })
-}
-
-/// What every question of one attempt shares.
-struct Asking<'a> {
-    attempt: &'a Attempt,
-    spec: &'a AnnotationSpec,
-    teacher: &'a TeacherClient,
-    /// Whether the job has been told that the teacher does not answer.
-    complained: AtomicBool,
-}
-
-impl Asking<'_> {
-    /// The settled annotation; nothing for a question that was not out yet when the attempt had to stop: it is left for
-    /// later.
-    async fn ask_and_settle(&self, index: i64, example: Example) -> Result<Option<Annotation>, AttemptError> {
-        let annotation = match self.ask(index, &example).await? {
-            Some(Ok(completion)) => read(self.spec, index, example, completion),
-            Some(Err(error)) => refused(index, example, &error),
-            None => return Ok(None),
-        };
-        self.attempt.persist(|| self.attempt.store().settle_annotation(self.attempt.lease, &annotation)).await?;
-        Ok(Some(annotation))
+/// Says what a worker that died has left in doubt.
+async fn tell_of_unknown(attempt: &Attempt, calls: i64, reserved: Tokens) -> Result<(), AttemptError> {
+    if calls == 0 {
+        return Ok(());
     }
-
-    /// One question until it is answered; the inner error is the teacher's last word on this one question. Nothing when
-    /// the attempt has to stop before the next try.
-    async fn ask(
-        &self,
-        index: i64,
-        example: &Example,
-    ) -> Result<Option<Result<Completion, TeacherError>>, AttemptError> {
-        let request = CompletionRequest {
-            messages: prompt::chat(&self.spec.task, self.spec.answer_form, &example.input),
-            temperature: self.spec.temperature,
-            max_output_tokens: self.spec.max_output_tokens,
-            stop: prompt::stop_sequences(&self.spec.task),
-            seed: None,
-            answer_schema: prompt::answer_schema(&self.spec.task, self.spec.answer_form),
-            // The same over all attempts: a teacher that honors it answers a repeated question from its memory.
-            idempotency_key: Some(format!("{}-{index}", self.attempt.job.id)),
-        };
-        let mut tries = 0;
-        loop {
-            tokio::select! {
-                biased;
-                _ = self.attempt.until_stopped() => return Ok(None),
-                () = self.teacher.turn() => {}
-            }
-            // A pause and a drain let the calls in flight end; a cancel or a lost lease does not wait for them.
-            let error = match self.attempt.in_time(async { Ok(self.teacher.ask(&request).await) }).await? {
-                Ok(completion) => return Ok(Some(Ok(completion))),
-                Err(error) => error,
-            };
-            if error.is_fatal() {
-                return Err(AttemptError::fatal(JobError::new(error.code(), chain(&error))));
-            }
-            if !error.is_retryable() {
-                return Ok(Some(Err(error)));
-            }
-            if !error.is_rate_limit() {
-                tries += 1;
-            }
-            if tries >= MAX_TRIES {
-                return Err(AttemptError::passing(JobError::new(error.code(), chain(&error))));
-            }
-            self.complain(&error).await?;
-            tokio::select! {
-                () = tokio::time::sleep(retry::backoff(tries.max(1), error.retry_after(), rand::random())) => {}
-                _ = self.attempt.until_stopped() => return Ok(None),
-            }
-        }
-    }
-
-    async fn complain(&self, error: &TeacherError) -> Result<(), AttemptError> {
-        if self.complained.swap(true, Ordering::Relaxed) {
-            return Ok(());
-        }
-        let message = format!("the teacher {:?} does not answer; trying on: {}", self.teacher.name(), chain(error));
-        let event = NewEvent { level: EventLevel::Warn, code: error.code().to_owned(), message, data: json!({}) };
-        self.attempt.tell(event).await
-    }
-}
-
-fn read(spec: &AnnotationSpec, index: i64, example: Example, completion: Completion) -> Annotation {
-    let truncated = completion.finish_reason.as_deref() == Some("length");
-    let parsed = answer::parse(&spec.task, spec.answer_form, &example.input, &completion.text, truncated);
-    Annotation {
-        status: parsed.status,
-        reason: parsed.reason,
-        teacher_label: parsed.label,
-        rationale: parsed.rationale,
-        raw_output: Some(completion.text),
-        input_tokens: completion.input_tokens,
-        output_tokens: completion.output_tokens,
-        latency_ms: completion.latency.as_millis().try_into().unwrap_or(i64::MAX),
-        ..blank(index, example)
-    }
-}
-
-fn refused(index: i64, example: Example, error: &TeacherError) -> Annotation {
-    Annotation { reason: Some(chain(error)), ..blank(index, example) }
-}
-
-/// An annotation of an example that got no answer.
-fn blank(example_index: i64, example: Example) -> Annotation {
-    Annotation {
-        example_index,
-        example_id: example.id,
-        input: example.input,
-        label: example.label,
-        split: example.split,
-        status: AnnotationStatus::Failed,
-        reason: None,
-        teacher_label: None,
-        rationale: None,
-        raw_output: None,
-        input_tokens: 0,
-        output_tokens: 0,
-        latency_ms: 0,
-    }
+    let message = format!(
+        "{calls} calls were under way when the attempt before this one was lost: whether they were done and paid for is not \
+         known; they are asked again under the same Idempotency-Key"
+    );
+    let data = json!({"calls": calls, "input_tokens": reserved.input, "output_tokens": reserved.output});
+    attempt.tell(NewEvent { level: EventLevel::Warn, code: "calls_unknown".to_owned(), message, data }).await
 }

@@ -46,8 +46,8 @@ pub async fn write_end_once(worker: &Worker) -> Result<bool, AttemptError> {
     let source = worker.store.file(job.project_id, spec.file).await?;
     let source = source.map_or_else(|| job.id.to_string(), |file| file.filename);
     let whose = Whose { worker, job: &job, spec, source: &source, attempt: None };
-    if worker.store.annotation_counts(job.id).await?.settled == 0 {
-        worker.store.write_annotation_end(&job, &whose.without_answers(), &[]).await?;
+    if worker.store.annotation_sums(job.id).await?.settled() == 0 {
+        worker.store.write_annotation_end(&job, &whose.without_answers().await?, &[]).await?;
         return Ok(true);
     }
     let written = whose.write().await?;

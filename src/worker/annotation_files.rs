@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Attempt, AttemptError, Worker, output_file::OutputFile};
 use crate::{
-    domain::{Annotation, AnnotationLine, AnnotationSpec, AnnotationStatus, File, Job},
+    domain::{Annotation, AnnotationLine, AnnotationSpec, AnnotationStatus, AnnotationSums, File, Job, Prices},
     store::Page,
     task::{rationale_quality::RationaleChecks, scoring},
 };
@@ -63,7 +63,7 @@ impl Whose<'_> {
                 tally.add(self.spec, &annotation);
                 let valid = annotation.status == AnnotationStatus::Valid;
                 let written = if valid { &mut output } else { &mut rejections };
-                let faults = checks.of_annotation(&annotation);
+                let faults = checks.of_annotation(self.spec.rationales, &annotation);
                 written.push(&AnnotationLine::new(annotation, faults)).await?;
             }
             if !page.has_more {
@@ -72,7 +72,7 @@ impl Whose<'_> {
         }
         let output = output.close(self.worker, self.job, self.source, "annotated").await?;
         let rejections = rejections.close(self.worker, self.job, self.source, "rejections").await?;
-        let result = tally.result(self, Some(&[&output, &rejections]));
+        let result = tally.result(&self.sums().await?, self.prices(), Some(&[&output, &rejections]));
         Ok(Written { result, files: [output, rejections] })
     }
 
@@ -85,8 +85,23 @@ impl Whose<'_> {
     }
 
     /// The result of a job that has no answer, and so no files.
-    pub fn without_answers(&self) -> Value {
-        Tally::default().result(self, None)
+    pub async fn without_answers(&self) -> Result<Value, AttemptError> {
+        Ok(Tally::default().result(&self.sums().await?, self.prices(), None))
+    }
+
+    /// What all calls add up to.
+    async fn sums(&self) -> Result<AnnotationSums, AttemptError> {
+        let sums = || self.worker.store.annotation_sums(self.job.id);
+        match self.attempt {
+            Some(attempt) => attempt.persist(sums).await,
+            None => Ok(sums().await?),
+        }
+    }
+
+    /// The teacher's prices; another worker may be configured otherwise than the one that asked.
+    fn prices(&self) -> Option<Prices> {
+        let teacher = self.worker.teachers.iter().find(|teacher| teacher.name() == self.spec.teacher);
+        teacher.map(|teacher| teacher.prices())
     }
 }
 
@@ -97,8 +112,9 @@ struct Tally {
     total: u64,
     labeled: u64,
     correct: u64,
-    input_tokens: i64,
-    output_tokens: i64,
+    /// Valid verdicts, and the sum of their agreements.
+    agreed: (u64, f64),
+    rationalized: u64,
 }
 
 impl Tally {
@@ -106,8 +122,10 @@ impl Tally {
         let count = self.by_status.entry(annotation.status.as_str()).or_insert(json!(0));
         *count = json!(count.as_u64().unwrap_or(0) + 1);
         self.total += 1;
-        self.input_tokens += annotation.input_tokens;
-        self.output_tokens += annotation.output_tokens;
+        self.rationalized += u64::from(annotation.rationalized);
+        if let Some(agreement) = annotation.agreement {
+            self.agreed = (self.agreed.0 + 1, self.agreed.1 + agreement);
+        }
         if let Some(truth) = &annotation.label {
             self.labeled += 1;
             // An answer that did not parse counts as wrong.
@@ -116,20 +134,27 @@ impl Tally {
         }
     }
 
-    fn result(&self, whose: &Whose<'_>, files: Option<&[&File; 2]>) -> Value {
+    fn result(&self, sums: &AnnotationSums, prices: Option<Prices>, files: Option<&[&File; 2]>) -> Value {
         let mut counts: Map<_, _> =
             AnnotationStatus::ALL.iter().map(|status| (status.as_str().to_owned(), json!(0))).collect();
         counts.extend(self.by_status.clone());
         counts.insert("total".to_owned(), json!(self.total));
-        // Another worker may be configured otherwise than the one that asked.
-        let teacher = whose.worker.teachers.iter().find(|teacher| teacher.name() == whose.spec.teacher);
         json!({
             "counts": counts,
             "teacher_accuracy": (self.labeled > 0).then(|| ratio(self.correct, self.labeled)),
-            "agreement": (self.total > 0).then_some(1.0),
-            "input_tokens": self.input_tokens,
-            "output_tokens": self.output_tokens,
-            "cost_usd": teacher.map(|teacher| teacher.cost_usd(self.input_tokens, self.output_tokens)),
+            "agreement": (self.agreed.0 > 0).then(|| self.agreed.1 / self.agreed.0 as f64),
+            "rationalized": self.rationalized,
+            "calls": {
+                "answered": sums.answered_calls,
+                "failed": sums.failed_calls,
+                "unknown": sums.unknown_calls,
+                "reused": sums.reused_calls,
+            },
+            "input_tokens": sums.answered.input,
+            "output_tokens": sums.answered.output,
+            "tokens_per_example": (self.total > 0).then(|| sums.answered.total() as f64 / self.total as f64),
+            "cost_usd": prices.map(|prices| prices.cost_usd(sums.answered)),
+            "unknown_cost_usd": prices.map(|prices| prices.cost_usd(sums.unknown)),
             "output_file": files.map(|[output, _]| output.id),
             "rejections_file": files.map(|[_, rejections]| rejections.id),
         })
@@ -145,37 +170,40 @@ fn ratio(part: u64, whole: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::{
-        domain::Split,
+        domain::{RationaleKeeping, Split},
         task::{builtin, examples},
     };
 
     #[test]
     fn an_annotation_is_a_training_line_of_the_split_that_its_example_had() {
         let annotation = Annotation {
-            example_index: 0,
             example_id: "a".to_owned(),
             input: "is it?".to_owned(),
-            label: None,
             split: Some(Split::Test),
             status: AnnotationStatus::Valid,
-            reason: None,
             teacher_label: Some("yes".to_owned()),
             rationale: Some("it is".to_owned()),
-            raw_output: None,
-            input_tokens: 1,
-            output_tokens: 1,
-            latency_ms: 1,
+            more_rationales: vec!["it must be".to_owned()],
+            agreement: Some(1.0),
+            ..Annotation::default()
         };
-        let rejected = Annotation { status: AnnotationStatus::Invalid, split: None, ..annotation.clone() };
+        let rejected = Annotation {
+            status: AnnotationStatus::Invalid,
+            split: None,
+            more_rationales: Vec::new(),
+            agreement: None,
+            ..annotation.clone()
+        };
         let task = builtin::find("text").unwrap();
         let line = |annotation: Annotation| {
-            let faults = RationaleChecks::of(&task).of_annotation(&annotation);
+            let faults = RationaleChecks::of(&task).of_annotation(RationaleKeeping::All, &annotation);
             serde_json::to_string(&AnnotationLine::new(annotation, faults)).unwrap()
         };
         assert!(line(annotation.clone()).contains(r#""rationale_faults":["empty_of_label"]"#));
         let file = format!("{}\n{}\n", line(annotation), line(rejected));
         let rows: Vec<_> = examples::read(file.as_bytes()).collect::<Result<_, _>>().unwrap();
         assert_eq!((rows[0].split, rows[0].teacher_label.as_deref()), (Some(Split::Test), Some("yes")));
+        assert_eq!(rows[0].rationales().collect::<Vec<_>>(), ["it is", "it must be"]);
         assert_eq!((rows[1].split, rows[1].teacher_label.as_deref()), (None, None));
     }
 }

@@ -2,45 +2,21 @@
 
 use std::{
     future::Future,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::{sync::Notify, task::JoinHandle};
 
-use super::{AttemptError, Worker};
+use super::{
+    AttemptError, Worker,
+    hold::{Hold, Signal, Stop},
+};
 use crate::{
     domain::{Job, Lease, LeaseTerms},
     shutdown::Shutdown,
-    store::{NewEvent, Request, Store, StoreError},
+    store::{NewEvent, Store, StoreError},
 };
-
-/// Why an attempt stops before its work is done, the more urgent reason later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stop {
-    /// Somebody paused the job: what was done is to be kept.
-    Paused = 1,
-    /// This process is asked to end: what was done is to be kept, as far as there is time.
-    Draining = 2,
-    /// Somebody cancelled the job.
-    Cancelled = 3,
-    /// The lease is somebody else's, or may be: nothing more may be written.
-    Lost = 4,
-}
-
-impl Stop {
-    /// Whether there is time to keep what was done.
-    pub fn is_gentle(self) -> bool {
-        matches!(self, Self::Paused | Self::Draining)
-    }
-
-    fn of_number(number: u8) -> Option<Self> {
-        [Self::Paused, Self::Draining, Self::Cancelled, Self::Lost].into_iter().find(|stop| *stop as u8 == number)
-    }
-}
 
 /// A claimed job while it is worked on. Its lease is renewed as long as this value lives, and not a moment longer: work that
 /// panics or is dropped must not hold its job for ever.
@@ -50,33 +26,9 @@ pub struct Attempt {
     pub job: Job,
     /// The hold on it.
     pub lease: Lease,
-    store: Store,
-    signal: Arc<Signal>,
+    hold: Hold,
     drain_for: Duration,
     beats: JoinHandle<()>,
-}
-
-/// Why to stop; of several reasons the most urgent one.
-#[derive(Debug, Default)]
-struct Signal {
-    stop: AtomicU8,
-    /// When the process was asked to end.
-    draining_since: OnceLock<Instant>,
-    changed: Notify,
-}
-
-impl Signal {
-    fn stop(&self, why: Stop) {
-        if why == Stop::Draining {
-            self.draining_since.get_or_init(Instant::now);
-        }
-        self.stop.fetch_max(why as u8, Ordering::Relaxed);
-        self.changed.notify_waiters();
-    }
-
-    fn stopped(&self) -> Option<Stop> {
-        Stop::of_number(self.stop.load(Ordering::Relaxed))
-    }
 }
 
 impl Attempt {
@@ -90,18 +42,23 @@ impl Attempt {
             signal: Arc::clone(&signal),
             shutdown: shutdown.clone(),
         };
-        let (store, drain_for) = (worker.store.clone(), worker.drain_for);
-        Self { job, lease, store, signal, drain_for, beats: tokio::spawn(beats.keep()) }
+        let hold = Hold { lease, store: worker.store.clone(), signal };
+        Self { job, lease, hold, drain_for: worker.drain_for, beats: tokio::spawn(beats.keep()) }
     }
 
     /// The job's store.
     pub fn store(&self) -> &Store {
-        &self.store
+        &self.hold.store
+    }
+
+    /// The hold on it, for tasks beside the attempt's own.
+    pub fn hold(&self) -> &Hold {
+        &self.hold
     }
 
     /// Why this attempt must stop, if it must. Work looks here between its steps.
     pub fn stopped(&self) -> Option<Stop> {
-        self.signal.stopped()
+        self.hold.signal.stopped()
     }
 
     /// An error as soon as the attempt must stop.
@@ -117,7 +74,7 @@ impl Attempt {
     /// Waits until there is a more urgent reason to stop than this one.
     pub async fn until_stopped_beyond(&self, known: Option<Stop>) -> Stop {
         loop {
-            let changed = self.signal.changed.notified();
+            let changed = self.hold.signal.changed.notified();
             if let Some(stop) = self.stopped().filter(|stop| Some(*stop) > known) {
                 return stop;
             }
@@ -136,7 +93,7 @@ impl Attempt {
             return stop;
         }
         // Counted from the signal, however many parts of the work have waited since.
-        let spent = self.signal.draining_since.get().map(Instant::elapsed).unwrap_or_default();
+        let spent = self.hold.signal.draining_since.get().map(Instant::elapsed).unwrap_or_default();
         tokio::select! {
             stop = self.until_stopped_beyond(Some(stop)) => stop,
             () = tokio::time::sleep(self.drain_for.saturating_sub(spent)) => Stop::Draining,
@@ -169,26 +126,12 @@ impl Attempt {
         &self,
         write: impl Fn() -> F,
     ) -> Result<T, AttemptError> {
-        let mut pause = Duration::from_millis(100);
-        loop {
-            match write().await {
-                Err(error) if error.is_unavailable() && self.stopped() != Some(Stop::Lost) => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(2));
-                }
-                Err(error) if error.is_unavailable() => return Err(AttemptError::Stopped(Stop::Lost)),
-                Err(StoreError::LeaseLost(lease)) => {
-                    self.signal.stop(Stop::Lost);
-                    return Err(StoreError::LeaseLost(lease).into());
-                }
-                result => return Ok(result?),
-            }
-        }
+        self.hold.persist(write).await
     }
 
     /// Writes an event of the job.
     pub async fn tell(&self, event: NewEvent) -> Result<(), AttemptError> {
-        self.persist(|| self.store.append_event(self.lease, &event)).await
+        self.hold.tell(event).await
     }
 }
 
@@ -229,11 +172,7 @@ impl Beats {
                     None => return self.signal.stop(Stop::Lost),
                     Some(beat) => {
                         acknowledged = sent;
-                        match beat.requested {
-                            Some(Request::Cancel) => self.signal.stop(Stop::Cancelled),
-                            Some(Request::Pause) => self.signal.stop(Stop::Paused),
-                            None => {}
-                        }
+                        beat.requested.into_iter().for_each(|request| self.signal.stop(request.into()));
                     }
                 },
                 Ok(Err(error)) => tracing::warn!(job = %self.lease.job_id, %error, "a beat failed"),

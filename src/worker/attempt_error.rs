@@ -2,8 +2,13 @@
 
 use super::Stop;
 use crate::{
-    artifacts::ArtifactError, domain::JobError, hub::HubError, registry::RegistryError, store::StoreError,
-    survey::SurveyError, telemetry::chain,
+    artifacts::ArtifactError,
+    domain::{JobError, PauseReason},
+    hub::HubError,
+    registry::RegistryError,
+    store::{NewEvent, StoreError},
+    survey::SurveyError,
+    telemetry::chain,
 };
 
 /// How an attempt ends without a result.
@@ -11,6 +16,13 @@ use crate::{
 pub enum AttemptError {
     /// It was told to.
     Stopped(Stop),
+    /// It found a reason to pause the job until somebody resumes it.
+    Paused {
+        /// Which one.
+        reason: PauseReason,
+        /// What to tell of it.
+        event: Box<NewEvent>,
+    },
     /// It could not.
     Failed {
         /// Why.

@@ -106,6 +106,7 @@ async fn attempt(worker: &Arc<Worker>, job: Job, lease: Lease, shutdown: &Shutdo
     match &outcome {
         Ok(()) => tracing::info!(job = %id, "attempt succeeded"),
         Err(AttemptError::Stopped(stop)) => tracing::info!(job = %id, ?stop, "attempt stopped"),
+        Err(AttemptError::Paused { reason, .. }) => tracing::info!(job = %id, reason = reason.as_str(), "job paused"),
         Err(AttemptError::Failed { error, retryable }) => {
             tracing::warn!(job = %id, %error, retryable, "attempt failed")
         }
@@ -165,6 +166,9 @@ async fn settle(attempt: &Attempt, outcome: Result<(), AttemptError>) -> Result<
         // The row says what is still wanted: a pause may have been withdrawn meanwhile, a cancel may have come.
         Err(AttemptError::Stopped(Stop::Paused | Stop::Draining)) => {
             attempt.persist(|| store.release(lease)).await.map(drop)
+        }
+        Err(AttemptError::Paused { reason, event }) => {
+            attempt.persist(|| store.pause_running(lease, reason, &event)).await.map(drop)
         }
         Err(AttemptError::Failed { error, retryable }) => {
             attempt.persist(|| store.fail(lease, &error, retryable)).await.map(|_| ())

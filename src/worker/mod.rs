@@ -24,6 +24,7 @@ mod checkpoints;
 mod child;
 mod distill;
 mod evaluate;
+mod hold;
 mod hub;
 mod inputs;
 mod lanes;
@@ -39,8 +40,9 @@ mod tally;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use annotation_ends::write_end_once;
-pub use attempt::{Attempt, Stop};
+pub use attempt::Attempt;
 pub use attempt_error::AttemptError;
+pub use hold::{Hold, Stop};
 pub use lanes::{reap_once, run, work_once};
 pub use leftovers::remove_leftovers;
 pub use sweep::sweep_once;

@@ -176,7 +176,7 @@ async fn writers(app: &TestApp, job: JobId, count: usize) -> Vec<tokio::task::Jo
         writing.push(tokio::spawn(async move { write_end_once(&worker).await.unwrap() }));
         until("the writer waits", async || {
             let waiting = "select count(*) from pg_stat_activity
-                where datname = current_database() and wait_event_type = 'Lock' and query like '%-- annotation_counts%'";
+                where datname = current_database() and wait_event_type = 'Lock' and query like '%-- list_annotations%'";
             let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(app.pool()).await.unwrap();
             (usize::try_from(waiting).unwrap() == number).then_some(())
         })

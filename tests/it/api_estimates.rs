@@ -134,7 +134,7 @@ async fn done_with_interruptions(app: &TestApp, request: Value) -> String {
     set("started_at = started_at - interval '1 day'").await;
     app.store.pause_job(Store::default_project(), first.job_id).await.unwrap();
     app.store.release(first).await.unwrap();
-    app.store.resume_job(Store::default_project(), first.job_id).await.unwrap();
+    app.store.resume_job(Store::default_project(), first.job_id, None).await.unwrap();
     claim().await;
     // Nobody noticed for an hour that its worker was gone.
     set("pace_at = pace_at - interval '1 hour', lease_expires_at = clock_timestamp() - interval '1 hour'").await;

@@ -8,7 +8,10 @@ use stepwise::{
     domain::{Annotation, AnnotationStatus, JobKind, Lease, LeaseTerms, Progress, WorkerId},
 };
 
-use crate::support::app::{Answer, TestApp};
+use crate::support::{
+    app::{Answer, TestApp},
+    seed::settle,
+};
 
 async fn annotation_job(app: &TestApp) -> String {
     let file = app.file(&[json!({"input": "a", "label": "refund"})]).await;
@@ -175,7 +178,7 @@ async fn events_metrics_and_annotations_are_lists_in_ascending_order() {
         app.store.append_metrics(lease, step, &values).await.unwrap();
     }
     for (index, status) in [(0, AnnotationStatus::Valid), (1, AnnotationStatus::Refused)] {
-        app.store.settle_annotation(lease, &annotation(index, status)).await.unwrap();
+        settle(&app.store, lease, &annotation(index, status)).await.unwrap();
     }
     let events = app.get(&format!("/v1/jobs/{id}/events")).await;
     assert!(field(&events, "code").len() >= 2, "{:#}", events.body);
@@ -210,5 +213,7 @@ fn annotation(index: i64, status: AnnotationStatus) -> Annotation {
         input_tokens: 5,
         output_tokens: 2,
         latency_ms: 1,
+        agreement: (status == AnnotationStatus::Valid).then_some(1.0),
+        ..Annotation::default()
     }
 }

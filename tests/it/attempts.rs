@@ -24,7 +24,7 @@ use stepwise::{
 
 use crate::support::{
     app::TestApp,
-    seed::{annotation_of, long_terms, new_file, new_job, new_worker},
+    seed::{annotation_of, long_terms, new_file, new_job, new_worker, settle},
     service::until,
 };
 
@@ -209,8 +209,10 @@ async fn settled_annotation(app: &TestApp) -> JobId {
         input_tokens: 1,
         output_tokens: 1,
         latency_ms: 1,
+        agreement: Some(1.0),
+        ..Annotation::default()
     };
-    app.store.settle_annotation(lease, &annotation).await.unwrap();
+    settle(&app.store, lease, &annotation).await.unwrap();
     app.store.release(lease).await.unwrap();
     lease.job_id
 }

@@ -9,7 +9,7 @@ use stepwise::{
 
 use crate::support::{
     app::TestApp,
-    seed::{long_terms, new_file, new_worker},
+    seed::{long_terms, new_file, new_worker, settle},
     student::{desk_labels, write_seeded_student, write_student},
 };
 
@@ -141,14 +141,16 @@ async fn annotated(app: &TestApp, inputs: &[String], label: impl Fn(usize) -> Op
             label: None,
             status: if label.is_some() { AnnotationStatus::Valid } else { AnnotationStatus::Invalid },
             reason: None,
+            agreement: label.as_ref().map(|_| 1.0),
             teacher_label: label,
             rationale: None,
             raw_output: None,
             input_tokens: 1,
             output_tokens: 1,
             latency_ms: 1,
+            ..Annotation::default()
         };
-        app.store.settle_annotation(lease, &annotation).await.unwrap();
+        settle(&app.store, lease, &annotation).await.unwrap();
     }
     app.store.finish_with_files(lease, &json!({}), &[&new_file(), &new_file()]).await.unwrap();
     job

@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on panics")]
 
 mod annotation_ends;
+mod annotation_kills;
 mod annotation_lines;
+mod annotation_money;
+mod annotation_outage;
+mod annotation_samples;
 mod answer_forms;
 mod api_aliases;
 mod api_checkpoints;
@@ -48,6 +52,7 @@ mod sentencepiece;
 mod settings;
 mod store_cancel;
 mod store_hub_commits;
+mod store_ledger;
 mod store_listen;
 mod store_outage;
 mod store_pages;

@@ -21,7 +21,7 @@ async fn a_submitted_job_wakes_the_listener() {
     assert_eq!(listener.wait(SHORT).await, Wake::TimedOut);
     db.store.pause_job(Store::default_project(), job.id).await.unwrap();
     assert_eq!(listener.wait(LONG).await, Wake::Notified);
-    db.store.resume_job(Store::default_project(), job.id).await.unwrap();
+    db.store.resume_job(Store::default_project(), job.id, None).await.unwrap();
     assert_eq!(listener.wait(SHORT).await, Wake::TimedOut);
     db.store.cancel_job(Store::default_project(), job.id).await.unwrap();
     assert_eq!(listener.wait(LONG).await, Wake::Notified);

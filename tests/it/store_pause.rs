@@ -16,7 +16,7 @@ async fn pause(db: &TestDatabase, id: JobId) -> stepwise::domain::Job {
 }
 
 async fn resume(db: &TestDatabase, id: JobId) -> stepwise::domain::Job {
-    db.store.resume_job(Store::default_project(), id).await.unwrap().unwrap()
+    db.store.resume_job(Store::default_project(), id, None).await.unwrap().unwrap()
 }
 
 async fn place(db: &TestDatabase, id: JobId) -> i64 {
@@ -146,7 +146,7 @@ async fn no_job_of_another_project_is_paused_resumed_or_retried() {
     let job = db.job().await;
     let stranger = stepwise::domain::ProjectId(job.id.0);
     assert_eq!(db.store.pause_job(stranger, job.id).await.unwrap(), None);
-    assert_eq!(db.store.resume_job(stranger, job.id).await.unwrap(), None);
+    assert_eq!(db.store.resume_job(stranger, job.id, None).await.unwrap(), None);
     assert_eq!(db.store.retry_job(stranger, job.id).await.unwrap(), None);
     assert_eq!(db.read(job.id).await.state, JobState::Queued);
 }

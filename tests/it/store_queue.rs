@@ -1,18 +1,21 @@
 //! The queue's protocol, statement by statement, on a real Postgres.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use chrono::TimeDelta;
 use serde_json::json;
 use stepwise::{
     clock::Clock,
-    domain::{Annotation, AnnotationStatus, JobError, JobId, JobKind, JobState, Lease, Progress},
+    domain::{Annotation, AnnotationStatus, JobError, JobId, JobKind, JobState, Lease, PauseReason, Progress},
     store::{Beat, EventLevel, NewEvent, Store, StoreError},
 };
 
 use crate::support::{
     database::TestDatabase,
-    seed::{annotation_of, long_terms, new_file, new_job, new_worker},
+    seed::{annotation_of, begin, call, long_terms, new_file, new_job, new_worker, settle},
 };
 
 #[tokio::test]
@@ -71,7 +74,11 @@ async fn assert_refused(db: &TestDatabase, zombie: Lease) {
         store.progress(zombie, Progress { step: 1, total: 2 }).await.err(),
         store.append_event(zombie, &event).await.err(),
         store.append_metrics(zombie, 1, &figures).await.err(),
-        store.settle_annotation(zombie, &annotation(0)).await.err(),
+        settle(store, zombie, &annotation(0)).await.err(),
+        store.commit_ledger(zombie, Arc::new(begin(call(0))), false).await.err(),
+        store.abandon_calls(zombie).await.err(),
+        store.pass_smoke(zombie).await.err(),
+        store.pause_running(zombie, PauseReason::Budget, &event).await.err(),
     ];
     for (place, refusal) in refusals.into_iter().enumerate() {
         assert!(matches!(refusal, Some(StoreError::LeaseLost(lease)) if lease == zombie), "{place}: {refusal:?}");
@@ -79,7 +86,8 @@ async fn assert_refused(db: &TestDatabase, zombie: Lease) {
     assert_eq!(store.beat(&[zombie], &long_terms()).await.unwrap(), []);
     assert_eq!(db.read(zombie.job_id).await, before);
     assert_eq!(db.event_codes(zombie.job_id).await, events);
-    assert!(store.settled_indexes(zombie.job_id).await.unwrap().is_empty());
+    assert!(store.list_annotations(zombie.job_id, &[], None, 10).await.unwrap().items.is_empty());
+    assert!(store.past_calls(zombie.job_id, 0, 10).await.unwrap().calls.is_empty());
     assert!(store.list_metrics(zombie.job_id, None, None, 10).await.unwrap().items.is_empty());
 }
 
@@ -298,5 +306,6 @@ fn annotation(index: i64) -> Annotation {
         input_tokens: 0,
         output_tokens: 0,
         latency_ms: 0,
+        ..Annotation::default()
     }
 }

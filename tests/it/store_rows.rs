@@ -13,7 +13,7 @@ use stepwise::{
 
 use crate::support::{
     database::TestDatabase,
-    seed::{annotation_of, distillation_of, new_file, new_job, new_model},
+    seed::{annotation_of, distillation_of, new_file, new_job, new_model, settle},
 };
 
 #[tokio::test]
@@ -268,6 +268,11 @@ async fn a_settled_answer_stays_and_is_counted() {
         input_tokens: 10,
         output_tokens: 4,
         latency_ms: 20,
+        samples: 3,
+        agreement: Some(2.0 / 3.0),
+        more_rationales: vec!["and so".into(), "too".into()],
+        repaired: true,
+        rationalized: true,
     };
     let invalid = Annotation {
         example_index: 3,
@@ -275,21 +280,22 @@ async fn a_settled_answer_stays_and_is_counted() {
         status: AnnotationStatus::Invalid,
         teacher_label: None,
         reason: Some("no label".into()),
+        agreement: None,
+        rationalized: false,
         ..valid.clone()
     };
-    db.store.settle_annotation(lease, &valid).await.unwrap();
-    db.store.settle_annotation(lease, &invalid).await.unwrap();
-    db.store.settle_annotation(lease, &Annotation { rationale: None, ..valid.clone() }).await.unwrap();
+    settle(&db.store, lease, &valid).await.unwrap();
+    settle(&db.store, lease, &invalid).await.unwrap();
+    settle(&db.store, lease, &Annotation { teacher_label: Some("maybe".into()), ..valid.clone() }).await.unwrap();
 
-    assert_eq!(db.store.settled_indexes(job.id).await.unwrap(), [0, 3].into());
+    assert_eq!(db.store.past_calls(job.id, 0, 3).await.unwrap().settled, [0, 3].into());
     let page = db.store.list_annotations(job.id, &[], None, 10).await.unwrap();
     assert_eq!(page.items, [valid.clone(), invalid.clone()]);
     let page = db.store.list_annotations(job.id, &[AnnotationStatus::Invalid], None, 10).await.unwrap();
     assert_eq!(page.items, [invalid]);
     assert_eq!(db.store.list_annotations(job.id, &[], Some(0), 10).await.unwrap().items.len(), 1);
-    let counts = db.store.annotation_counts(job.id).await.unwrap();
-    assert_eq!((counts.settled, counts.labeled, counts.input_tokens, counts.output_tokens), (2, 1, 20, 8));
-    assert_eq!((counts.of(AnnotationStatus::Valid), counts.of(AnnotationStatus::Refused)), (1, 0));
+    let sums = db.store.annotation_sums(job.id).await.unwrap();
+    assert_eq!((sums.settled(), sums.of(AnnotationStatus::Valid), sums.of(AnnotationStatus::Refused)), (2, 1, 0));
 }
 
 #[tokio::test]
@@ -310,8 +316,9 @@ async fn a_nul_in_an_answer_is_no_reason_to_lose_it() {
         input_tokens: 0,
         output_tokens: 0,
         latency_ms: 0,
+        ..Annotation::default()
     };
-    db.store.settle_annotation(lease, &answer).await.unwrap();
+    settle(&db.store, lease, &answer).await.unwrap();
     let page = db.store.list_annotations(job.id, &[], None, 10).await.unwrap();
     assert_eq!(page.items[0].raw_output.as_deref(), Some("ye\u{FFFD}s"));
     db.store.finish(lease, &json!({"note": "\0"})).await.unwrap();

@@ -3,7 +3,7 @@
 use super::{PAST_JOBS, Unknown, sample, tokens};
 use crate::{
     api::AppState,
-    domain::{AnnotationSpec, Estimate, JobKind, JobSpec, Span, Split, TeacherTerms},
+    domain::{AnnotationSpec, Estimate, JobKind, JobSpec, Span, Split, Taken, TeacherTerms},
     store::{PastJob, Store},
     task::prompt,
 };
@@ -23,19 +23,20 @@ pub(super) async fn estimate(state: &AppState, spec: &AnnotationSpec) -> Result<
     let prompt_characters = sample::mean_characters(prompts.iter().map(|prompt| Some(prompt.as_str())), 0.0);
     let past = of_teacher(state, &spec.teacher).await?;
     let record = Record::of(&past);
-    let input_tokens = rows as f64 * prompt_tokens(prompt_characters);
+    let answers = rows as f64 * f64::from(spec.samples);
+    let input_tokens = answers * prompt_tokens(prompt_characters);
     let longest = f64::from(spec.max_output_tokens);
     let answer = record.answer_tokens.unwrap_or(ANSWER_TOKENS);
     let answer =
         Span { low: answer.low.min(longest), expected: answer.expected.min(longest), high: answer.high.min(longest) };
-    let output_tokens = answer.times(rows as f64);
+    let output_tokens = answer.times(answers);
     let terms = state.teachers.iter().find(|terms| terms.name == spec.teacher);
     Ok(Estimate {
         rows,
         input_tokens: Some(input_tokens.round() as u64),
         output_tokens: Some(output_tokens),
         usd: terms.map(|terms| price(terms, input_tokens, output_tokens)),
-        seconds: terms.map(|terms| seconds(terms, rows as f64, input_tokens + output_tokens.expected, &record)),
+        seconds: terms.map(|terms| seconds(terms, answers, input_tokens + output_tokens.expected, &record)),
         drawn_from_jobs: past.len().try_into().unwrap_or(u32::MAX),
         ..Estimate::default()
     })
@@ -60,26 +61,28 @@ async fn of_teacher(state: &AppState, teacher: &str) -> Result<Vec<PastJob>, Unk
 struct Record {
     /// Tokens of an answer.
     answer_tokens: Option<Span>,
-    /// Seconds of an example, with as many side by side as it takes.
-    example_seconds: Option<Span>,
+    /// Seconds of an answer, with as many side by side as it takes.
+    answer_seconds: Option<Span>,
 }
 
 impl Record {
     fn of(past: &[PastJob]) -> Self {
-        let per_row = |pointer: &'static str| spread(past, move |past| past.taken.number(pointer));
-        Self { answer_tokens: per_row("/output_tokens"), example_seconds: spread(past, |past| past.taken.seconds) }
+        let each = |pointer: &'static str| spread(past, move |past| past.taken.number(pointer));
+        Self { answer_tokens: each("/output_tokens"), answer_seconds: spread(past, |past| past.taken.seconds) }
     }
 }
 
-/// A figure a row, over several jobs: the mean over all rows, and the jobs furthest off with a margin.
+/// A figure of an answer, over several jobs: the mean over all answers, and the jobs furthest off with a margin. Answers that
+/// were taken from the ledger took nothing; a job from before there was one asked once for each row.
 fn spread(past: &[PastJob], figure: impl Fn(&PastJob) -> Option<f64>) -> Option<Span> {
+    let answers = |taken: &Taken| taken.number("/calls/answered").or_else(|| taken.rows()).filter(|count| *count > 0.0);
     let of_jobs: Vec<(f64, f64)> =
-        past.iter().filter_map(|past| Some((figure(past)?, past.taken.rows().filter(|rows| *rows > 0.0)?))).collect();
-    let rows: f64 = of_jobs.iter().map(|(_, rows)| rows).sum();
-    (rows > 0.0).then(|| Span {
-        low: 0.8 * of_jobs.iter().map(|(sum, rows)| sum / rows).fold(f64::INFINITY, f64::min),
-        expected: of_jobs.iter().map(|(sum, _)| sum).sum::<f64>() / rows,
-        high: 1.25 * of_jobs.iter().map(|(sum, rows)| sum / rows).fold(0.0, f64::max),
+        past.iter().filter_map(|past| Some((figure(past)?, answers(&past.taken)?))).collect();
+    let all: f64 = of_jobs.iter().map(|(_, answers)| answers).sum();
+    (all > 0.0).then(|| Span {
+        low: 0.8 * of_jobs.iter().map(|(sum, answers)| sum / answers).fold(f64::INFINITY, f64::min),
+        expected: of_jobs.iter().map(|(sum, _)| sum).sum::<f64>() / all,
+        high: 1.25 * of_jobs.iter().map(|(sum, answers)| sum / answers).fold(0.0, f64::max),
     })
 }
 
@@ -91,13 +94,13 @@ fn price(terms: &TeacherTerms, input_tokens: f64, output_tokens: Span) -> Span {
 }
 
 /// By the pace of answers, and no faster than the teacher's limits allow.
-fn seconds(terms: &TeacherTerms, rows: f64, tokens: f64, record: &Record) -> Span {
-    let side_by_side = rows / terms.max_concurrency.max(1) as f64;
-    let by_answers = match record.example_seconds {
-        Some(seconds) => seconds.times(rows),
+fn seconds(terms: &TeacherTerms, answers: f64, tokens: f64, record: &Record) -> Span {
+    let side_by_side = answers / terms.max_concurrency.max(1) as f64;
+    let by_answers = match record.answer_seconds {
+        Some(seconds) => seconds.times(answers),
         None => ANSWER_SECONDS.times(side_by_side.max(1.0)),
     };
     let minutes = |wanted: f64, limit: Option<u32>| limit.map_or(0.0, |limit| wanted / f64::from(limit.max(1)));
-    let by_limits = 60.0 * minutes(rows, terms.requests_per_minute).max(minutes(tokens, terms.tokens_per_minute));
+    let by_limits = 60.0 * minutes(answers, terms.requests_per_minute).max(minutes(tokens, terms.tokens_per_minute));
     by_answers.at_least(by_limits)
 }

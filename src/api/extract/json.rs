@@ -39,6 +39,16 @@ impl JsonBytes {
         read(body, MAX_BODY_BYTES).await.map(Self)
     }
 
+    /// The body of a request that need not have one.
+    pub async fn read_any(headers: &HeaderMap, body: Body) -> Result<Option<Self>, ApiError> {
+        let bytes = read(body, MAX_BODY_BYTES).await?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(None);
+        }
+        require_json(headers)?;
+        Ok(Some(Self(bytes)))
+    }
+
     /// The body as a request's form.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         parse(&self.0)

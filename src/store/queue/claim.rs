@@ -25,6 +25,17 @@ pub enum Request {
     Pause,
 }
 
+impl Request {
+    /// The weightier of what was asked.
+    pub(in crate::store) fn of(cancel: bool, pause: bool) -> Option<Self> {
+        match (cancel, pause) {
+            (true, _) => Some(Self::Cancel),
+            (false, true) => Some(Self::Pause),
+            (false, false) => None,
+        }
+    }
+}
+
 impl Store {
     /// Takes the next job of these kinds that may run now.
     pub async fn claim(
@@ -102,11 +113,7 @@ impl Store {
         .await?;
         let beats = rows.into_iter().map(|row| Beat {
             lease: Lease { job_id: JobId(row.id), epoch: row.lease_epoch },
-            requested: match (row.cancel_requested, row.pause_requested) {
-                (true, _) => Some(Request::Cancel),
-                (false, true) => Some(Request::Pause),
-                (false, false) => None,
-            },
+            requested: Request::of(row.cancel_requested, row.pause_requested),
         });
         Ok(beats.collect())
     }

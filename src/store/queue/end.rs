@@ -1,8 +1,9 @@
-//! Letting go of a job without a result: fail, release (also for a pause), an acknowledged cancel.
+//! Letting go of a job without a result: fail, release (also for a pause), a pause that the work itself found necessary, an
+//! acknowledged cancel.
 
 use crate::{
-    domain::{JobError, JobId, JobState, Lease},
-    store::{Store, StoreError, rows::job_state, storable},
+    domain::{JobError, JobId, JobState, Lease, PauseReason},
+    store::{NewEvent, Store, StoreError, rows::job_state, storable},
 };
 
 impl Store {
@@ -85,6 +86,47 @@ impl Store {
             select state as "state!" from moved"#,
             lease.job_id.0,
             lease.epoch,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        state_or_lost(lease, state)
+    }
+
+    /// Pauses the job because of what the work has found, as if the attempt had not begun; cancelled where that was asked
+    /// for. Whoever resumes a job that is paused for its first rows wants the rest: they are not judged again. Returns the
+    /// new state.
+    pub async fn pause_running(
+        &self,
+        lease: Lease,
+        reason: PauseReason,
+        event: &NewEvent,
+    ) -> Result<JobState, StoreError> {
+        let state = sqlx::query_scalar!(
+            r#"-- pause_running
+            with moved as (
+                update jobs
+                set state = case when cancel_requested_at is not null then 'cancelled' else 'paused' end,
+                    pause_reason = case when cancel_requested_at is null then $3 end, pause_requested_at = null,
+                    attempt = attempt - 1, lease_owner = null, lease_expires_at = null,
+                    finished_at = case when cancel_requested_at is not null then clock_timestamp() end
+                where id = $1 and lease_epoch = $2 and state = 'running'
+                returning id, project_id, state
+            ), judged as (
+                update annotation_sums s set smoke = 'failed' from moved where s.job_id = moved.id and $3 = 'smoke'
+            ), event as (
+                insert into job_events (job_id, project_id, level, code, message, data)
+                select id, project_id, $4, state,
+                    case state when 'paused' then $5 else 'cancelled as its worker stopped' end,
+                    case state when 'paused' then $6::jsonb else '{}'::jsonb end
+                from moved
+            )
+            select state as "state!" from moved"#,
+            lease.job_id.0,
+            lease.epoch,
+            reason.as_str(),
+            event.level.as_str(),
+            storable::text(&event.message),
+            storable::json(&event.data),
         )
         .fetch_optional(&self.pool)
         .await?;

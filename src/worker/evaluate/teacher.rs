@@ -107,6 +107,7 @@ mod tests {
             input_tokens: 1,
             output_tokens: 1,
             latency_ms: 1,
+            ..Annotation::default()
         }
     }
 

@@ -13,7 +13,9 @@ use std::{
     },
 };
 
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, postgres::PgConnectOptions};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, migrate::Migrator, postgres::PgConnectOptions,
+};
 use stepwise::{
     postgres::{Cluster, ClusterError, Durability},
     store::Store,
@@ -32,13 +34,27 @@ pub struct TestDatabase {
 
 impl TestDatabase {
     pub async fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let url = create_database(&name, Some(template().await)).await;
+        Self::at(create_database(&new_name(), Some(template().await)).await)
+    }
+
+    /// A database as it was before that migration.
+    pub async fn before(version: i64) -> Self {
+        let database = Self::at(create_database(&new_name(), None).await);
+        let migrations = sqlx::migrate!().migrations.iter().filter(|migration| migration.version < version).cloned();
+        Migrator::with_migrations(migrations.collect()).run(&database.pool).await.unwrap();
+        database
+    }
+
+    fn at(url: String) -> Self {
         let store = Store::connect_lazy(&url, 10).unwrap();
         let pool = PgPool::connect_lazy(&url).unwrap();
         Self { store, url, pool }
     }
+}
+
+fn new_name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The migrated database that the others are copied from: copying is much faster than migrating.

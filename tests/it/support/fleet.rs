@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, net::SocketAddr};
 
 use serde_json::{Value, json};
-use stepwise::domain::{AnnotationSpec, AnswerForm, JobSpec, TaskDefinition};
+use stepwise::domain::{AnnotationSpec, AnswerForm, JobSpec, RationaleKeeping, TaskDefinition};
 use tempfile::TempDir;
 
 use super::{
@@ -73,6 +73,11 @@ impl Fleet {
     /// Submits an annotation of a file by a teacher that the workers know. `serve` does not know it: the row is written
     /// as the API would write it.
     pub async fn annotation(&self, file: &str, teacher: &str) -> String {
+        self.sampled_annotation(file, teacher, 1).await
+    }
+
+    /// The same with so many samples of each row.
+    pub async fn sampled_annotation(&self, file: &str, teacher: &str, samples: u32) -> String {
         let spec = JobSpec::Annotation(AnnotationSpec {
             file: file.parse().unwrap(),
             teacher: teacher.to_owned(),
@@ -81,6 +86,12 @@ impl Fleet {
             temperature: 0.0,
             max_output_tokens: 64,
             answer_form: AnswerForm::default(),
+            samples,
+            repair: false,
+            rationales: RationaleKeeping::All,
+            reuse: true,
+            budget: None,
+            smoke: None,
         });
         self.database.store.create_job(&new_job(spec)).await.unwrap().id.to_string()
     }

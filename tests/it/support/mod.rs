@@ -16,5 +16,6 @@ pub mod service;
 pub mod shared;
 pub mod spiece;
 pub mod student;
+pub mod talker;
 pub mod teacher;
 pub mod worker;

@@ -1,16 +1,17 @@
 //! Rows to start from: files, jobs in each state, models.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, json};
 use stepwise::{
     clock::Clock,
     domain::{
-        AnnotationSpec, AnswerForm, DistillationSpec, File, FileId, FileStatus, FromScratch, Hyperparameters, Job,
-        JobId, JobKind, JobSpec, LabelSource, Lease, LeaseTerms, Method, Model, ModelId, Purpose, RationaleChoice,
-        StudentSpec, TaskDefinition, TrainingSource, Validating, Validation, WorkerId,
+        Annotation, AnnotationSpec, AnswerForm, CallKey, CallPurpose, DistillationSpec, File, FileId, FileStatus,
+        FromScratch, Hyperparameters, Job, JobId, JobKind, JobSpec, LabelSource, Lease, LeaseTerms, Method, Model,
+        ModelId, NewCall, Purpose, RationaleChoice, RationaleKeeping, StudentSpec, TaskDefinition, TrainingSource,
+        Validating, Validation, WorkerId,
     },
-    store::{NewJob, Store},
+    store::{LedgerBatch, NewJob, Store, StoreError},
 };
 
 use super::database::TestDatabase;
@@ -69,6 +70,27 @@ impl TestDatabase {
     }
 }
 
+/// Commits a verdict by itself.
+pub async fn settle(store: &Store, lease: Lease, verdict: &Annotation) -> Result<(), StoreError> {
+    store.open_ledger(lease).await?;
+    let verdict = Annotation { samples: verdict.samples.max(1), ..verdict.clone() };
+    let batch = LedgerBatch { verdicts: vec![verdict], ..LedgerBatch::default() };
+    store.commit_ledger(lease, Arc::new(batch), false).await.map(drop)
+}
+
+/// A batch that begins one call.
+pub fn begin(call: NewCall) -> LedgerBatch {
+    LedgerBatch { begins: vec![call], ..LedgerBatch::default() }
+}
+
+/// The first call about an example, of 100 tokens at most.
+pub fn call(example_index: i64) -> NewCall {
+    let key = CallKey { example_index, sample: 0, purpose: CallPurpose::Answer, number: 0 };
+    let mut request_sha256 = [0; 32];
+    request_sha256[..8].copy_from_slice(&example_index.to_be_bytes());
+    NewCall { key, round: 0, request_sha256, input_tokens: 60, output_tokens: 40 }
+}
+
 pub fn long_terms() -> LeaseTerms {
     LeaseTerms { duration: Duration::from_secs(600), beat: Duration::from_secs(100) }
 }
@@ -121,6 +143,12 @@ pub fn annotation_of(file: FileId) -> JobSpec {
         temperature: 0.0,
         max_output_tokens: 256,
         answer_form: AnswerForm::default(),
+        samples: 1,
+        repair: true,
+        rationales: RationaleKeeping::All,
+        reuse: true,
+        budget: None,
+        smoke: None,
     })
 }
 

@@ -20,12 +20,14 @@ struct Memory {
     gate: Semaphore,
     /// The idempotency key of each question, in the order of their coming.
     asked: Mutex<Vec<String>>,
+    /// Those of them that were let through.
+    answered: Mutex<Vec<String>>,
 }
 
 impl GatedTeacher {
     /// A teacher whose gate is shut.
     pub async fn start() -> Self {
-        let memory = Arc::new(Memory { gate: Semaphore::new(0), asked: Mutex::default() });
+        let memory = Arc::new(Memory { gate: Semaphore::new(0), asked: Mutex::default(), answered: Mutex::default() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/v1/chat/completions", post(answer)).with_state(Arc::clone(&memory));
@@ -42,11 +44,18 @@ impl GatedTeacher {
     pub fn asked(&self) -> Vec<String> {
         self.memory.asked.lock().unwrap().clone()
     }
+
+    /// The questions that were answered.
+    pub fn answered(&self) -> Vec<String> {
+        self.memory.answered.lock().unwrap().clone()
+    }
 }
 
 async fn answer(State(memory): State<Arc<Memory>>, headers: HeaderMap) -> axum::Json<Value> {
-    memory.asked.lock().unwrap().push(headers["idempotency-key"].to_str().unwrap().to_owned());
+    let key = headers["idempotency-key"].to_str().unwrap().to_owned();
+    memory.asked.lock().unwrap().push(key.clone());
     memory.gate.acquire().await.unwrap().forget();
+    memory.answered.lock().unwrap().push(key);
     axum::Json(json!({
         "choices": [{"message": {"content": "It is so. So the answer is yes."}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 7, "completion_tokens": 8},

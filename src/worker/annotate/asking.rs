@@ -1,0 +1,116 @@
+//! What all questions of one attempt share: whom they ask, where they write it down, and why no more are asked.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::ledger::{Closed, Ledger};
+use crate::{
+    domain::AnnotationSpec,
+    store::{EventLevel, NewEvent},
+    teacher::{TeacherClient, TeacherError},
+    telemetry::chain,
+    worker::{Attempt, AttemptError, Stop},
+};
+
+/// No more questions: [`Asking::finish`] says why.
+#[derive(Debug)]
+pub(super) struct Ended;
+
+/// What comes of asking.
+pub(super) type Asked<T> = Result<T, Ended>;
+
+/// Asks on behalf of one attempt.
+pub(super) struct Asking<'a> {
+    pub(super) attempt: &'a Attempt,
+    pub(super) spec: &'a AnnotationSpec,
+    pub(super) teacher: &'a TeacherClient,
+    pub(super) ledger: Ledger,
+    /// Calls that may be under way at once.
+    pub(super) permits: Semaphore,
+    /// Calls that were answered: as long as it grows, a question that is not answered is to blame and not the teacher.
+    pub(super) answered: AtomicU64,
+    ended: CancellationToken,
+    why: Mutex<Option<AttemptError>>,
+    /// Whether the job has been told that the teacher does not answer.
+    complained: AtomicBool,
+}
+
+impl<'a> Asking<'a> {
+    pub(super) fn new(
+        attempt: &'a Attempt,
+        spec: &'a AnnotationSpec,
+        teacher: &'a TeacherClient,
+        ledger: Ledger,
+    ) -> Self {
+        Self {
+            attempt,
+            spec,
+            teacher,
+            ledger,
+            permits: Semaphore::new(teacher.max_concurrency()),
+            answered: AtomicU64::new(0),
+            ended: CancellationToken::new(),
+            why: Mutex::new(None),
+            complained: AtomicBool::new(false),
+        }
+    }
+
+    /// Lets no further call begin. Those under way are waited for: each is paid for. Of several reasons the first counts.
+    pub(super) fn end(&self, why: AttemptError) -> Ended {
+        self.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        self.ended.cancel();
+        Ended
+    }
+
+    /// The same, because the ledger is closed: its writer says why.
+    pub(super) fn end_closed(&self, _: Closed) -> Ended {
+        self.end(AttemptError::Stopped(Stop::Lost))
+    }
+
+    /// Waits until no further call may begin.
+    pub(super) async fn until_ended(&self) -> Ended {
+        tokio::select! {
+            stop = self.attempt.until_stopped() => self.end(AttemptError::Stopped(stop)),
+            () = self.ended.cancelled() => Ended,
+        }
+    }
+
+    /// Does something that may be given up as soon as no further call may begin.
+    pub(super) async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Asked<T> {
+        tokio::select! {
+            biased;
+            ended = self.until_ended() => Err(ended),
+            done = work => Ok(done),
+        }
+    }
+
+    /// Whether further calls may begin.
+    pub(super) fn check(&self) -> Asked<()> {
+        match self.attempt.stopped() {
+            Some(stop) => Err(self.end(AttemptError::Stopped(stop))),
+            None if self.ended.is_cancelled() => Err(Ended),
+            None => Ok(()),
+        }
+    }
+
+    /// Closes this side of the ledger. An error where not everything was asked.
+    pub(super) fn finish(self) -> Result<(), AttemptError> {
+        self.why.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+
+    /// Tells the job, once, that its teacher does not answer.
+    pub(super) async fn complain(&self, error: &TeacherError) -> Asked<()> {
+        if self.complained.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let message = format!("the teacher {:?} does not answer; trying on: {}", self.teacher.name(), chain(error));
+        let event = NewEvent { level: EventLevel::Warn, code: error.code().to_owned(), message, data: json!({}) };
+        self.attempt.tell(event).await.map_err(|error| self.end(error))
+    }
+}

@@ -1,0 +1,170 @@
+//! One thing that is asked of the teacher, until there is an answer: from this job's ledger, from another job's, or by as
+//! many calls as it takes. Each call is written down before it is sent and settled with its outcome.
+
+use std::sync::atomic::Ordering;
+
+use super::{
+    asking::{Asked, Asking, Ended},
+    ledger::Permission,
+    pause,
+    questions::Question,
+    reservation,
+};
+use crate::{
+    domain::{CallKey, CallOutcome, CallPurpose, JobError, NewCall, Reply, Tokens},
+    outbound::retry,
+    task::prompt::{self, Message},
+    teacher::{Completion, CompletionRequest, TeacherError},
+    telemetry::chain,
+    worker::AttemptError,
+};
+
+/// Tries at one thing before it is given up; a 429 is not a try.
+const MAX_TRIES: u32 = 5;
+
+/// What is asked.
+pub(super) struct Wanted {
+    pub(super) sample: i32,
+    pub(super) purpose: CallPurpose,
+    pub(super) messages: Vec<Message>,
+}
+
+/// What became of one call.
+enum Sent {
+    /// It was answered.
+    Answered(Reply),
+    /// The teacher cannot answer this.
+    Refused(String),
+    /// Another call may do better.
+    Again(TeacherError),
+}
+
+impl Asking<'_> {
+    /// The teacher's reply; the inner error is its last word on this one thing.
+    pub(super) async fn call(&self, question: &Question, wanted: Wanted) -> Asked<Result<Reply, String>> {
+        let Wanted { sample, purpose, messages } = wanted;
+        let request = self.request(question, sample, purpose, messages);
+        let mut call = self.new_call(question, sample, purpose, &request);
+        if let Some(reply) = question.replay(sample, purpose, &call.request_sha256) {
+            return Ok(Ok(reply));
+        }
+        if self.spec.reuse
+            && let Some(reply) = self.ledger.reuse(call.clone()).await.map_err(|closed| self.end_closed(closed))?
+        {
+            return Ok(Ok(reply));
+        }
+        let _permit = self.unless_ended(self.permits.acquire()).await?;
+        let (mut answered_before, mut tries) = (0, 0);
+        loop {
+            if tries <= MAX_TRIES - 2 {
+                answered_before = self.answered.load(Ordering::Relaxed);
+            }
+            let error = match self.send(&call, &request).await? {
+                Sent::Answered(reply) => return Ok(Ok(reply)),
+                Sent::Refused(reason) => return Ok(Err(reason)),
+                Sent::Again(error) => error,
+            };
+            tries += u32::from(!error.is_rate_limit());
+            if tries >= MAX_TRIES {
+                return self.give_up(&error, answered_before);
+            }
+            self.complain(&error).await?;
+            let pause = retry::pause(tries.max(1), error.retry_after());
+            self.unless_ended(tokio::time::sleep(pause)).await?;
+            call.key.number += 1;
+        }
+    }
+
+    /// One call.
+    async fn send(&self, call: &NewCall, request: &CompletionRequest) -> Asked<Sent> {
+        self.unless_ended(self.teacher.turn()).await?;
+        self.begin(call.clone()).await?;
+        // A pause and a drain let the calls under way end; a cancel or a lost lease does not wait for them.
+        let answer = self.attempt.in_time(async { Ok(self.teacher.ask(request).await) }).await;
+        let (outcome, sent) = match answer.map_err(|error| self.end(error))? {
+            Ok(completion) => {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+                let reply = reply(request, completion);
+                (CallOutcome::Answered(reply.clone()), Ok(Sent::Answered(reply)))
+            }
+            Err(error) if error.may_have_been_done() => (CallOutcome::Unknown(chain(&error)), self.judge(error)),
+            Err(error) => (CallOutcome::Failed(chain(&error)), self.judge(error)),
+        };
+        self.ledger.settle(call.key, outcome).map_err(|closed| self.end_closed(closed))?;
+        sent
+    }
+
+    /// Writes a call down, when there is room for it.
+    async fn begin(&self, call: NewCall) -> Asked<()> {
+        let worst = Tokens { input: call.input_tokens, output: call.output_tokens };
+        match self.ledger.begin(call).await.map_err(|closed| self.end_closed(closed))? {
+            Permission::Granted => Ok(()),
+            Permission::NoRoom(sums) => Err(self.end(pause::out_of_budget(self.spec, self.teacher, &sums, worst))),
+            Permission::Stopping(stop) => Err(self.end(AttemptError::Stopped(stop))),
+        }
+    }
+
+    fn judge(&self, error: TeacherError) -> Asked<Sent> {
+        if error.is_fatal() {
+            return Err(self.end(AttemptError::fatal(JobError::new(error.code(), chain(&error)))));
+        }
+        Ok(if error.is_retryable() { Sent::Again(error) } else { Sent::Refused(chain(&error)) })
+    }
+
+    /// A teacher that has answered others since the last try but one costs this one its answer; one that answers nobody costs
+    /// the attempt, and the job comes back later.
+    fn give_up(&self, error: &TeacherError, answered_before: u64) -> Result<Result<Reply, String>, Ended> {
+        if self.answered.load(Ordering::Relaxed) > answered_before {
+            return Ok(Err(format!("given up after {MAX_TRIES} tries: {}", chain(error))));
+        }
+        Err(self.end(AttemptError::passing(JobError::new(error.code(), chain(error)))))
+    }
+
+    fn request(
+        &self,
+        question: &Question,
+        sample: i32,
+        purpose: CallPurpose,
+        messages: Vec<Message>,
+    ) -> CompletionRequest {
+        let (job, index, round) = (self.attempt.job.id, question.index, question.round());
+        // The same over all tries and attempts: a teacher that honors it answers a repeated question from its memory. A
+        // question that was set aside is another one.
+        let key = format!("{job}-{index}-{sample}-{}", purpose.as_str());
+        let key = if round == 0 { key } else { format!("{key}-{round}") };
+        CompletionRequest {
+            messages,
+            temperature: self.spec.temperature,
+            max_output_tokens: self.spec.max_output_tokens,
+            stop: prompt::stop_sequences(&self.spec.task),
+            // A teacher asked once is asked as it is: not all know seeds.
+            seed: (self.spec.samples > 1).then(|| u64::try_from(sample).unwrap_or_default()),
+            answer_schema: prompt::answer_schema(&self.spec.task, self.spec.answer_form),
+            idempotency_key: Some(key),
+        }
+    }
+
+    fn new_call(&self, question: &Question, sample: i32, purpose: CallPurpose, request: &CompletionRequest) -> NewCall {
+        let Tokens { input, output } = reservation::worst_case(request);
+        let number = question.next_number(sample, purpose);
+        NewCall {
+            key: CallKey { example_index: question.index, sample, purpose, number },
+            round: question.round(),
+            request_sha256: self.teacher.request_sha256(request),
+            input_tokens: input,
+            output_tokens: output,
+        }
+    }
+}
+
+fn reply(request: &CompletionRequest, completion: Completion) -> Reply {
+    let counted = Tokens { input: completion.input_tokens, output: completion.output_tokens };
+    let tokens = if counted == Tokens::default() { reservation::guessed(request, &completion.text) } else { counted };
+    Reply {
+        text: completion.text,
+        finish_reason: completion.finish_reason,
+        input_tokens: tokens.input,
+        output_tokens: tokens.output,
+        latency_ms: completion.latency.as_millis().try_into().unwrap_or(i64::MAX),
+    }
+}
