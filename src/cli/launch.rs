@@ -17,9 +17,9 @@ use crate::{
     registry::Registry,
     shutdown::Shutdown,
     store::{Store, StoreError},
-    teacher::{TeacherClient, TeacherError, TeacherSettings},
+    teacher::{TeacherClient, TeacherError, TeacherSettings, pace::PaceBook},
     telemetry,
-    worker::{self, Worker},
+    worker::{self, PaceRows, Worker},
 };
 
 /// Prediction requests batched together.
@@ -93,14 +93,15 @@ impl Parts {
     pub async fn work(&self, shutdown: &Shutdown) -> Result<(), CommandError> {
         let scratch = self.settings.data_dir.join("scratch");
         std::fs::create_dir_all(&scratch)?;
+        let id = WorkerId(self.clock.new_id());
         let worker = Worker {
-            id: WorkerId(self.clock.new_id()),
+            id,
             store: self.store.clone(),
             beat_store: Store::connect_lazy(&self.database_url, BEAT_CONNECTIONS)?,
             artifacts: self.artifacts.clone(),
             registry: self.registry.clone(),
             engine: self.engine.clone(),
-            teachers: self.teachers()?,
+            teachers: self.teachers(id)?,
             kinds: self.settings.kinds.clone(),
             scratch,
             program: std::env::current_exe()?,
@@ -117,10 +118,12 @@ impl Parts {
         Ok(())
     }
 
-    /// Whom this worker may ask; nobody where it takes no annotations, so that it needs no keys.
-    fn teachers(&self) -> Result<Vec<TeacherClient>, TeacherError> {
+    /// Whom this worker may ask, at the pace of all workers; nobody where it takes no annotations, so that it needs no keys.
+    fn teachers(&self, worker: WorkerId) -> Result<Vec<TeacherClient>, TeacherError> {
         let asks = self.settings.kinds.contains(&JobKind::Annotation);
-        self.settings.teachers.iter().filter(|_| asks).cloned().map(TeacherClient::new).collect()
+        let rows: Arc<dyn PaceBook> = Arc::new(PaceRows { store: self.store.clone(), worker });
+        let teachers = self.settings.teachers.iter().filter(|_| asks).cloned();
+        teachers.map(|teacher| Ok(TeacherClient::new(teacher)?.at_the_pace_of(Arc::clone(&rows)))).collect()
     }
 
     /// Waits for the database and brings its schema up to date; says what it waits for.

@@ -23,6 +23,9 @@
 //! | step | one optimizer step |
 //! | attempt | one try of a worker at a job |
 //! | round | the steps of a training under one of its seeds |
+//! | pace | how fast a teacher may be asked: calls at once, requests and tokens a minute; shared by all workers |
+//! | permit, turn | the right to have one call under way, and that right once it is this call's |
+//! | push-back | a 429, 503 or 529: the teacher is well and wants fewer calls |
 //! | lease, lease epoch | a worker's hold on a job, and the number that tells that hold from every earlier one |
 //! | settle | to commit the outcome of a paid answer |
 //! | snapshot | mid-training state, private to a job |
@@ -69,6 +72,7 @@ mod statistics;
 mod task;
 mod teacher;
 mod teacher_call;
+mod teacher_pace;
 mod unknown_name;
 mod warning;
 
@@ -109,5 +113,6 @@ pub use statistics::{FileStatistics, LabelCount, LabelHistogram, Percentiles, Sp
 pub use task::{AnswerForm, LabelSet, Scorer, SurfaceForm, TaskDefinition, WorkedExample};
 pub use teacher::{TeacherApi, TeacherTerms};
 pub use teacher_call::{CallKey, CallOutcome, CallPurpose, NewCall, PastCall, Reply};
+pub use teacher_pace::{PaceShare, TeacherPace};
 pub use unknown_name::UnknownName;
 pub use warning::JobWarning;

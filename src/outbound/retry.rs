@@ -9,8 +9,10 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 const FIRST_CEILING: Duration = Duration::from_millis(500);
 /// The highest ceiling.
 const LAST_CEILING: Duration = Duration::from_secs(60);
-/// A server that asks for more is asked again after this long: some send years.
+/// A server that asks for more is asked again after this long.
 const LONGEST_FLOOR: Duration = Duration::from_secs(600);
+/// A wish for more is a mistake: quotas come back within a day, and some servers send years.
+const LONGEST_WISH: Duration = Duration::from_secs(24 * 3600);
 
 /// The wait after `failures` failed calls, by the process's own dice.
 pub fn pause(failures: u32, retry_after: Option<Duration>) -> Duration {
@@ -23,23 +25,29 @@ pub fn backoff(failures: u32, retry_after: Option<Duration>, chance: f64) -> Dur
     let doublings = failures.min(16);
     let ceiling = FIRST_CEILING.saturating_mul(1 << doublings).min(LAST_CEILING);
     let jittered = ceiling.mul_f64(chance.clamp(0.0, 1.0));
-    jittered.max(retry_after.unwrap_or_default().min(LONGEST_FLOOR))
+    jittered.max(floor(retry_after))
+}
+
+/// What of a server's wish to be left alone is kept to before it is asked again.
+pub fn floor(retry_after: Option<Duration>) -> Duration {
+    retry_after.unwrap_or_default().min(LONGEST_FLOOR)
 }
 
 /// How long a reply's headers ask to wait: `retry-after-ms`, or `retry-after` in seconds or as an HTTP date. A date in
-/// the past is no wait; what cannot be read is no wish.
+/// the past is no wait; what cannot be read, or is absurdly long, is no wish.
 pub fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let milliseconds = text("retry-after-ms").and_then(|text| duration(text, 1e-3));
-    milliseconds.or_else(|| {
+    let wish = milliseconds.or_else(|| {
         let wish = text(RETRY_AFTER.as_str())?;
         duration(wish, 1.0).or_else(|| until(wish, now))
-    })
+    });
+    wish.filter(|wish| *wish <= LONGEST_WISH)
 }
 
 fn duration(number: &str, unit_seconds: f64) -> Option<Duration> {
     let number: f64 = number.parse().ok().filter(|number: &f64| *number >= 0.0)?;
-    Some(Duration::try_from_secs_f64(number * unit_seconds).unwrap_or(LONGEST_FLOOR))
+    Duration::try_from_secs_f64(number * unit_seconds).ok()
 }
 
 fn until(date: &str, now: DateTime<Utc>) -> Option<Duration> {
@@ -78,6 +86,13 @@ mod tests {
         for nonsense in ["soon", "-3", "NaN", ""] {
             assert_eq!(asked("retry-after", nonsense), None, "{nonsense}");
         }
-        assert_eq!(asked("retry-after", "1e300"), Some(Duration::from_secs(600)));
+    }
+
+    #[test]
+    fn an_absurdly_long_wish_is_none() {
+        assert_eq!(asked("retry-after", "86400"), Some(Duration::from_secs(86_400)));
+        for absurd in ["31536000", "1e300", "inf", "Wed, 21 Oct 2195 07:28:00 GMT"] {
+            assert_eq!(asked("retry-after", absurd), None, "{absurd}");
+        }
     }
 }

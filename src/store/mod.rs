@@ -30,6 +30,7 @@ mod requests;
 mod rows;
 mod snapshots;
 mod storable;
+mod teacher_paces;
 
 use std::{str::FromStr, time::Duration};
 
@@ -60,6 +61,7 @@ pub use models::Relative;
 pub use queue::{Beat, Request};
 pub use requests::Retried;
 pub use snapshots::Snapshot;
+pub use teacher_paces::PaceKeeper;
 
 /// How long a call waits for a connection before it says that the database cannot be reached. Short, so that the API
 /// answers 503 quickly.

@@ -1,6 +1,6 @@
 //! One call to a teacher's chat completions or plain completions. Makes no second try by itself: the caller knows the budget and the lease.
-//! The other end is not trusted: no redirect is followed (the key would go along), a reply may have 2 MiB, and one
-//! deadline covers everything from the connection to the last byte.
+//! The other end is not trusted: no redirect is followed (the key would go along), a reply may have 2 MiB and must not
+//! trickle (`reply`), and one deadline covers everything from the connection to the last byte.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,15 +10,16 @@ use reqwest::{Response, StatusCode, Url};
 use sha2::{Digest, Sha256};
 
 use super::wire::{Body, Complaint, Reply, ResponseFormat};
-use super::{TeacherError, TeacherSettings, pace::Pace};
+use super::{
+    TeacherError, TeacherSettings,
+    pace::{Pace, PaceBook, Turn},
+    reply::{self, ReplyFault},
+};
 use crate::clock::Clock;
 use crate::domain::{Prices, Secret, TeacherApi};
 use crate::outbound::{self, retry};
 use crate::task::prompt::{self, AnswerSchema, Message};
 use crate::telemetry::chain;
-
-/// Bytes of a reply that are read; an honest one has a few thousand.
-const MAX_REPLY_BYTES: usize = 2 << 20;
 
 /// What is asked in one call.
 #[derive(Debug, Clone)]
@@ -77,8 +78,14 @@ impl TeacherClient {
         let misconfigured = |reason: String| TeacherError::Settings { teacher: settings.name.clone(), reason };
         let headers = headers(key.as_ref()).ok_or_else(|| misconfigured("the API key is not ASCII text".to_owned()))?;
         let http = http_client(&settings, &endpoint, headers).map_err(|error| misconfigured(chain(&error)))?;
-        let pace = Arc::new(Pace::new(settings.requests_per_minute, settings.tokens_per_minute));
+        let pace = Pace::alone(settings.name.clone(), settings.limits());
         Ok(Self { settings, endpoint, key, http, pace, clock: Clock::system() })
+    }
+
+    /// The same teacher, asked at the pace that this book keeps: that of all who keep it there, and not of this client alone.
+    pub fn at_the_pace_of(self, book: Arc<dyn PaceBook>) -> Self {
+        let pace = Pace::new(self.settings.name.clone(), self.settings.limits(), book);
+        Self { pace, ..self }
     }
 
     /// The name that requests use.
@@ -101,20 +108,35 @@ impl TeacherClient {
     /// # Errors
     /// Says what happened; `TeacherError::is_retryable` says whether the same request may succeed later.
     pub async fn complete(&self, request: &CompletionRequest) -> Result<Completion, TeacherError> {
-        self.turn().await;
-        self.ask(request).await
+        let turn = self.turn().await;
+        self.ask(turn, request).await
     }
 
     /// Waits until the pace allows another request. Nothing is under way meanwhile: the wait may be given up.
-    pub async fn turn(&self) {
-        self.pace.turn().await;
+    pub async fn turn(&self) -> Turn {
+        self.pace.turn().await
     }
 
-    /// Asks once, at once: for callers that have waited for their turn.
+    /// Asks once, at once, for callers that have waited for their turn. The turn ends with the call, and the pace is told
+    /// what became of it.
     ///
     /// # Errors
     /// As [`complete`](Self::complete).
-    pub async fn ask(&self, request: &CompletionRequest) -> Result<Completion, TeacherError> {
+    pub async fn ask(&self, turn: Turn, request: &CompletionRequest) -> Result<Completion, TeacherError> {
+        let turn = turn.in_time().await;
+        let sent = Instant::now();
+        let answer = self.send(request).await;
+        match &answer {
+            Ok(completion) => turn.answered(Some(completion.input_tokens + completion.output_tokens)),
+            Err(error) if error.is_push_back() => turn.pushed_back(sent.into(), retry::floor(error.retry_after())),
+            // Whoever cannot be reached has not borne the call; what cannot be read was an answer.
+            Err(TeacherError::Unreachable { .. } | TeacherError::TimedOut { .. }) => drop(turn),
+            Err(_) => turn.answered(None),
+        }
+        answer
+    }
+
+    async fn send(&self, request: &CompletionRequest) -> Result<Completion, TeacherError> {
         let started = Instant::now();
         let mut call = self.http.post(self.endpoint.clone()).json(&self.body_of(request));
         if let Some(key) = &request.idempotency_key {
@@ -125,9 +147,7 @@ impl TeacherClient {
             return Err(self.refused(response).await);
         }
         let reply = self.body(response).await?;
-        let completion = self.completion(&reply, started.elapsed())?;
-        self.pace.spent(completion.input_tokens + completion.output_tokens);
-        Ok(completion)
+        self.completion(&reply, started.elapsed())
     }
 
     /// The SHA-256 of all that an answer depends on: the address with its path, and the body (model, messages, parameters,
@@ -156,20 +176,19 @@ impl TeacherClient {
         }
     }
 
-    /// The whole body, unless it is larger than any honest one.
-    async fn body(&self, mut response: Response) -> Result<Vec<u8>, TeacherError> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.network_error(error))? {
-            if body.len() + chunk.len() > MAX_REPLY_BYTES {
-                return Err(self.bad_reply(format!("it has more than {MAX_REPLY_BYTES} bytes")));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
+    async fn body(&self, response: Response) -> Result<Vec<u8>, TeacherError> {
+        let teacher = || self.settings.name.clone();
+        reply::read(response, self.settings.request_timeout).await.map_err(|fault| match fault {
+            ReplyFault::TooLarge(reason) => self.bad_reply(reason),
+            ReplyFault::TooSlow(reason) => TeacherError::TooSlow { teacher: teacher(), reason },
+            ReplyFault::Network(error) if error.is_timeout() => self.network_error(error),
+            ReplyFault::Network(error) => TeacherError::BrokenOff { teacher: teacher(), source: error.without_url() },
+        })
     }
 
     fn completion(&self, body: &[u8], latency: Duration) -> Result<Completion, TeacherError> {
-        let reply: Reply = serde_json::from_slice(body).map_err(|error| self.bad_reply(error.to_string()))?;
+        let reply: Reply =
+            serde_json::from_slice(body).map_err(|error| self.bad_reply(reply::unreadable(body, &error)))?;
         let choice = reply.choices.into_iter().next();
         let mut choice = choice.ok_or_else(|| self.bad_reply("it has no choices".to_owned()))?;
         let no_text = || self.bad_reply("its choice has neither a message nor a text".to_owned());

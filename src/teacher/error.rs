@@ -34,6 +34,23 @@ pub enum TeacherError {
         /// How long it had.
         limit: Duration,
     },
+    /// The reply began and then came too slowly.
+    #[error("teacher {teacher} sends its reply too slowly: {reason}")]
+    TooSlow {
+        /// The teacher's name.
+        teacher: String,
+        /// How slowly.
+        reason: String,
+    },
+    /// The connection broke in the midst of the reply.
+    #[error("teacher {teacher} broke off in the midst of its reply")]
+    BrokenOff {
+        /// The teacher's name.
+        teacher: String,
+        /// What the network said.
+        #[source]
+        source: reqwest::Error,
+    },
     /// Too many requests.
     #[error("teacher {teacher} is rate limited: {message}")]
     RateLimited {
@@ -90,7 +107,12 @@ impl TeacherError {
     /// Whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::RateLimited { .. } | Self::BadReply { .. } => true,
+            Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::TooSlow { .. }
+            | Self::BrokenOff { .. }
+            | Self::RateLimited { .. }
+            | Self::BadReply { .. } => true,
             Self::Status { status, .. } => {
                 status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 425) // 409: an idempotent twin is under way
             }
@@ -108,7 +130,7 @@ impl TeacherError {
     pub fn may_have_been_done(&self) -> bool {
         match self {
             Self::Unreachable { source, .. } => !source.is_connect() && !source.is_builder(),
-            Self::TimedOut { .. } | Self::BadReply { .. } => true,
+            Self::TimedOut { .. } | Self::TooSlow { .. } | Self::BrokenOff { .. } | Self::BadReply { .. } => true,
             // A gateway has waited in vain for a teacher that may be at work.
             Self::Status { status, .. } => matches!(status.as_u16(), 504 | 524),
             Self::Settings { .. } | Self::RateLimited { .. } | Self::RefusedKey { .. } | Self::NotServed { .. } => {
@@ -120,6 +142,15 @@ impl TeacherError {
     /// Whether the teacher is well and only wants fewer requests.
     pub fn is_rate_limit(&self) -> bool {
         matches!(self, Self::RateLimited { .. })
+    }
+
+    /// Whether the teacher wants fewer calls, from everybody: 429, and what overloaded servers and gateways say instead.
+    pub fn is_push_back(&self) -> bool {
+        match self {
+            Self::RateLimited { .. } => true,
+            Self::Status { status, .. } => matches!(status.as_u16(), 503 | 529),
+            _ => false,
+        }
     }
 
     /// How long the teacher wants to be left alone, where it said so.
@@ -135,7 +166,8 @@ impl TeacherError {
         match self {
             Self::Settings { .. } => "teacher_misconfigured",
             Self::Unreachable { .. } => "teacher_unreachable",
-            Self::TimedOut { .. } => "teacher_timed_out",
+            Self::TimedOut { .. } | Self::TooSlow { .. } => "teacher_timed_out",
+            Self::BrokenOff { .. } => "teacher_broke_off",
             Self::RateLimited { .. } => "teacher_rate_limited",
             Self::RefusedKey { .. } => "teacher_refused_key",
             Self::NotServed { .. } => "teacher_not_served",

@@ -1,13 +1,16 @@
-//! The teacher over HTTP: a client of chat completions and plain completions that makes one call at a time, and a
-//! scripted teacher that replays recorded answers. Knows no jobs and no database; who asks how often is the worker's.
+//! The teacher over HTTP: a client of chat completions and plain completions that makes one call at a time, the pace at
+//! which it may, and a scripted teacher that replays recorded answers. Knows no jobs and no database: where workers keep a
+//! pace together is the worker's.
 
 mod client;
 mod error;
-mod pace;
+pub mod pace;
+mod reply;
 pub mod scripted;
 mod settings;
 mod wire;
 
 pub use client::{Completion, CompletionRequest, TeacherClient};
 pub use error::TeacherError;
+pub use pace::Turn;
 pub use settings::{TEACHER_KEYS, TeacherSettings};

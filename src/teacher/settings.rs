@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::TeacherError;
+use super::{TeacherError, pace::Limits};
 use crate::domain::{Prices, Secret, TeacherApi, TeacherTerms};
 
 /// What a `[[teachers]]` table may hold: key, default, meaning. The README's table is made of it.
@@ -29,9 +29,9 @@ pub const TEACHER_KEYS: [[&str; 3]; 12] = [
         "whether it keeps to a JSON schema sent as `response_format`, as OpenAI's models, vLLM, SGLang and llama.cpp do; \
          jobs of answer form `json` then send one, and otherwise ask for JSON in words",
     ],
-    ["max_concurrency", "16", "requests under way at once"],
-    ["requests_per_minute", "no limit", "requests a minute, of each worker"],
-    ["tokens_per_minute", "no limit", "tokens a minute, in and out, of each worker"],
+    ["max_concurrency", "16", "requests under way at once, of all workers together"],
+    ["requests_per_minute", "no limit", "requests a minute, of all workers together"],
+    ["tokens_per_minute", "no limit", "tokens a minute, in and out, of all workers together"],
     ["usd_per_million_input_tokens", "0", "price of a million prompt tokens"],
     ["usd_per_million_output_tokens", "0", "price of a million answer tokens"],
     ["request_timeout_seconds", "120", "time from sending a request to the last byte of its answer"],
@@ -59,7 +59,7 @@ pub struct TeacherSettings {
     /// Whether it keeps to a JSON schema that is sent as `response_format`.
     #[serde(default)]
     pub json_schema: bool,
-    /// Requests under way at once.
+    /// Requests under way at once, of all workers together.
     #[serde(default = "default_concurrency")]
     pub max_concurrency: usize,
     /// Requests a minute; null: no limit.
@@ -146,6 +146,15 @@ impl TeacherSettings {
             faults.push(format!("{key} must be 0 or more, not {price}"));
         }
         faults
+    }
+
+    /// How fast it may be asked.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            max_concurrency: u32::try_from(self.max_concurrency).unwrap_or(u32::MAX),
+            requests_per_minute: self.requests_per_minute,
+            tokens_per_minute: self.tokens_per_minute,
+        }
     }
 
     /// The address of its way of asking, if the settings can be used.

@@ -32,6 +32,7 @@ mod leftovers;
 mod lineage;
 mod models;
 mod output_file;
+mod pace_rows;
 mod snapshots;
 mod supervise;
 mod sweep;
@@ -45,6 +46,7 @@ pub use attempt_error::AttemptError;
 pub use hold::{Hold, Stop};
 pub use lanes::{reap_once, run, work_once};
 pub use leftovers::remove_leftovers;
+pub use pace_rows::PaceRows;
 pub use sweep::sweep_once;
 use tokio::sync::Notify;
 

@@ -66,6 +66,7 @@ mod support;
 mod takeover;
 mod takeover_snapshots;
 mod teacher;
+mod teacher_paces;
 mod trainer;
 mod trainer_choice;
 mod trainer_kills;

@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
+use futures::StreamExt;
 use serde_json::json;
 use stepwise::domain::{AnnotationStatus, AnswerForm, Secret, TeacherApi};
 use stepwise::outbound::install_tls;
@@ -19,6 +20,9 @@ use stepwise::teacher::scripted::{ScriptedError, ScriptedSettings, ScriptedTeach
 use stepwise::teacher::{CompletionRequest, TeacherClient, TeacherError, TeacherSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+
+/// A part of a reply's body.
+type Chunk = Result<&'static str, std::io::Error>;
 
 /// Where a port was free a moment ago.
 async fn free_address() -> SocketAddr {
@@ -210,9 +214,9 @@ async fn a_rate_limit_says_how_long_to_wait_in_either_form() {
     assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
     let past = limited([("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")]).await;
     assert_eq!(past.retry_after(), Some(Duration::ZERO));
-    let future = limited([("retry-after", "Wed, 21 Oct 2195 07:28:00 GMT")]).await;
-    assert!(future.retry_after() > Some(Duration::from_secs(1_000_000)));
-    assert_eq!(limited([("retry-after", "soon")]).await.retry_after(), None);
+    for absurd in ["Wed, 21 Oct 2195 07:28:00 GMT", "31536000", "soon"] {
+        assert_eq!(limited([("retry-after", absurd)]).await.retry_after(), None, "{absurd}");
+    }
 }
 
 #[tokio::test]
@@ -243,12 +247,12 @@ async fn nobody_at_the_address_is_unreachable() {
 #[tokio::test]
 async fn replies_that_are_no_completions_are_named() {
     for (body, part) in [
-        ("<html>", "expected"),
-        ("", "EOF"),
+        ("<html>", "not JSON"),
+        ("", "empty"),
         (r#"{"choices":[]}"#, "no choices"),
         (r#"{"choices":[{"index":0}]}"#, "neither a message nor a text"),
-        (r#"{"choices":[{"message":{"content":7}}]}"#, "invalid type"),
-        (r#"{"choices":[{"message":{"content":"cut o"#, "EOF"),
+        (r#"{"choices":[{"message":{"content":7}}]}"#, "something else: invalid type"),
+        (r#"{"choices":[{"message":{"content":"cut o"#, "in the midst"),
     ] {
         let error = error_of(move || body).await;
         assert!(matches!(error, TeacherError::BadReply { .. }) && error.is_retryable(), "{error:?}");
@@ -264,8 +268,43 @@ async fn a_body_over_the_cap_is_not_read_to_its_end() {
     };
     let error = error_of(endless).await;
     assert!(matches!(&error, TeacherError::BadReply { reason, .. } if reason.contains("bytes")), "{error:?}");
+    let announced =
+        || ([(header::CONTENT_LENGTH, "104857600")], Body::from_stream(futures::stream::pending::<Chunk>()));
+    let error = error_of(announced).await;
+    assert!(
+        matches!(&error, TeacherError::BadReply { reason, .. } if reason.contains("announces 104857600")),
+        "{error:?}"
+    );
     let error = error_of(move || (StatusCode::INTERNAL_SERVER_ERROR, endless())).await;
     assert!(matches!(&error, TeacherError::Status { .. }), "{error:?}");
+}
+
+/// A reply that sends these parts, each so long after the one before.
+fn dribble(parts: Vec<&'static str>, pause: Duration) -> Body {
+    Body::from_stream(futures::stream::iter(parts).then(move |part| async move {
+        tokio::time::sleep(pause).await;
+        Chunk::Ok(part)
+    }))
+}
+
+#[tokio::test]
+async fn a_reply_that_trickles_is_given_up_long_before_the_deadline() {
+    let reply = || dribble(vec!["{"; 100_000], Duration::from_millis(40));
+    let mut settings = settings(replying(reply).await);
+    // A twelfth of it is looked at: a quarter of a second, in which an honest reply brings 25 bytes.
+    settings.request_timeout = Duration::from_secs(3);
+    let error = ask(settings).await.unwrap_err();
+    assert!(matches!(error, TeacherError::TooSlow { .. }) && error.is_retryable(), "{error:?}");
+    assert!(error.to_string().contains("fewer than 100 a second"), "{error}");
+}
+
+#[tokio::test]
+async fn empty_lines_while_the_teacher_thinks_are_no_trickle() {
+    let answer = r#"{"choices":[{"message":{"content":"Answer: a"}}]}"#;
+    let reply = move || dribble([vec!["\n"; 12], vec![answer]].concat(), Duration::from_millis(20));
+    let mut settings = settings(replying(reply).await);
+    settings.request_timeout = Duration::from_millis(1200);
+    assert_eq!(ask(settings).await.unwrap().text, "Answer: a");
 }
 
 #[tokio::test]
@@ -289,7 +328,7 @@ async fn a_teacher_that_hangs_or_trickles_is_timed_out() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_off_is_unreachable() {
+async fn a_connection_that_breaks_off_in_a_reply_may_be_tried_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -298,7 +337,7 @@ async fn a_connection_that_breaks_off_is_unreachable() {
         socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{").await.unwrap();
     });
     let error = ask(settings(address)).await.unwrap_err();
-    assert!(matches!(error, TeacherError::Unreachable { .. }), "{error:?}");
+    assert!(matches!(error, TeacherError::BrokenOff { .. }) && error.is_retryable(), "{error:?}");
 }
 
 #[tokio::test]

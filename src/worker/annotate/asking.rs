@@ -6,7 +6,6 @@ use std::sync::{
 };
 
 use serde_json::json;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Closed, Ledger};
@@ -31,8 +30,6 @@ pub(super) struct Asking<'a> {
     pub(super) spec: &'a AnnotationSpec,
     pub(super) teacher: &'a TeacherClient,
     pub(super) ledger: Ledger,
-    /// Calls that may be under way at once.
-    pub(super) permits: Semaphore,
     /// Calls that were answered: as long as it grows, a question that is not answered is to blame and not the teacher.
     pub(super) answered: AtomicU64,
     ended: CancellationToken,
@@ -53,7 +50,6 @@ impl<'a> Asking<'a> {
             spec,
             teacher,
             ledger,
-            permits: Semaphore::new(teacher.max_concurrency()),
             answered: AtomicU64::new(0),
             ended: CancellationToken::new(),
             why: Mutex::new(None),

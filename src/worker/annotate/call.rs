@@ -53,7 +53,6 @@ impl Asking<'_> {
         {
             return Ok(Ok(reply));
         }
-        let _permit = self.unless_ended(self.permits.acquire()).await?;
         let (mut answered_before, mut tries) = (0, 0);
         loop {
             if tries <= MAX_TRIES - 2 {
@@ -77,10 +76,10 @@ impl Asking<'_> {
 
     /// One call.
     async fn send(&self, call: &NewCall, request: &CompletionRequest) -> Asked<Sent> {
-        self.unless_ended(self.teacher.turn()).await?;
+        let turn = self.unless_ended(self.teacher.turn()).await?;
         self.begin(call.clone()).await?;
         // A pause and a drain let the calls under way end; a cancel or a lost lease does not wait for them.
-        let answer = self.attempt.in_time(async { Ok(self.teacher.ask(request).await) }).await;
+        let answer = self.attempt.in_time(async { Ok(self.teacher.ask(turn, request).await) }).await;
         let (outcome, sent) = match answer.map_err(|error| self.end(error))? {
             Ok(completion) => {
                 self.answered.fetch_add(1, Ordering::Relaxed);
