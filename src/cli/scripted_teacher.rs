@@ -5,7 +5,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::Args;
 
 use super::{CommandError, launch};
-use crate::{config::GivenSettings, shutdown, teacher::scripted};
+use crate::{
+    config::GivenSettings,
+    shutdown,
+    teacher::scripted::{self, FaultMix, Faults, Memory, ScriptedSettings},
+};
 
 /// What the scripted teacher is told.
 #[derive(Debug, Args)]
@@ -19,16 +23,42 @@ pub struct Arguments {
     /// Time that each answer takes, in milliseconds
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
     delay: u64,
+    /// Answer a repeated Idempotency-Key from memory, and charge for it once
+    #[arg(long)]
+    idempotency: bool,
+    /// Do things wrong, as this seed has it: one call in ten is limited, one in ten fails, and so on
+    #[arg(long, value_name = "SEED")]
+    faults_seed: Option<u64>,
+    /// What goes wrong how often, such as "limited=0.1,hang=0.05"; of limited, failing, reset, hang, trickle, bad, twice
+    #[arg(long, value_name = "MIX")]
+    faults: Option<FaultMix>,
+    /// Scale of a fault's time: 0.01 makes 1.2 seconds of a hang of two minutes
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    time_scale: f64,
     #[command(flatten)]
     pub given: GivenSettings,
 }
 
-/// Serves until a signal.
+impl Arguments {
+    /// Either flag asks for faults; the other has its default then.
+    fn faults(&self) -> Option<Faults> {
+        let wanted = self.faults.is_some() || self.faults_seed.is_some();
+        wanted.then(|| Faults {
+            mix: self.faults.unwrap_or_default(),
+            seed: self.faults_seed.unwrap_or_default(),
+            scale: self.time_scale.max(0.0).min(1000.0),
+        })
+    }
+}
+
+/// Serves until a signal; `GET /tally` says what it was asked.
 pub fn run(arguments: Arguments) -> Result<(), CommandError> {
-    let settings = scripted::ScriptedSettings {
-        answers: arguments.answers,
+    let settings = ScriptedSettings {
         listen: arguments.listen,
         delay: Duration::from_millis(arguments.delay),
+        faults: arguments.faults(),
+        memory: if arguments.idempotency { Memory::ByKey } else { Memory::None },
+        ..ScriptedSettings::new(arguments.answers)
     };
     launch::block_on(async { Ok(scripted::serve(settings, shutdown::on_signal()?.cancelled_owned()).await?) })
 }

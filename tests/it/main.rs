@@ -66,6 +66,8 @@ mod support;
 mod takeover;
 mod takeover_snapshots;
 mod teacher;
+mod teacher_faults;
+mod teacher_outage;
 mod teacher_paces;
 mod trainer;
 mod trainer_choice;

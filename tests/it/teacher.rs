@@ -377,7 +377,7 @@ async fn no_error_and_no_debug_text_shows_the_key() {
 async fn scripted(lines: &str, delay: Duration) -> SocketAddr {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(lines.as_bytes()).unwrap();
-    let settings = ScriptedSettings { answers: file.path().to_owned(), listen: ([127, 0, 0, 1], 0).into(), delay };
+    let settings = ScriptedSettings { delay, ..ScriptedSettings::new(file.path().to_owned()) };
     let teacher = ScriptedTeacher::bind(settings).await.unwrap();
     let address = teacher.local_addr();
     tokio::spawn(teacher.run(std::future::pending()));
@@ -440,8 +440,7 @@ async fn the_scripted_teacher_takes_its_time_when_told() {
 async fn answers_that_cannot_be_read_are_named_by_file_and_line() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"{\"input\":\"a\",\"llm_output\":\"b\"}\n{\"input\":\"a\"}\n").unwrap();
-    let listen = ([127, 0, 0, 1], 0).into();
-    let bind = |answers| ScriptedTeacher::bind(ScriptedSettings { answers, listen, delay: Duration::ZERO });
+    let bind = |answers| ScriptedTeacher::bind(ScriptedSettings::new(answers));
     let error = bind(file.path().to_owned()).await.unwrap_err();
     assert!(
         matches!(error, ScriptedError::Line { line: 2, .. }) && error.to_string().contains("llm_output"),

@@ -3,10 +3,14 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::faults::Fault;
+
 /// The name of the one model that `/v1/models` lists; requests may name any.
 const MODEL: &str = "scripted";
 /// Samples in one reply, at most.
 const MAX_CHOICES: usize = 128;
+/// An answer whose label is in no set.
+const WRONG: &str = "That is another question.\nSo the answer is something else.\nAnswer: something else";
 
 /// Which of the two shapes a request has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,11 +91,17 @@ impl Asked {
         Ok(Self { endpoint, question, prompt_tokens, options })
     }
 
-    /// The reply that holds these recorded outputs, sample by sample.
-    pub(super) fn reply(&self, outputs: &[String]) -> Value {
+    /// The reply that holds these recorded outputs, sample by sample, with what a fault makes of the answers.
+    pub(super) fn reply(&self, outputs: &[String], fault: Option<Fault>) -> Value {
         let count = self.options.n.unwrap_or(1).clamp(1, MAX_CHOICES);
         let first = self.options.seed.unwrap_or_default() % outputs.len();
-        let samples: Vec<_> = (0..count).map(|index| self.cut(&outputs[(first + index) % outputs.len()])).collect();
+        let mut samples: Vec<_> = (0..count).map(|index| self.cut(&outputs[(first + index) % outputs.len()])).collect();
+        match fault {
+            Some(Fault::WrongLabel) => samples.fill((WRONG, "stop")),
+            Some(Fault::CutShort) => samples.iter_mut().for_each(|sample| *sample = (half(sample.0), "length")),
+            Some(Fault::Twice) => samples = [samples.clone(), samples].concat(),
+            _ => {}
+        }
         let completion_tokens: usize = samples.iter().map(|(text, _)| text.split_whitespace().count()).sum();
         let choices: Vec<_> = samples.iter().enumerate().map(|(index, sample)| self.choice(index, sample)).collect();
         let (id, object) = match self.endpoint {
@@ -138,6 +148,11 @@ impl Asked {
     }
 }
 
+/// The first half of a text's words.
+fn half(text: &str) -> &str {
+    first_tokens(text, text.split_whitespace().count() / 2).unwrap_or_default()
+}
+
 /// The first `limit` tokens of a text that has more.
 fn first_tokens(text: &str, limit: usize) -> Option<&str> {
     let next = text.split_whitespace().nth(limit)?;
@@ -169,7 +184,7 @@ mod tests {
 
     fn ask(endpoint: Endpoint, body: Value, outputs: &[&str]) -> Value {
         let outputs: Vec<_> = outputs.iter().map(|&output| output.to_owned()).collect();
-        Asked::read(endpoint, body.to_string().as_bytes()).unwrap().reply(&outputs)
+        Asked::read(endpoint, body.to_string().as_bytes()).unwrap().reply(&outputs, None)
     }
 
     #[test]
