@@ -10,6 +10,7 @@
 //! | label | the answer that the student must give |
 //! | ground truth | a label from people, not from the teacher |
 //! | rationale | the reasoning in words that leads to a label |
+//! | rationale fault | what is wrong with a rationale, as far as that is seen without ground truth |
 //! | annotation | what a teacher made of one example: its verdict |
 //! | sample | one of the teacher's answers to one example |
 //! | call | one HTTP request to a teacher |

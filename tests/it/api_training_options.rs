@@ -33,7 +33,8 @@ async fn a_dry_run_shows_which_rationales_are_learned_and_what_more_of_them_cost
     );
     let lengths = ["max_input_length", "max_label_length", "max_rationale_length"];
     assert!(lengths.iter().all(|name| plain.body["spec"]["hyperparameters"][name].is_null()), "{:#}", plain.body);
-    let options = json!({"per_example": "all", "filter": "correct_only", "shuffle": "rows"});
+    let options =
+        json!({"per_example": "all", "filter": "correct_only", "leave_out": ["duplicate"], "shuffle": "rows"});
     let all = distill(&app, &rows(), json!({"rationales": options})).await;
     assert_eq!(all.body["spec"]["rationales"], options, "{:#}", all.body);
     let tokens = |answer: &Answer| answer.body["estimate"]["input_tokens"].as_u64().unwrap();
