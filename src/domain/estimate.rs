@@ -22,6 +22,16 @@ pub struct Span {
 }
 
 impl Span {
+    /// A figure that is known.
+    pub fn exactly(value: f64) -> Self {
+        Self { low: value, expected: value, high: value }
+    }
+
+    /// The figure of one, for so many.
+    pub fn each(self, count: Self) -> Self {
+        Self { low: self.low * count.low, expected: self.expected * count.expected, high: self.high * count.high }
+    }
+
     /// The same, so many times.
     pub fn times(self, factor: f64) -> Self {
         Self { low: self.low * factor, expected: self.expected * factor, high: self.high * factor }

@@ -45,7 +45,7 @@ async fn a_dry_run_shows_what_the_teacher_would_be_asked_first_word_for_word() {
     let app = TestApp::start().await;
     let file = rows(&app, 5).await;
     let questions = async |changes: Value| {
-        let mut request = json!({"file": file, "teacher": "large", "task": "returns"});
+        let mut request = json!({"file": file, "teacher": "large", "task": "returns", "repair": false});
         request.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         app.post("/v1/annotation-jobs?dry_run=true", request).await.body
     };
@@ -61,6 +61,43 @@ async fn a_dry_run_shows_what_the_teacher_would_be_asked_first_word_for_word() {
     assert_eq!(one["questions"].as_array().unwrap().len(), 1);
     let text = prompt::as_text(&prompt::chat(&task, AnswerForm::default(), "The jacket number 0 came torn."));
     assert_eq!((&one["questions"][0]["messages"], &one["questions"][0]["prompt"]), (&Value::Null, &json!(text)));
+}
+
+#[tokio::test]
+async fn an_estimate_counts_samples_repairs_and_reasons_as_jobs_of_the_like_had_them() {
+    let app = TestApp::start().await;
+    let file = rows(&app, 20).await;
+    let request = |more: Value| {
+        let mut request = json!({"file": file, "teacher": "large", "task": "returns", "repair": false});
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        request
+    };
+    let estimate = async |more: Value| {
+        let answer = app.post("/v1/annotation-jobs?dry_run=true", request(more)).await;
+        assert_eq!(answer.status, 200, "{:#}", answer.body);
+        let estimate = &answer.body["estimate"];
+        (estimate["input_tokens"].as_f64().unwrap(), span(&estimate["output_tokens"]), span(&estimate["usd"]))
+    };
+    let (plain, plain_out, plain_usd) = estimate(json!({})).await;
+    let (five, five_out, five_usd) = estimate(json!({"samples": 5})).await;
+    assert_eq!((five, five_out[1]), (5.0 * plain, 5.0 * plain_out[1]));
+    assert!((five_usd[1] - 5.0 * plain_usd[1]).abs() < 1e-9);
+    let (repaired, repaired_out, repaired_usd) = estimate(json!({"repair": true})).await;
+    assert!(repaired > 1.03 * plain && repaired < 1.3 * plain, "a repair's prompt is longer: {repaired} and {plain}");
+    assert_eq!(repaired_out[0], plain_out[0], "it may be none");
+    assert!((repaired_out[2] - 1.1 * plain_out[2]).abs() < 1e-6, "{repaired_out:?} and {plain_out:?}");
+    assert!(repaired_usd[1] > plain_usd[1] && repaired_usd[2] > plain_usd[2]);
+    let (reasons, ..) = estimate(json!({"rationales": "rationalize"})).await;
+    assert!(reasons > repaired, "wrong labels are more than unreadable ones");
+
+    // Half of the answers were asked for again in a job of the like; one that repaired nothing says nothing of that.
+    app.post("/v1/annotation-jobs", request(json!({"repair": true}))).await;
+    let worker = WorkerId(Clock::system().new_id());
+    let (_, lease) = app.store.claim(worker, &JobKind::ALL, &LeaseTerms::default()).await.unwrap().unwrap();
+    let result = json!({"counts": {"total": 20}, "calls": {"answered": 28, "reused": 2}, "output_tokens": 1680});
+    app.store.finish(lease, &result).await.unwrap();
+    assert!(estimate(json!({"repair": true})).await.0 > 1.5 * plain);
+    assert_eq!(estimate(json!({})).await.0, plain);
 }
 
 #[tokio::test]
@@ -97,7 +134,7 @@ async fn a_training_is_estimated_by_its_rows_and_its_student() {
 async fn the_error_of_an_estimate_is_stored_with_the_finished_job_and_the_next_estimate_learns_from_it() {
     let app = TestApp::start().await;
     let file = rows(&app, 20).await;
-    let request = json!({"file": file, "teacher": "large", "task": "returns"});
+    let request = json!({"file": file, "teacher": "large", "task": "returns", "repair": false});
     let id = app.post("/v1/annotation-jobs", request.clone()).await.id();
     let path = format!("/v1/jobs/{id}");
     let submitted = app.get(&path).await.body;

@@ -1,9 +1,9 @@
 //! What it takes to ask a teacher about every example.
 
-use super::{PAST_JOBS, Unknown, sample, tokens};
+use super::{PAST_JOBS, Unknown, sample, second_calls, tokens};
 use crate::{
     api::AppState,
-    domain::{AnnotationSpec, Estimate, JobKind, JobSpec, Span, Split, Taken, TeacherTerms},
+    domain::{AnnotationSpec, Estimate, Example, JobKind, JobSpec, Span, Split, Taken, TeacherTerms},
     store::{PastJob, Store},
     task::prompt,
 };
@@ -19,24 +19,27 @@ pub(super) async fn estimate(state: &AppState, spec: &AnnotationSpec) -> Result<
     let file = sample::file(state, spec.file).await?;
     let rows = file.validation.valid_rows.min(spec.max_examples.unwrap_or(u64::MAX));
     let examples = sample::examples(state, &file, &Split::ALL).await?;
-    let prompts: Vec<String> = examples.iter().map(|example| prompt_text(spec, &example.input)).collect();
-    let prompt_characters = sample::mean_characters(prompts.iter().map(|prompt| Some(prompt.as_str())), 0.0);
     let past = of_teacher(state, &spec.teacher).await?;
     let record = Record::of(&past);
     let answers = rows as f64 * f64::from(spec.samples);
-    let input_tokens = answers * prompt_tokens(prompt_characters);
     let longest = f64::from(spec.max_output_tokens);
     let answer = record.answer_tokens.unwrap_or(ANSWER_TOKENS);
     let answer =
         Span { low: answer.low.min(longest), expected: answer.expected.min(longest), high: answer.high.min(longest) };
-    let output_tokens = answer.times(answers);
+    let second = second_calls::for_each_answer(spec, &past, &examples).times(answers);
+    let first_prompt = mean_tokens(&examples, |input| prompt_text(spec, input));
+    let second_prompt = mean_tokens(&examples, |input| second_calls::text(spec, input)) + answer.expected;
+    let calls = second.plus(Span::exactly(answers));
+    let input_tokens = second.times(second_prompt).plus(Span::exactly(answers * first_prompt));
+    let output_tokens = answer.each(calls);
     let terms = state.teachers.iter().find(|terms| terms.name == spec.teacher);
     Ok(Estimate {
         rows,
-        input_tokens: Some(input_tokens.round() as u64),
+        input_tokens: Some(input_tokens.expected.round() as u64),
         output_tokens: Some(output_tokens),
         usd: terms.map(|terms| price(terms, input_tokens, output_tokens)),
-        seconds: terms.map(|terms| seconds(terms, answers, input_tokens + output_tokens.expected, &record)),
+        seconds: terms
+            .map(|terms| seconds(terms, calls.expected, input_tokens.expected + output_tokens.expected, &record)),
         drawn_from_jobs: past.len().try_into().unwrap_or(u32::MAX),
         ..Estimate::default()
     })
@@ -45,6 +48,12 @@ pub(super) async fn estimate(state: &AppState, spec: &AnnotationSpec) -> Result<
 /// Tokens of a prompt of so many characters.
 pub(super) fn prompt_tokens(characters: f64) -> f64 {
     tokens(characters) + FRAME_TOKENS
+}
+
+/// The mean over these examples of what is asked about them.
+fn mean_tokens(examples: &[Example], asked: impl Fn(&str) -> String) -> f64 {
+    let texts: Vec<String> = examples.iter().map(|example| asked(&example.input)).collect();
+    prompt_tokens(sample::mean_characters(texts.iter().map(|text| Some(text.as_str())), 0.0))
 }
 
 fn prompt_text(spec: &AnnotationSpec, input: &str) -> String {
@@ -86,11 +95,9 @@ fn spread(past: &[PastJob], figure: impl Fn(&PastJob) -> Option<f64>) -> Option<
     })
 }
 
-fn price(terms: &TeacherTerms, input_tokens: f64, output_tokens: Span) -> Span {
-    let of = |output| {
-        (input_tokens * terms.usd_per_million_input_tokens + output * terms.usd_per_million_output_tokens) / 1e6
-    };
-    Span { low: of(output_tokens.low), expected: of(output_tokens.expected), high: of(output_tokens.high) }
+fn price(terms: &TeacherTerms, input_tokens: Span, output_tokens: Span) -> Span {
+    let input = input_tokens.times(terms.usd_per_million_input_tokens / 1e6);
+    input.plus(output_tokens.times(terms.usd_per_million_output_tokens / 1e6))
 }
 
 /// By the pace of answers, and no faster than the teacher's limits allow.

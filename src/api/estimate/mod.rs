@@ -7,6 +7,7 @@ mod evaluation;
 mod memory;
 mod questions;
 mod sample;
+mod second_calls;
 
 pub use questions::Question;
 
