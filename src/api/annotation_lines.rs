@@ -12,9 +12,8 @@ use futures::Stream;
 
 use super::{AppState, accept};
 use crate::{
-    domain::{Annotation, AnnotationLine, AnnotationSpec, AnnotationStatus, JobId},
+    domain::{Annotation, AnnotationLine, AnnotationStatus, JobId},
     store::{Page, StoreError},
-    task::rationale_quality::RationaleChecks,
     telemetry::chain,
 };
 
@@ -28,8 +27,6 @@ const PAGE: u32 = 500;
 pub struct Wanted {
     /// Whose.
     pub job: JobId,
-    /// What was asked; none where the job is no annotation.
-    pub spec: Option<AnnotationSpec>,
     /// Only those of these statuses; none: all.
     pub statuses: Vec<AnnotationStatus>,
     /// Only those behind this place in the file.
@@ -71,7 +68,7 @@ fn pages(state: AppState, mut wanted: Wanted) -> impl Stream<Item = Result<Bytes
             wanted.after = page.items.last().map(|annotation| annotation.example_index).or(wanted.after);
             let has_more = page.has_more;
             if !page.items.is_empty() {
-                yield Ok(lines(wanted.spec.as_ref(), page.items));
+                yield Ok(lines(page.items));
             }
             if !has_more {
                 break;
@@ -87,12 +84,11 @@ async fn next(state: &AppState, wanted: &Wanted) -> Result<Page<Annotation>, Bro
     Ok(state.store.list_annotations(wanted.job, &wanted.statuses, wanted.after, PAGE).await?)
 }
 
-fn lines(spec: Option<&AnnotationSpec>, annotations: Vec<Annotation>) -> Bytes {
-    let checks = spec.map(|spec| (RationaleChecks::of(&spec.task), spec.rationales));
+/// Faults of rationales are left to the files: to look for them takes a processor longer than to send the line.
+fn lines(annotations: Vec<Annotation>) -> Bytes {
     let mut text = Vec::new();
     for annotation in annotations {
-        let faults = checks.as_ref().and_then(|(checks, keeping)| checks.of_annotation(*keeping, &annotation));
-        serde_json::to_writer(&mut text, &AnnotationLine::new(annotation, faults)).expect("a line is plain data");
+        serde_json::to_writer(&mut text, &AnnotationLine::new(annotation, None)).expect("a line is plain data");
         text.push(b'\n');
     }
     text.into()

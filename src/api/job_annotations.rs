@@ -17,7 +17,7 @@ use super::{
     list::{List, MAX_LIMIT, page_size},
     openapi::OfOne,
 };
-use crate::domain::{Annotation, AnnotationLine, AnnotationStatus, JobId, JobSpec};
+use crate::domain::{Annotation, AnnotationLine, AnnotationStatus, JobId};
 
 /// The teacher's answer to one example.
 #[derive(Debug, Serialize, ToSchema)]
@@ -90,7 +90,8 @@ pub struct AnnotationsQuery {
 /// An annotation job's answers so far, in the file's order: a page, or with `Accept: application/jsonl` (or
 /// `application/x-ndjson`) all of them as JSON lines, in any state of the job and while it runs.
 ///
-/// A line has the form of the job's output file, and of its rejection file where the answer is not valid. What is settled
+/// A line has the form of the job's output file, and of its rejection file where the answer is not valid; only
+/// `rationale_faults` are in the files alone. What is settled
 /// behind the place that the stream has passed is not in it: read the job first, and when it was over, the lines are all
 /// there are. A stream that cannot go on breaks off; one that ends is whole.
 #[utoipa::path(get, path = "/v1/jobs/{id}/annotations", tag = "jobs",
@@ -104,14 +105,9 @@ pub async fn list_job_annotations(
     Query(query): Query<AnnotationsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let found = find(&state, id).await?;
-    let job = found.id;
+    let job = find(&state, id).await?.id;
     if let Some(media) = annotation_lines::wanted(&headers) {
-        let spec = match found.spec {
-            JobSpec::Annotation(spec) => Some(spec),
-            JobSpec::Distillation(_) | JobSpec::Evaluation(_) => None,
-        };
-        let wanted = Wanted { job, spec, statuses: query.status, after: query.after };
+        let wanted = Wanted { job, statuses: query.status, after: query.after };
         return Ok(annotation_lines::answer(&state, media, wanted));
     }
     let limit = page_size(query.limit, MAX_LIMIT)?;
