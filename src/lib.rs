@@ -31,6 +31,7 @@ pub mod machine;
 #[cfg(feature = "engine")]
 pub mod native;
 pub mod registry;
+pub mod report;
 pub mod shutdown;
 #[cfg(feature = "engine")]
 pub mod student;

@@ -1,6 +1,6 @@
 //! What cannot be asked of a job in the state that it is in, and what can be asked instead.
 
-use crate::domain::{FileId, JobId, JobState};
+use crate::domain::{FileId, JobId, JobKind, JobState};
 
 /// Why a job stays as it is. Asking again would find the same.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,33 @@ pub enum JobConflict {
         /// How that one ended.
         state: JobState,
     },
+    /// Something that only annotations have.
+    #[error("{job} is no annotation but of kind {kind}; it asks no teacher")]
+    NotAnAnnotation {
+        /// The job.
+        job: JobId,
+        /// What it does.
+        kind: JobKind,
+    },
+    /// Asking again while it is still asking.
+    #[error("{job} is {state}, not over; wait for its end, or cancel it, then ask again")]
+    NotOver {
+        /// The job.
+        job: JobId,
+        /// Where it stands.
+        state: JobState,
+    },
+    /// Asking again about nothing.
+    #[error("{0} has no example of these statuses; GET /v1/jobs/{0}/report counts them")]
+    NothingToAsk(JobId),
+    /// Asking again under the eyes of a job that learns from the answers.
+    #[error("{reader} has begun to read the output of {job}; wait until it is over, or cancel it, then ask again")]
+    OutputInUse {
+        /// The job.
+        job: JobId,
+        /// The job that reads it.
+        reader: JobId,
+    },
 }
 
 impl JobConflict {
@@ -61,6 +88,10 @@ impl JobConflict {
             Self::FileDeleted { .. } => "file_deleted",
             Self::ModelDeleted { .. } => "model_deleted",
             Self::ParentOver { .. } => "dependency_failed",
+            Self::NotAnAnnotation { .. } => "not_an_annotation",
+            Self::NotOver { .. } => "job_is_not_over",
+            Self::NothingToAsk(_) => "nothing_to_ask",
+            Self::OutputInUse { .. } => "output_in_use",
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What can be asked of a job that is there: cancel, pause, retry, and in a file of its own resume, which may take a body.
-//! Each may be repeated, and each answers with the job as it stands then.
+//! What can be asked of a job that is there: cancel and pause, and in files of their own resume and retry, which may take a
+//! body. Each may be repeated, and each answers with the job as it stands then.
 
 use axum::{
     Json,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{Job, JobId, JobState},
-    store::{Retried, Store},
+    store::Store,
 };
 
 /// Cancel a job.
@@ -74,45 +74,6 @@ pub async fn pause_job(
         }
     };
     act(&state, Requested::plain(key, "POST /v1/jobs/{id}/pause", id), pause).await
-}
-
-/// Retry a job that failed or was cancelled, with all its attempts before it.
-///
-/// | the job is | what happens |
-/// |---|---|
-/// | failed, cancelled | it is queued; its error, its result and its requests are cleared. Answers of a teacher and the newest snapshot are kept, so that nothing is paid for twice and a training continues |
-/// | queued, running | nothing; it is returned as it is |
-/// | paused | 409 `job_is_paused`: resume it |
-/// | succeeded | 409 `job_is_over`: submit a new job |
-///
-/// Refused with 409 `file_deleted` when a file that it reads was deleted, with 409 `model_deleted` when a model or checkpoint
-/// that it trains from or scores was deleted, and with 409 `dependency_failed` while a job that it depends on has failed or
-/// was cancelled.
-#[utoipa::path(post, path = "/v1/jobs/{id}/retry", tag = "jobs",
-    params(("id" = JobId, Path, description = "The job", example = "job-0198f1e2b7c67d2ea1b3c4d5e6f70819"), KeyHeader),
-    responses((status = 200, description = "The job as it stands now", body = JobResource), Act))]
-pub async fn retry_job(
-    State(state): State<AppState>,
-    id: Id<JobId>,
-    key: Key,
-    _: Query<Nothing>,
-) -> Result<Response, ApiError> {
-    let retry = async || retried(&state, id).await;
-    act(&state, Requested::plain(key, "POST /v1/jobs/{id}/retry", id), retry).await
-}
-
-async fn retried(state: &AppState, id: Id<JobId>) -> Result<Job, ApiError> {
-    let job = id.0;
-    match state.store.retry_job(Store::default_project(), job).await?.ok_or_else(|| id.missing())? {
-        Retried::FileDeleted(file) => Err(JobConflict::FileDeleted { job, file }.into()),
-        Retried::ModelDeleted(model) => Err(JobConflict::ModelDeleted { job, model }.into()),
-        Retried::ParentOver(parent, state) => Err(JobConflict::ParentOver { job, parent, state }.into()),
-        Retried::Job(job) => match job.state {
-            JobState::Succeeded => Err(JobConflict::Over { job: job.id, state: job.state }.into()),
-            JobState::Paused => Err(JobConflict::Paused(job.id).into()),
-            _ => Ok(*job),
-        },
-    }
 }
 
 /// Nothing can be asked of a job that is over.

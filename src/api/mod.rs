@@ -26,10 +26,12 @@ mod job_checkpoints;
 mod job_conflict;
 mod job_events;
 mod job_metrics;
+mod job_report;
 mod job_requests;
 mod job_resource;
 mod job_result;
 mod job_resume;
+mod job_retry;
 mod job_stream;
 mod jobs;
 mod list;
@@ -101,10 +103,11 @@ fn plain_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(job_requests::cancel_job))
         .routes(routes!(job_requests::pause_job))
         .routes(routes!(job_resume::resume_job))
-        .routes(routes!(job_requests::retry_job))
+        .routes(routes!(job_retry::retry_job))
         .routes(routes!(job_events::list_job_events))
         .routes(routes!(job_metrics::list_job_metrics))
         .routes(routes!(job_annotations::list_job_annotations))
+        .routes(routes!(job_report::get_job_report))
         .routes(routes!(job_checkpoints::list_job_checkpoints))
         .routes(routes!(models::list_models))
         .routes(routes!(models::get_model, models::delete_model))

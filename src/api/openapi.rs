@@ -62,6 +62,9 @@ pub struct Plain;
 /// Problems of a route that names one thing.
 pub struct OfOne;
 
+/// Problems of a route that names one thing of a kind.
+pub struct OfKind;
+
 /// Problems of a route that moves one thing.
 pub struct Act;
 
@@ -83,6 +86,12 @@ impl IntoResponses for Plain {
 impl IntoResponses for OfOne {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[400, 404, 500, 503])
+    }
+}
+
+impl IntoResponses for OfKind {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[400, 404, 409, 500, 503])
     }
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Example, Split, UnknownName, unknown_name::by_name};
+use super::{Example, RationaleFault, Split, UnknownName, unknown_name::by_name};
 
 /// What became of an example.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -81,6 +81,11 @@ pub struct Annotation {
     pub repaired: bool,
     /// Whether the rationale was written by a teacher that had been shown the right label.
     pub rationalized: bool,
+    /// What is wrong with the first rationale, as far as that is seen without ground truth; none where there is no rationale,
+    /// or where it was settled before this was looked for.
+    pub rationale_faults: Option<Vec<RationaleFault>>,
+    /// A number that rationales of the same words have in common.
+    pub rationale_fingerprint: Option<i64>,
     /// Tokens of all prompts that were paid for, by the teacher's count.
     pub input_tokens: i64,
     /// Tokens of all answers that were paid for, by the teacher's count.

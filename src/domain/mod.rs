@@ -41,6 +41,7 @@
 mod alias;
 mod annotation;
 mod annotation_line;
+mod annotation_report;
 mod annotation_sums;
 mod annotation_terms;
 mod attempt;
@@ -80,6 +81,10 @@ mod warning;
 pub use alias::{Alias, AliasMove};
 pub use annotation::{Annotation, AnnotationStatus};
 pub use annotation_line::AnnotationLine;
+pub use annotation_report::{
+    AgreementCount, AgreementReport, AnnotationReport, CallCounts, RationaleReport, TeacherAccuracy, VerdictCounts,
+    WorstCase, WorstReason,
+};
 pub use annotation_sums::{AnnotationSums, Tokens};
 pub use annotation_terms::{RationaleKeeping, Smoke};
 pub use attempt::{AttemptSpec, AttemptStudent, AttemptValidation, Frame, Order, StudentCard};

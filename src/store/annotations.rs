@@ -34,8 +34,8 @@ impl Store {
                 from page
             )
             select example_index as "example_index!", example_id as "example_id!", input as "input!", label,
-                status as "status!", reason, teacher_label, rationale, more_rationales as "more_rationales!", raw_output,
-                samples as "samples!", agreement, repaired as "repaired!", rationalized as "rationalized!",
+                status as "status!", reason, teacher_label, rationale, more_rationales as "more_rationales!", rationale_faults,
+                rationale_fingerprint, raw_output, samples as "samples!", agreement, repaired as "repaired!", rationalized as "rationalized!",
                 input_tokens as "input_tokens!", output_tokens as "output_tokens!", latency_ms as "latency_ms!", split,
                 found as "found!"
             from measured
@@ -65,6 +65,8 @@ struct AnnotationRow {
     teacher_label: Option<String>,
     rationale: Option<String>,
     more_rationales: Vec<String>,
+    rationale_faults: Option<Vec<String>>,
+    rationale_fingerprint: Option<i64>,
     raw_output: Option<String>,
     samples: i32,
     agreement: Option<f64>,
@@ -81,6 +83,8 @@ impl AnnotationRow {
     fn read(self, job: JobId) -> Result<Annotation, StoreError> {
         let id = format!("{job}/{}", self.example_index);
         let at = Place { table: "annotations", id: &id };
+        let faults =
+            |names: Vec<String>| names.iter().map(|name| at.name("rationale_faults", name)).collect::<Result<_, _>>();
         Ok(Annotation {
             status: at.name("status", &self.status)?,
             split: self.split.map(|name| at.name("split", &name)).transpose()?,
@@ -92,6 +96,8 @@ impl AnnotationRow {
             teacher_label: self.teacher_label,
             rationale: self.rationale,
             more_rationales: self.more_rationales,
+            rationale_faults: self.rationale_faults.map(faults).transpose()?,
+            rationale_fingerprint: self.rationale_fingerprint,
             raw_output: self.raw_output,
             samples: self.samples,
             agreement: self.agreement,

@@ -6,7 +6,9 @@
 
 mod aliases;
 mod annotation_ends;
+mod annotation_report;
 mod annotations;
+mod ask_again;
 mod checkpoints;
 mod error;
 mod estimates;
@@ -43,6 +45,7 @@ use uuid::Uuid;
 use crate::domain::ProjectId;
 
 pub use aliases::{DeletedAlias, PutAlias, SetAlias};
+pub use annotation_report::{AnnotationLengths, Faulty, LabelPair, Rejections, ShownExample};
 pub use checkpoints::WhichCheckpoint;
 pub use error::StoreError;
 pub use estimates::PastJob;

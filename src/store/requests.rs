@@ -2,7 +2,7 @@
 //! where that makes sense, writes its event, and returns the job as it stands then: asking twice does no harm.
 
 use super::{Store, StoreError, rows::job_state, storable};
-use crate::domain::{Budget, CheckpointId, FileId, Job, JobId, JobState, ModelId, ProjectId};
+use crate::domain::{Budget, CheckpointId, FileId, Job, JobId, JobKind, JobState, ModelId, ProjectId};
 
 /// What became of a retry.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,14 @@ pub enum Retried {
     ModelDeleted(String),
     /// It stays as it is: a job that it depends on has failed or was cancelled.
     ParentOver(JobId, JobState),
+    /// It stays as it is: it asks no teacher again, because it never asked one.
+    NotAnAnnotation(JobKind),
+    /// It stays as it is: only what is over can be asked about again.
+    NotOver(JobState),
+    /// It stays as it is: there is nothing of the kind that was to be asked about again.
+    NothingOf,
+    /// It stays as it is: this job, which is not over, has begun to read its output.
+    OutputRead(JobId),
 }
 
 impl Store {
@@ -183,7 +191,7 @@ impl Store {
     }
 
     /// What a job needs and cannot have.
-    async fn obstacle(&self, id: JobId) -> Result<Option<Retried>, StoreError> {
+    pub(super) async fn obstacle(&self, id: JobId) -> Result<Option<Retried>, StoreError> {
         let file = sqlx::query_scalar!(
             r#"-- obstacle: files
             select f.id

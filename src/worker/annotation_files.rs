@@ -1,12 +1,13 @@
 //! What an annotation leaves: an output file that is a training file, a rejection file, and its result.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Attempt, AttemptError, Worker, output_file::OutputFile};
 use crate::{
-    domain::{Annotation, AnnotationLine, AnnotationSpec, AnnotationStatus, AnnotationSums, File, Job, Prices},
+    domain::{Annotation, AnnotationLine, AnnotationReport, AnnotationSpec, AnnotationStatus, File, Job, Prices},
+    report,
     store::Page,
-    task::{rationale_quality::RationaleChecks, scoring},
+    task::rationale_quality::RationaleChecks,
 };
 
 /// Rows read from the database at once.
@@ -54,13 +55,12 @@ impl Whose<'_> {
         let mut output = OutputFile::of_examples(self.worker, self.job, "output").await?;
         let mut rejections = OutputFile::of_examples(self.worker, self.job, "rejections").await?;
         let checks = RationaleChecks::of(&self.spec.task);
-        let mut tally = Tally::default();
-        let mut after = None;
+        let (mut after, mut rationalized) = (None, 0);
         loop {
             let page = self.page(after).await?;
             after = page.items.last().map(|annotation| annotation.example_index);
             for annotation in page.items {
-                tally.add(self.spec, &annotation);
+                rationalized += i64::from(annotation.rationalized);
                 let valid = annotation.status == AnnotationStatus::Valid;
                 let written = if valid { &mut output } else { &mut rejections };
                 let faults = checks.of_annotation(self.spec.rationales, &annotation);
@@ -72,7 +72,7 @@ impl Whose<'_> {
         }
         let output = output.close(self.worker, self.job, self.source, "annotated").await?;
         let rejections = rejections.close(self.worker, self.job, self.source, "rejections").await?;
-        let result = tally.result(&self.sums().await?, self.prices(), Some(&[&output, &rejections]));
+        let result = result(&self.report().await?, rationalized, Some(&[&output, &rejections]));
         Ok(Written { result, files: [output, rejections] })
     }
 
@@ -86,15 +86,14 @@ impl Whose<'_> {
 
     /// The result of a job that has no answer, and so no files.
     pub async fn without_answers(&self) -> Result<Value, AttemptError> {
-        Ok(Tally::default().result(&self.sums().await?, self.prices(), None))
+        Ok(result(&self.report().await?, 0, None))
     }
 
-    /// What all calls add up to.
-    async fn sums(&self) -> Result<AnnotationSums, AttemptError> {
-        let sums = || self.worker.store.annotation_sums(self.job.id);
+    async fn report(&self) -> Result<AnnotationReport, AttemptError> {
+        let report = || report::of(&self.worker.store, self.job.id, self.spec, self.prices());
         match self.attempt {
-            Some(attempt) => attempt.persist(sums).await,
-            None => Ok(sums().await?),
+            Some(attempt) => attempt.persist(report).await,
+            None => Ok(report().await?),
         }
     }
 
@@ -105,65 +104,25 @@ impl Whose<'_> {
     }
 }
 
-/// Counts over all annotations of a job.
-#[derive(Default)]
-struct Tally {
-    by_status: Map<String, Value>,
-    total: u64,
-    labeled: u64,
-    correct: u64,
-    /// Valid verdicts, and the sum of their agreements.
-    agreed: (u64, f64),
-    rationalized: u64,
-}
-
-impl Tally {
-    fn add(&mut self, spec: &AnnotationSpec, annotation: &Annotation) {
-        let count = self.by_status.entry(annotation.status.as_str()).or_insert(json!(0));
-        *count = json!(count.as_u64().unwrap_or(0) + 1);
-        self.total += 1;
-        self.rationalized += u64::from(annotation.rationalized);
-        if let Some(agreement) = annotation.agreement {
-            self.agreed = (self.agreed.0 + 1, self.agreed.1 + agreement);
-        }
-        if let Some(truth) = &annotation.label {
-            self.labeled += 1;
-            // An answer that did not parse counts as wrong.
-            let answer = annotation.teacher_label.as_deref();
-            self.correct += u64::from(answer.is_some_and(|answer| scoring::is_correct(&spec.task, answer, truth)));
-        }
-    }
-
-    fn result(&self, sums: &AnnotationSums, prices: Option<Prices>, files: Option<&[&File; 2]>) -> Value {
-        let mut counts: Map<_, _> =
-            AnnotationStatus::ALL.iter().map(|status| (status.as_str().to_owned(), json!(0))).collect();
-        counts.extend(self.by_status.clone());
-        counts.insert("total".to_owned(), json!(self.total));
-        json!({
-            "counts": counts,
-            "teacher_accuracy": (self.labeled > 0).then(|| ratio(self.correct, self.labeled)),
-            "agreement": (self.agreed.0 > 0).then(|| self.agreed.1 / self.agreed.0 as f64),
-            "rationalized": self.rationalized,
-            "calls": {
-                "answered": sums.answered_calls,
-                "failed": sums.failed_calls,
-                "unknown": sums.unknown_calls,
-                "reused": sums.reused_calls,
-            },
-            "input_tokens": sums.answered.input,
-            "output_tokens": sums.answered.output,
-            "tokens_per_example": (self.total > 0).then(|| sums.answered.total() as f64 / self.total as f64),
-            "cost_usd": prices.map(|prices| prices.cost_usd(sums.answered)),
-            "unknown_cost_usd": prices.map(|prices| prices.cost_usd(sums.unknown)),
-            "output_file": files.map(|[output, _]| output.id),
-            "rejections_file": files.map(|[_, rejections]| rejections.id),
-        })
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "row counts are far below 2^52")]
-fn ratio(part: u64, whole: u64) -> f64 {
-    part as f64 / whole as f64
+/// What stands of a report in the job's result.
+fn result(report: &AnnotationReport, rationalized: i64, files: Option<&[&File; 2]>) -> Value {
+    json!({
+        "counts": report.counts,
+        "teacher_accuracy": report.accuracy.map(|accuracy| accuracy.accuracy),
+        "agreement": report.agreement.mean,
+        "labels": report.labels,
+        "rationales": report.rationales,
+        "rationalized": rationalized,
+        "latency_ms": report.latency_ms,
+        "calls": report.calls,
+        "input_tokens": report.input_tokens,
+        "output_tokens": report.output_tokens,
+        "tokens_per_example": report.tokens_per_example,
+        "cost_usd": report.cost_usd,
+        "unknown_cost_usd": report.unknown_cost_usd,
+        "output_file": files.map(|[output, _]| output.id),
+        "rejections_file": files.map(|[_, rejections]| rejections.id),
+    })
 }
 
 #[cfg(test)]

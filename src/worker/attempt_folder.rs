@@ -108,11 +108,13 @@ async fn bring_all(
     Ok(brought)
 }
 
-/// The file that an annotation job wrote.
+/// The file that an annotation job wrote. One that is asked again at this moment is waited for.
 async fn output_of(worker: &Worker, attempt: &Attempt, id: JobId) -> Result<FileId, AttemptError> {
     let job = worker.store.job(attempt.job.project_id, id).await?;
+    let is_over = job.as_ref().is_none_or(|job| job.state.is_terminal());
     let output = job.and_then(|job| job.output_file());
-    output.ok_or_else(|| AttemptError::fatal(JobError::new("annotation_missing", format!("{id} has no output file"))))
+    let missing = JobError::new("annotation_missing", format!("{id} has no output file"));
+    output.ok_or(if is_over { AttemptError::fatal(missing) } else { AttemptError::passing(missing) })
 }
 
 async fn student(

@@ -32,6 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("survey", &["domain", "artifacts", "task"]),
     ("tidy", &["registry", "inference", "survey"]),
     ("leakage", &["domain", "store", "artifacts", "registry", "survey"]),
+    ("report", &["domain", "store", "task"]),
     (
         "worker",
         &[
@@ -48,6 +49,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "survey",
             "leakage",
             "tidy",
+            "report",
             "shutdown",
             "telemetry",
         ],
@@ -67,6 +69,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "survey",
             "leakage",
             "tidy",
+            "report",
             "export",
             "shutdown",
             "telemetry",

@@ -6,6 +6,8 @@ mod annotation_kills;
 mod annotation_lines;
 mod annotation_money;
 mod annotation_outage;
+mod annotation_report;
+mod annotation_retries;
 mod annotation_samples;
 mod answer_forms;
 mod api_aliases;

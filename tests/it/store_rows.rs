@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use stepwise::{
     domain::{
-        Annotation, AnnotationStatus, EvaluationSpec, JobId, JobKind, JobSpec, JobState, JobWarning, Purpose, Split,
-        TaskDefinition, TrainingSource, Validating,
+        Annotation, AnnotationStatus, EvaluationSpec, JobId, JobKind, JobSpec, JobState, JobWarning, Purpose,
+        RationaleFault, Split, TaskDefinition, TrainingSource, Validating,
     },
     store::{DeletedFile, Deletion, EventLevel, FileFilter, JobFilter, NewEvent, RemovedFile, Store, StoreError},
 };
@@ -271,6 +271,8 @@ async fn a_settled_answer_stays_and_is_counted() {
         samples: 3,
         agreement: Some(2.0 / 3.0),
         more_rationales: vec!["and so".into(), "too".into()],
+        rationale_faults: Some(vec![RationaleFault::RepeatsItself, RationaleFault::EmptyOfLabel]),
+        rationale_fingerprint: Some(-7),
         repaired: true,
         rationalized: true,
     };

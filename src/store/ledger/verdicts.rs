@@ -22,11 +22,12 @@ pub(super) async fn write(
     let written = sqlx::query_scalar!(
         r#"-- ledger: verdicts
         insert into annotations (job_id, project_id, example_index, example_id, input, label, split, status, reason,
-            teacher_label, rationale, more_rationales, raw_output, samples, agreement, repaired, rationalized,
-            input_tokens, output_tokens, latency_ms)
+            teacher_label, rationale, more_rationales, rationale_faults, rationale_fingerprint, raw_output, samples, agreement,
+            repaired, rationalized, input_tokens, output_tokens, latency_ms)
         select $1, $2, v.*
         from jsonb_to_recordset($3) as v (example_index bigint, example_id text, input text, label text, split text,
-            status text, reason text, teacher_label text, rationale text, more_rationales text[], raw_output text,
+            status text, reason text, teacher_label text, rationale text, more_rationales text[], rationale_faults text[],
+            rationale_fingerprint bigint, raw_output text,
             samples integer, agreement double precision, repaired boolean, rationalized boolean, input_tokens bigint,
             output_tokens bigint, latency_ms bigint)
         on conflict (job_id, example_index) do nothing
@@ -56,6 +57,8 @@ fn row(verdict: &Annotation) -> Value {
         "teacher_label": verdict.teacher_label,
         "rationale": verdict.rationale,
         "more_rationales": verdict.more_rationales,
+        "rationale_faults": verdict.rationale_faults,
+        "rationale_fingerprint": verdict.rationale_fingerprint,
         "raw_output": verdict.raw_output,
         "samples": verdict.samples,
         "agreement": verdict.agreement,

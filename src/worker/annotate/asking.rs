@@ -12,6 +12,7 @@ use super::ledger::{Closed, Ledger};
 use crate::{
     domain::AnnotationSpec,
     store::{EventLevel, NewEvent},
+    task::rationale_quality::RationaleChecks,
     teacher::{TeacherClient, TeacherError},
     telemetry::chain,
     worker::{Attempt, AttemptError, Stop},
@@ -30,6 +31,8 @@ pub(super) struct Asking<'a> {
     pub(super) spec: &'a AnnotationSpec,
     pub(super) teacher: &'a TeacherClient,
     pub(super) ledger: Ledger,
+    /// What rationales are examined by.
+    pub(super) checks: RationaleChecks<'a>,
     /// Calls that were answered: as long as it grows, a question that is not answered is to blame and not the teacher.
     pub(super) answered: AtomicU64,
     ended: CancellationToken,
@@ -50,6 +53,7 @@ impl<'a> Asking<'a> {
             spec,
             teacher,
             ledger,
+            checks: RationaleChecks::of(&spec.task),
             answered: AtomicU64::new(0),
             ended: CancellationToken::new(),
             why: Mutex::new(None),

@@ -13,7 +13,7 @@ use crate::{
     domain::{Annotation, AnnotationStatus, CallPurpose, RationaleKeeping, Tokens},
     task::{
         answer::ParsedAnswer,
-        prompt, scoring,
+        prompt, rationale_quality, scoring,
         votes::{self, Vote},
     },
 };
@@ -30,6 +30,7 @@ impl Asking<'_> {
         if self.wants_reasons(&verdict, &samples) {
             self.rationalize(&question, &mut verdict).await?;
         }
+        self.examine(&mut verdict);
         self.ledger.decide(verdict).await.map_err(|closed| self.end_closed(closed))
     }
 
@@ -64,6 +65,13 @@ impl Asking<'_> {
             more_rationales: kept.collect(),
             ..verdict
         }
+    }
+
+    /// Notes what is wrong with the rationale, so that a report need not read it again.
+    fn examine(&self, verdict: &mut Annotation) {
+        verdict.rationale_faults = self.checks.of_annotation(self.spec.rationales, verdict);
+        let fingerprint = verdict.rationale.as_deref().map(rationale_quality::fingerprint);
+        verdict.rationale_fingerprint = fingerprint.map(u64::cast_signed);
     }
 
     /// Whether the teacher is to be shown the right label: no sample came to it.
