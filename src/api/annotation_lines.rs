@@ -84,11 +84,10 @@ async fn next(state: &AppState, wanted: &Wanted) -> Result<Page<Annotation>, Bro
     Ok(state.store.list_annotations(wanted.job, &wanted.statuses, wanted.after, PAGE).await?)
 }
 
-/// Faults of rationales are left to the files: to look for them takes a processor longer than to send the line.
 fn lines(annotations: Vec<Annotation>) -> Bytes {
     let mut text = Vec::new();
     for annotation in annotations {
-        serde_json::to_writer(&mut text, &AnnotationLine::new(annotation, None)).expect("a line is plain data");
+        serde_json::to_writer(&mut text, &AnnotationLine::new(annotation)).expect("a line is plain data");
         text.push(b'\n');
     }
     text.into()

@@ -90,8 +90,7 @@ pub struct AnnotationsQuery {
 /// An annotation job's answers so far, in the file's order: a page, or with `Accept: application/jsonl` (or
 /// `application/x-ndjson`) all of them as JSON lines, in any state of the job and while it runs.
 ///
-/// A line has the form of the job's output file, and of its rejection file where the answer is not valid; only
-/// `rationale_faults` are in the files alone. What is settled
+/// A line has the form of the job's output file, and of its rejection file where the answer is not valid. What is settled
 /// behind the place that the stream has passed is not in it: read the job first, and when it was over, the lines are all
 /// there are. A stream that cannot go on breaks off; one that ends is whole.
 #[utoipa::path(get, path = "/v1/jobs/{id}/annotations", tag = "jobs",

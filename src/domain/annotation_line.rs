@@ -50,8 +50,8 @@ pub struct Rejection {
 }
 
 impl AnnotationLine {
-    /// The line of an annotation whose rationale has these faults.
-    pub fn new(annotation: Annotation, rationale_faults: Option<Vec<RationaleFault>>) -> Self {
+    /// The line of an annotation.
+    pub fn new(annotation: Annotation) -> Self {
         let valid = annotation.status == AnnotationStatus::Valid;
         let rejection = Rejection { reason: annotation.reason, raw_output: annotation.raw_output };
         Self {
@@ -62,7 +62,7 @@ impl AnnotationLine {
             rationale: annotation.rationale,
             rationales: annotation.more_rationales,
             agreement: annotation.agreement,
-            rationale_faults,
+            rationale_faults: annotation.rationale_faults,
             status: annotation.status,
             split: annotation.split,
             rejection: (!valid).then_some(rejection),

@@ -7,7 +7,6 @@ use crate::{
     domain::{Annotation, AnnotationLine, AnnotationReport, AnnotationSpec, AnnotationStatus, File, Job, Prices},
     report,
     store::Page,
-    task::rationale_quality::RationaleChecks,
 };
 
 /// Rows read from the database at once.
@@ -54,7 +53,6 @@ impl Whose<'_> {
     pub async fn write(&self) -> Result<Written, AttemptError> {
         let mut output = OutputFile::of_examples(self.worker, self.job, "output").await?;
         let mut rejections = OutputFile::of_examples(self.worker, self.job, "rejections").await?;
-        let checks = RationaleChecks::of(&self.spec.task);
         let (mut after, mut rationalized) = (None, 0);
         loop {
             let page = self.page(after).await?;
@@ -63,8 +61,7 @@ impl Whose<'_> {
                 rationalized += i64::from(annotation.rationalized);
                 let valid = annotation.status == AnnotationStatus::Valid;
                 let written = if valid { &mut output } else { &mut rejections };
-                let faults = checks.of_annotation(self.spec.rationales, &annotation);
-                written.push(&AnnotationLine::new(annotation, faults)).await?;
+                written.push(&AnnotationLine::new(annotation)).await?;
             }
             if !page.has_more {
                 break;
@@ -129,8 +126,8 @@ fn result(report: &AnnotationReport, rationalized: i64, files: Option<&[&File; 2
 mod tests {
     use super::*;
     use crate::{
-        domain::{RationaleKeeping, Split},
-        task::{builtin, examples},
+        domain::{RationaleFault, Split},
+        task::examples,
     };
 
     #[test]
@@ -144,6 +141,8 @@ mod tests {
             rationale: Some("it is".to_owned()),
             more_rationales: vec!["it must be".to_owned()],
             agreement: Some(1.0),
+            rationale_faults: Some(vec![RationaleFault::EmptyOfLabel]),
+            rationale_fingerprint: Some(1),
             ..Annotation::default()
         };
         let rejected = Annotation {
@@ -153,11 +152,7 @@ mod tests {
             agreement: None,
             ..annotation.clone()
         };
-        let task = builtin::find("text").unwrap();
-        let line = |annotation: Annotation| {
-            let faults = RationaleChecks::of(&task).of_annotation(RationaleKeeping::All, &annotation);
-            serde_json::to_string(&AnnotationLine::new(annotation, faults)).unwrap()
-        };
+        let line = |annotation: Annotation| serde_json::to_string(&AnnotationLine::new(annotation)).unwrap();
         assert!(line(annotation.clone()).contains(r#""rationale_faults":["empty_of_label"]"#));
         let file = format!("{}\n{}\n", line(annotation), line(rejected));
         let rows: Vec<_> = examples::read(file.as_bytes()).collect::<Result<_, _>>().unwrap();

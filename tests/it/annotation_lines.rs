@@ -44,7 +44,7 @@ async fn answers_come_a_line_each_while_the_job_runs() {
     settle(app.pool(), job, 0, &["valid", "invalid", "refused", "failed"]).await;
     let found = lines(&app, &path).await;
     let valid = json!({"id": "line-1", "input": "question 0", "label": null, "teacher_label": "yes",
-        "rationale": "It is so.", "rationale_faults": ["empty_of_label"], "agreement": 1.0, "status": "valid"});
+        "rationale": "It is so.", "agreement": 1.0, "status": "valid"});
     let invalid = json!({"id": "line-2", "input": "question 1", "label": null, "teacher_label": null,
         "rationale": null, "status": "invalid", "reason": "it is invalid", "raw_output": "as it came"});
     assert_eq!((found.len(), &found[0], &found[1]), (4, &valid, &invalid));
