@@ -30,8 +30,8 @@ async fn a_page_of_long_answers_ends_early() {
     let job = db.job().await.id;
     let annotations =
         "insert into annotations (job_id, example_index, project_id, example_id, input, status, rationale,
-            teacher_label, input_tokens, output_tokens, latency_ms)
-        select id, number, project_id, number::text, repeat('x', 1 << 19), 'valid', repeat('y', 1 << 19), 'yes', 1, 1, 1
+            teacher_label, agreement, input_tokens, output_tokens, latency_ms)
+        select id, number, project_id, number::text, repeat('x', 1 << 19), 'valid', repeat('y', 1 << 19), 'yes', 1, 1, 1, 1
         from jobs, generate_series(0, $2 - 1) as number where id = $1";
     fill(&db, job, annotations).await;
     let list = async |after, limit| {
