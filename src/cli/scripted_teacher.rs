@@ -33,7 +33,7 @@ pub struct Arguments {
     #[arg(long, value_name = "MIX")]
     faults: Option<FaultMix>,
     /// Scale of a fault's time: 0.01 makes 1.2 seconds of a hang of two minutes
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = time_scale)]
     time_scale: f64,
     #[command(flatten)]
     pub given: GivenSettings,
@@ -46,7 +46,7 @@ impl Arguments {
         wanted.then(|| Faults {
             mix: self.faults.unwrap_or_default(),
             seed: self.faults_seed.unwrap_or_default(),
-            scale: self.time_scale.max(0.0).min(1000.0),
+            scale: self.time_scale,
         })
     }
 }
@@ -61,4 +61,9 @@ pub fn run(arguments: Arguments) -> Result<(), CommandError> {
         ..ScriptedSettings::new(arguments.answers)
     };
     launch::block_on(async { Ok(scripted::serve(settings, shutdown::on_signal()?.cancelled_owned()).await?) })
+}
+
+fn time_scale(text: &str) -> Result<f64, String> {
+    let scale = text.parse().ok().filter(|scale| (0.0..=1000.0).contains(scale));
+    scale.ok_or_else(|| "send a number from 0 to 1000".to_owned())
 }
