@@ -1,20 +1,18 @@
 //! Resuming a paused job, perhaps with a larger budget.
 
-use axum::{
-    extract::{FromRequest, FromRequestParts, Request, State},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
     AppState,
     error::ApiError,
-    extract::{Id, JsonBytes, Nothing, Query},
-    idempotency::{Key, KeyHeader},
+    extract::Id,
+    idempotency::KeyHeader,
     job_conflict::JobConflict,
     job_requests::{Requested, act, refuse_over},
     job_resource::{JobResource, find},
+    keyed_body::KeyedBody,
     openapi::Act,
     resolve::{Refusals, annotation::check_budget},
 };
@@ -34,28 +32,6 @@ pub struct ResumeRequest {
     budget: Option<Budget>,
 }
 
-/// A request to resume. It may have no body at all.
-#[derive(Debug)]
-pub struct Resume {
-    request: ResumeRequest,
-    key: Key,
-    body: Vec<u8>,
-}
-
-impl<S: Send + Sync> FromRequest<S> for Resume {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let (mut parts, body) = request.into_parts();
-        Query::<Nothing>::from_request_parts(&mut parts, state).await?;
-        let key = Key::from_request_parts(&mut parts, state).await?;
-        let Some(bytes) = JsonBytes::read_any(&parts.headers, body).await? else {
-            return Ok(Self { request: ResumeRequest::default(), key, body: Vec::new() });
-        };
-        Ok(Self { request: bytes.parse()?, key, body: bytes.as_slice().to_vec() })
-    }
-}
-
 /// Resume a job that was paused; what was done is kept.
 ///
 /// | the job is | what happens |
@@ -72,8 +48,12 @@ impl<S: Send + Sync> FromRequest<S> for Resume {
     request_body(content = Option<ResumeRequest>, description = "How it is resumed; may be left out",
         example = json!({"budget": {"max_usd": 20.0}})),
     responses((status = 200, description = "The job as it stands now", body = JobResource), Act))]
-pub async fn resume_job(State(state): State<AppState>, id: Id<JobId>, resume: Resume) -> Result<Response, ApiError> {
-    let Resume { request, key, body } = resume;
+pub async fn resume_job(
+    State(state): State<AppState>,
+    id: Id<JobId>,
+    body: KeyedBody<ResumeRequest>,
+) -> Result<Response, ApiError> {
+    let KeyedBody { request, key, bytes } = body;
     let resume = async || {
         if let Some(budget) = &request.budget {
             check(&state, &find(&state, id).await?, budget).await?;
@@ -83,7 +63,7 @@ pub async fn resume_job(State(state): State<AppState>, id: Id<JobId>, resume: Re
         refuse_over(&job)?;
         Ok(job)
     };
-    act(&state, Requested { key, route: "POST /v1/jobs/{id}/resume", id, body }, resume).await
+    act(&state, Requested { key, route: "POST /v1/jobs/{id}/resume", id, body: bytes }, resume).await
 }
 
 /// A budget that the job can go on with.

@@ -1,20 +1,18 @@
 //! Trying a job again: as it is, or an annotation for some of its examples alone.
 
-use axum::{
-    extract::{FromRequest, FromRequestParts, Request, State},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
     AppState,
     error::ApiError,
-    extract::{Id, JsonBytes, Nothing, Query},
-    idempotency::{Key, KeyHeader},
+    extract::Id,
+    idempotency::KeyHeader,
     job_conflict::JobConflict,
     job_requests::{Requested, act},
     job_resource::JobResource,
+    keyed_body::KeyedBody,
     openapi::Act,
 };
 use crate::{
@@ -31,28 +29,6 @@ pub struct RetryRequest {
     /// job goes on where it ended.
     #[serde(default)]
     only: Option<Vec<AnnotationStatus>>,
-}
-
-/// A request to try again. It may have no body at all.
-#[derive(Debug)]
-pub struct Retry {
-    request: RetryRequest,
-    key: Key,
-    body: Vec<u8>,
-}
-
-impl<S: Send + Sync> FromRequest<S> for Retry {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let (mut parts, body) = request.into_parts();
-        Query::<Nothing>::from_request_parts(&mut parts, state).await?;
-        let key = Key::from_request_parts(&mut parts, state).await?;
-        let Some(bytes) = JsonBytes::read_any(&parts.headers, body).await? else {
-            return Ok(Self { request: RetryRequest::default(), key, body: Vec::new() });
-        };
-        Ok(Self { request: bytes.parse()?, key, body: bytes.as_slice().to_vec() })
-    }
 }
 
 /// Retry a job that failed or was cancelled, with all its attempts before it; or ask again about some examples of an annotation
@@ -85,11 +61,15 @@ impl<S: Send + Sync> FromRequest<S> for Retry {
     request_body(content = Option<RetryRequest>, description = "What is asked again; may be left out",
         example = json!({"only": ["invalid", "failed"]})),
     responses((status = 200, description = "The job as it stands now", body = JobResource), Act))]
-pub async fn retry_job(State(state): State<AppState>, id: Id<JobId>, retry: Retry) -> Result<Response, ApiError> {
-    let Retry { request, key, body } = retry;
+pub async fn retry_job(
+    State(state): State<AppState>,
+    id: Id<JobId>,
+    body: KeyedBody<RetryRequest>,
+) -> Result<Response, ApiError> {
+    let KeyedBody { request, key, bytes } = body;
     let only = request.only.map(checked).transpose()?;
     let again = async || retried(&state, id, only.as_deref()).await;
-    act(&state, Requested { key, route: "POST /v1/jobs/{id}/retry", id, body }, again).await
+    act(&state, Requested { key, route: "POST /v1/jobs/{id}/retry", id, body: bytes }, again).await
 }
 
 /// Statuses that can be asked about again.

@@ -34,6 +34,7 @@ mod job_resume;
 mod job_retry;
 mod job_stream;
 mod jobs;
+mod keyed_body;
 mod list;
 mod metrics;
 mod middleware;

@@ -9,24 +9,13 @@ use stepwise::{
 };
 
 use crate::support::{
-    answers::settle,
+    answers::running_annotation,
     app::TestApp,
     fleet::{Fleet, annotate},
     seed::{annotation_of, distillation_of, long_terms, new_job, new_worker},
     service::until,
     teacher::GatedTeacher,
 };
-
-/// Claims a new annotation of which these answers are settled.
-async fn running_job(app: &TestApp, statuses: &[&str]) -> stepwise::domain::Lease {
-    let file = app.file(&[json!({"input": "a"})]).await;
-    let job = new_job(annotation_of(file.parse().unwrap()));
-    app.store.create_job(&job).await.unwrap();
-    let (claimed, lease) = app.store.claim(new_worker(), &[JobKind::Annotation], &long_terms()).await.unwrap().unwrap();
-    assert_eq!(claimed.id, job.id);
-    settle(app.pool(), job.id, 0, statuses).await;
-    lease
-}
 
 async fn read(app: &TestApp, job: JobId) -> Job {
     app.store.job(Store::default_project(), job).await.unwrap().unwrap()
@@ -54,7 +43,7 @@ async fn cancel(app: &TestApp, job: JobId) {
 
 /// Every way to an end without success, and without an attempt that could write anything.
 async fn end(app: &TestApp, way: &str) -> JobId {
-    let lease = running_job(app, &["valid", "invalid", "valid"]).await;
+    let lease = running_annotation(app, &["valid", "invalid", "valid"]).await;
     let (store, job) = (&app.store, lease.job_id);
     match way {
         "cancelled in the queue" => {
@@ -146,7 +135,7 @@ async fn an_end_without_an_answer_has_a_result_and_no_files() {
 #[tokio::test]
 async fn a_job_that_waits_for_a_cancelled_one_fails_though_that_has_files() {
     let app = TestApp::start().await;
-    let lease = running_job(&app, &["valid"]).await;
+    let lease = running_annotation(&app, &["valid"]).await;
     let child = new_job(distillation_of(TrainingSource::AnnotationJob(lease.job_id)));
     app.store.create_job(&child).await.unwrap();
     cancel(&app, lease.job_id).await;

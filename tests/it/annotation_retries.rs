@@ -8,7 +8,7 @@ use stepwise::{
 };
 
 use crate::support::{
-    answers::settle,
+    answers::{running_annotation, settle},
     app::TestApp,
     fleet::{Fleet, annotate},
     seed::{annotation_of, distillation_of, long_terms, new_job, new_worker},
@@ -18,13 +18,9 @@ use crate::support::{
 
 /// An annotation that succeeded with these answers.
 async fn succeeded(app: &TestApp, statuses: &[&str]) -> JobId {
-    let file = app.file(&[json!({"input": "a"})]).await;
-    let job = app.store.create_job(&new_job(annotation_of(file.parse().unwrap()))).await.unwrap().id;
-    let lease = app.store.claim(new_worker(), &[JobKind::Annotation], &long_terms()).await.unwrap().unwrap().1;
-    assert_eq!(lease.job_id, job);
-    settle(app.pool(), job, 0, statuses).await;
+    let lease = running_annotation(app, statuses).await;
     app.store.finish(lease, &json!({"output_file": "file-1"})).await.unwrap();
-    job
+    lease.job_id
 }
 
 fn path(job: JobId) -> String {

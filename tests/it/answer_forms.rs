@@ -11,9 +11,8 @@ use stepwise::{
     teacher::{TeacherClient, TeacherSettings},
     worker::{Worker, work_once},
 };
-use tokio::net::TcpListener;
 
-use crate::support::app::TestApp;
+use crate::support::{app::TestApp, listening::serve};
 
 type Asked = Arc<Mutex<Vec<Value>>>;
 
@@ -35,10 +34,8 @@ async fn answer(State(asked): State<Asked>, Json(request): Json<Value>) -> Json<
 async fn a_teacher_is_asked_and_read_in_the_form_that_the_request_names() {
     install_tls();
     let (app, asked) = (TestApp::start().await, Asked::default());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
     let router = Router::new().route("/v1/chat/completions", post(answer)).with_state(Arc::clone(&asked));
-    tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+    let base_url = format!("http://{}/v1", serve(router).await);
     let settings = TeacherSettings { json_schema: true, ..TeacherSettings::new("scripted", &base_url, "m") };
     let worker = Worker {
         teachers: vec![TeacherClient::new(settings).unwrap()],

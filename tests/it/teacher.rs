@@ -21,19 +21,14 @@ use stepwise::teacher::{CompletionRequest, TeacherClient, TeacherError, TeacherS
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::support::listening::serve;
+
 /// A part of a reply's body.
 type Chunk = Result<&'static str, std::io::Error>;
 
 /// Where a port was free a moment ago.
 async fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}
-
-async fn serve(router: Router) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    address
 }
 
 /// A server that answers every chat request with what `reply` makes.

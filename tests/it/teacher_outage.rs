@@ -21,9 +21,9 @@ use stepwise::{
     teacher::{CompletionRequest, TeacherClient, TeacherSettings},
     worker::PaceRows,
 };
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::task::JoinSet;
 
-use crate::support::{database::TestDatabase, seed::new_worker, service::until};
+use crate::support::{database::TestDatabase, listening::serve, seed::new_worker, service::until};
 
 /// Calls that each worker would have under way if it could.
 const EAGER: usize = 32;
@@ -46,11 +46,7 @@ struct Seen {
 
 impl Moody {
     async fn serve(&self) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/v1/chat/completions", post(answer)).with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        address
+        serve(Router::new().route("/v1/chat/completions", post(answer)).with_state(self.clone())).await
     }
 
     fn see<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {

@@ -22,9 +22,8 @@ use stepwise::{
     },
     worker::PaceRows,
 };
-use tokio::net::TcpListener;
 
-use crate::support::{cable::Cable, database::TestDatabase, seed::new_worker};
+use crate::support::{cable::Cable, database::TestDatabase, listening::serve, seed::new_worker};
 
 /// A teacher that takes a moment for each answer and counts how many it is at.
 #[derive(Clone, Default)]
@@ -36,11 +35,7 @@ struct Counting {
 
 impl Counting {
     async fn serve(&self) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/v1/chat/completions", post(answer)).with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        address
+        serve(Router::new().route("/v1/chat/completions", post(answer)).with_state(self.clone())).await
     }
 
     fn most_at_once(&self) -> usize {

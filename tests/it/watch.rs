@@ -10,13 +10,13 @@ use stepwise::{
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
-    net::TcpListener,
     process::{Child, ChildStdout, Command},
 };
 
 use crate::support::{
     app::TestApp,
     database::TestDatabase,
+    listening::serve,
     service::{BINARY, Client, Process, free_address, head, program, returns_desk, run},
 };
 
@@ -114,10 +114,7 @@ async fn each_outcome_has_its_exit_code() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_answers_and_is_not_stepwise_is_told_from_what_does_not_answer() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let page = axum::Router::new().fallback(async || "<html>a web page</html>");
-    tokio::spawn(async move { axum::serve(listener, page).await });
+    let address = serve(axum::Router::new().fallback(async || "<html>a web page</html>")).await;
     let mut watching = Watching::start(address, "job-1", &[]);
     assert_eq!(watching.end().await, 6, "{:#?}", watching.seen);
 }

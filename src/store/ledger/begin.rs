@@ -16,6 +16,23 @@ pub(super) struct Keys {
     pub numbers: Vec<i32>,
 }
 
+/// What is asked, as columns.
+pub(super) struct Questions {
+    pub keys: Keys,
+    pub rounds: Vec<i32>,
+    pub digests: Vec<Vec<u8>>,
+}
+
+impl Questions {
+    pub(super) fn of(calls: &[NewCall]) -> Self {
+        Self {
+            keys: Keys::of(calls.iter().map(|call| &call.key)),
+            rounds: calls.iter().map(|call| call.round).collect(),
+            digests: calls.iter().map(|call| call.request_sha256.to_vec()).collect(),
+        }
+    }
+}
+
 impl Keys {
     pub(super) fn of<'a>(keys: impl Iterator<Item = &'a CallKey>) -> Self {
         let mut columns = Self { indexes: vec![], samples: vec![], purposes: vec![], numbers: vec![] };
@@ -52,9 +69,7 @@ pub(super) async fn begin(
 }
 
 async fn insert(transaction: &mut PgTransaction<'static>, held: &Held, calls: &[NewCall]) -> Result<(), StoreError> {
-    let keys = Keys::of(calls.iter().map(|call| &call.key));
-    let digests: Vec<Vec<u8>> = calls.iter().map(|call| call.request_sha256.to_vec()).collect();
-    let rounds: Vec<i32> = calls.iter().map(|call| call.round).collect();
+    let Questions { keys, rounds, digests } = Questions::of(calls);
     let (inputs, outputs): (Vec<i64>, Vec<i64>) =
         calls.iter().map(|call| (call.input_tokens, call.output_tokens)).unzip();
     sqlx::query!(

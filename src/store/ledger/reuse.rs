@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::PgTransaction;
 
-use super::{Held, begin::Keys};
+use super::{Held, begin::Questions};
 use crate::{
     domain::{CallKey, NewCall, Reply},
     store::{StoreError, rows::Place},
@@ -19,9 +19,7 @@ pub(super) async fn reuse(
     if wanted.is_empty() {
         return Ok(HashMap::new());
     }
-    let keys = Keys::of(wanted.iter().map(|call| &call.key));
-    let digests: Vec<Vec<u8>> = wanted.iter().map(|call| call.request_sha256.to_vec()).collect();
-    let rounds: Vec<i32> = wanted.iter().map(|call| call.round).collect();
+    let Questions { keys, rounds, digests } = Questions::of(wanted);
     // Where the same batch is committed twice, the second time finds the rows of the first: those are given, not counted.
     let rows = sqlx::query!(
         r#"-- ledger: reuse

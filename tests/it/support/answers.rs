@@ -1,7 +1,23 @@
 //! Settled answers of a teacher, as rows.
 
+use serde_json::json;
 use sqlx::PgPool;
-use stepwise::domain::JobId;
+use stepwise::domain::{JobId, JobKind, Lease};
+
+use super::{
+    app::TestApp,
+    seed::{annotation_of, long_terms, new_job, new_worker},
+};
+
+/// Claims a new annotation of which these answers are settled.
+pub async fn running_annotation(app: &TestApp, statuses: &[&str]) -> Lease {
+    let file = app.file(&[json!({"input": "a"})]).await;
+    let job = app.store.create_job(&new_job(annotation_of(file.parse().unwrap()))).await.unwrap().id;
+    let lease = app.store.claim(new_worker(), &[JobKind::Annotation], &long_terms()).await.unwrap().unwrap().1;
+    assert_eq!(lease.job_id, job);
+    settle(app.pool(), job, 0, statuses).await;
+    lease
+}
 
 /// Writes an answer of each status, in the file's order from this place. What is valid says `yes`.
 pub async fn settle(pool: &PgPool, job: JobId, first: i64, statuses: &[&str]) {

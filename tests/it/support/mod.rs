@@ -9,6 +9,7 @@ pub mod database;
 pub mod fleet;
 pub mod hub;
 pub mod latch;
+pub mod listening;
 pub mod models;
 pub mod real_rows;
 pub mod seed;

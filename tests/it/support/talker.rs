@@ -19,9 +19,8 @@ use stepwise::{
     teacher::{TeacherClient, TeacherSettings},
     worker::{Worker, work_once},
 };
-use tokio::net::TcpListener;
 
-use super::app::TestApp;
+use super::{app::TestApp, listening::serve};
 
 /// Tokens of every prompt and of every answer, by this teacher's count.
 pub const PROMPT_TOKENS: i64 = 100;
@@ -57,11 +56,8 @@ impl Talker {
     pub async fn start(rule: impl Fn(&Heard) -> Result<String, StatusCode> + Send + Sync + 'static) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let memory = Arc::new(Memory { rule: Box::new(rule), heard: Mutex::default() });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let router = Router::new().route("/v1/chat/completions", post(answer)).with_state(Arc::clone(&memory));
-        tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
-        Self { address, memory }
+        Self { address: serve(router).await, memory }
     }
 
     /// The questions so far.

@@ -7,7 +7,9 @@ use std::{
 
 use axum::{Router, extract::State, http::HeaderMap, routing::post};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::sync::Semaphore;
+
+use super::listening::serve;
 
 /// A teacher behind a gate.
 #[derive(Clone)]
@@ -28,11 +30,8 @@ impl GatedTeacher {
     /// A teacher whose gate is shut.
     pub async fn start() -> Self {
         let memory = Arc::new(Memory { gate: Semaphore::new(0), asked: Mutex::default(), answered: Mutex::default() });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let router = Router::new().route("/v1/chat/completions", post(answer)).with_state(Arc::clone(&memory));
-        tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
-        Self { address, memory }
+        Self { address: serve(router).await, memory }
     }
 
     /// Lets so many questions be answered, of those that wait or of those to come.
