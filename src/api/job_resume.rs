@@ -82,8 +82,7 @@ async fn check(state: &AppState, job: &Job, budget: &Budget) -> Result<(), ApiEr
     let prices = state.teachers.iter().find(|known| known.name == *teacher).map(|known| known.prices());
     let allowance = Allowance { budget: *budget, prices: prices.unwrap_or_default() };
     refusals.require(allowance.covers(spent), "#/budget", || {
-        let usd = allowance.prices.cost_usd(spent);
-        format!("the job has spent {} tokens (${usd:.4}) already; send a larger budget", spent.total())
+        format!("the job has spent {} already; send a larger budget", allowance.prices.in_words(spent))
     });
     refusals.finish()
 }

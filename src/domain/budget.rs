@@ -41,6 +41,17 @@ impl Prices {
     pub fn are_known(self) -> bool {
         self.usd_per_million_input_tokens > 0.0 || self.usd_per_million_output_tokens > 0.0
     }
+
+    /// What so many tokens cost; none where the prices are not known, which is not the same as nothing.
+    pub fn known_cost_usd(self, tokens: Tokens) -> Option<f64> {
+        self.are_known().then(|| self.cost_usd(tokens))
+    }
+
+    /// So many tokens in words, with what they cost where that is known.
+    pub fn in_words(self, tokens: Tokens) -> String {
+        let cost = self.known_cost_usd(tokens).map(|usd| format!(" (${usd:.4})")).unwrap_or_default();
+        format!("{} tokens{cost}", tokens.total())
+    }
 }
 
 /// A budget at a teacher's prices.
@@ -69,6 +80,19 @@ impl Allowance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prices_that_nobody_knows_make_no_cost_of_nothing() {
+        let tokens = Tokens { input: 500, output: 10 };
+        let free = Prices::default();
+        assert_eq!((free.known_cost_usd(tokens), free.in_words(tokens).as_str()), (None, "510 tokens"));
+        let priced = Prices { usd_per_million_input_tokens: 2.0, ..free };
+        assert_eq!(
+            (priced.known_cost_usd(tokens), priced.in_words(tokens).as_str()),
+            (Some(0.001), "510 tokens ($0.0010)")
+        );
+        assert_eq!(priced.known_cost_usd(Tokens::default()), Some(0.0), "nothing was asked yet");
+    }
 
     #[test]
     fn a_call_has_room_while_its_worst_case_beside_all_others_is_within_both_limits() {

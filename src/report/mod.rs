@@ -45,8 +45,9 @@ pub async fn of(
         input_tokens: sums.answered.input,
         output_tokens: sums.answered.output,
         tokens_per_example: (counts.total > 0).then(|| sums.answered.total() as f64 / counts.total as f64),
-        cost_usd: prices.map(|prices| prices.cost_usd(sums.answered)),
-        unknown_cost_usd: prices.map(|prices| prices.cost_usd(sums.unknown)),
+        cost_usd: prices.and_then(|prices| prices.known_cost_usd(sums.answered)),
+        unknown_cost_usd: prices.and_then(|prices| prices.known_cost_usd(sums.unknown)),
+        rejections: rejections.into_iter().map(|rejections| rejections.alike).collect(),
         rationales: rationales(examined, faulty, &faults),
         worst,
     })

@@ -105,7 +105,9 @@ fn figures(sums: &AnnotationSums, prices: Prices) -> BTreeMap<String, f64> {
     ];
     let counts = answers.into_iter().chain(others).map(|(name, count)| (name.to_owned(), count as f64));
     let mut values: BTreeMap<_, _> = counts.collect();
-    values.insert(metric::COST_USD.to_owned(), prices.cost_usd(sums.answered));
+    if let Some(cost) = prices.known_cost_usd(sums.answered) {
+        values.insert(metric::COST_USD.to_owned(), cost);
+    }
     if sums.settled() > 0 {
         let each = sums.answered.total() as f64 / sums.settled() as f64;
         values.insert(metric::TOKENS_PER_EXAMPLE.to_owned(), each);

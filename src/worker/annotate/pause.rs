@@ -18,22 +18,20 @@ pub(super) fn out_of_budget(
 ) -> AttemptError {
     let (prices, spent) = (teacher.prices(), sums.spent());
     let message = format!(
-        "the budget has no room for the next call: {} tokens (${:.4}) are spent, and the call may take {} (${:.4}); \
-         resume the job with a larger budget",
-        spent.total(),
-        prices.cost_usd(spent),
-        next.total(),
-        prices.cost_usd(next),
+        "the budget has no room for the next call: {} are spent, and the call may take {}; resume the job with a larger \
+         budget",
+        prices.in_words(spent),
+        prices.in_words(next),
     );
     let data = json!({
         "reason": PauseReason::Budget.as_str(),
         "budget": spec.budget,
         "spent_tokens": spent.total(),
-        "spent_usd": prices.cost_usd(spent),
+        "spent_usd": prices.known_cost_usd(spent),
         "unknown_tokens": sums.unknown.total(),
-        "unknown_usd": prices.cost_usd(sums.unknown),
+        "unknown_usd": prices.known_cost_usd(sums.unknown),
         "next_call_tokens": next.total(),
-        "next_call_usd": prices.cost_usd(next),
+        "next_call_usd": prices.known_cost_usd(next),
         "calls": {
             "answered": sums.answered_calls,
             "failed": sums.failed_calls,
