@@ -36,7 +36,7 @@ pub struct RetryRequest {
 ///
 /// | the job is | what happens |
 /// |---|---|
-/// | failed, cancelled | it is queued; its error, its result and its requests are cleared. Answers of a teacher and the newest snapshot are kept, so that nothing is paid for twice and a training continues |
+/// | failed, cancelled | it is queued; its error, its result and its requests are cleared. Answers of a teacher and the newest snapshot are kept, so that nothing is paid for twice and a training continues. First rows of an annotation (`smoke`) that did not turn out well are judged again |
 /// | queued, running | nothing; it is returned as it is |
 /// | paused | 409 `job_is_paused`: resume it |
 /// | succeeded | 409 `job_is_over`: submit a new job, or ask again with `only` |

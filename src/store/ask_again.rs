@@ -8,7 +8,8 @@ use crate::domain::{AnnotationStatus, Job, JobId, JobKind, ProjectId};
 
 impl Store {
     /// Takes the verdicts of these statuses away and queues the job, which is over, with all its attempts before it. Jobs that
-    /// depend on it and have not begun wait for its new end; its files stay. `None` if there is no such job.
+    /// depend on it and have not begun wait for its new end; its files stay. First rows that went wrong are judged again.
+    /// `None` if there is no such job.
     pub async fn ask_again(
         &self,
         project: ProjectId,
@@ -64,7 +65,7 @@ impl Store {
             ), summed as (
                 update annotation_sums s
                 set valid = s.valid - c.valid, invalid = s.invalid - c.invalid, refused = s.refused - c.refused,
-                    truncated = s.truncated - c.truncated, failed = s.failed - c.failed
+                    truncated = s.truncated - c.truncated, failed = s.failed - c.failed, smoke = nullif(s.smoke, 'failed')
                 from possible, counted c
                 where s.job_id = possible.id
             ), moved as (

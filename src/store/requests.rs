@@ -138,7 +138,8 @@ impl Store {
     }
 
     /// Queues a failed or cancelled job anew, with all its attempts before it; settled answers and the newest snapshot
-    /// are kept. Every other job stays as it is. `None` if there is no such job.
+    /// are kept, and first rows that went wrong are judged again. Every other job stays as it is. `None` if there is no
+    /// such job.
     pub async fn retry_job(&self, project: ProjectId, id: JobId) -> Result<Option<Retried>, StoreError> {
         // The files are locked against `delete_file`, as when a job is created.
         sqlx::query!(
@@ -186,6 +187,8 @@ impl Store {
         let obstacle = match job.state {
             JobState::Failed | JobState::Cancelled => self.obstacle(id).await?,
             _ => None,
+            ), unjudged as (
+                update annotation_sums s set smoke = null from moved where s.job_id = moved.id and s.smoke = 'failed'
         };
         Ok(Some(obstacle.unwrap_or_else(|| Retried::Job(Box::new(job)))))
     }

@@ -93,8 +93,8 @@ impl Store {
     }
 
     /// Pauses the job because of what the work has found, as if the attempt had not begun; cancelled where that was asked
-    /// for. Whoever resumes a job that is paused for its first rows wants the rest: they are not judged again. Returns the
-    /// new state.
+    /// for. Whoever resumes a job that is paused for its first rows wants the rest: they are not judged again. Where it is
+    /// cancelled instead nobody has said so. Returns the new state.
     pub async fn pause_running(
         &self,
         lease: Lease,
@@ -112,7 +112,8 @@ impl Store {
                 where id = $1 and lease_epoch = $2 and state = 'running'
                 returning id, project_id, state
             ), judged as (
-                update annotation_sums s set smoke = 'failed' from moved where s.job_id = moved.id and $3 = 'smoke'
+                update annotation_sums s set smoke = 'failed' from moved
+                where s.job_id = moved.id and moved.state = 'paused' and $3 = 'smoke'
             ), event as (
                 insert into job_events (job_id, project_id, level, code, message, data)
                 select id, project_id, $4, state,
