@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::Optimizer;
@@ -61,12 +61,18 @@ pub struct Estimate {
     #[schema(required = true, example = 11_000_000)]
     pub parameters: Option<u64>,
     /// Tokens of all prompts to the teacher; tokens that a student reads and learns in all its steps.
-    #[schema(required = true, example = 250_000)]
-    pub input_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "span_or_number")]
+    #[schema(required = true)]
+    pub input_tokens: Option<Span>,
+    /// Tokens of a mean prompt to the teacher by the rule of thumb alone, from which later estimates learn how the teacher
+    /// counts; null for other kinds, and for jobs that were stored before it was told.
+    #[serde(default)]
+    #[schema(required = true, example = 182.5)]
+    pub prompt_tokens_by_rule: Option<f64>,
     /// Tokens of all the teacher's answers.
     #[schema(required = true)]
     pub output_tokens: Option<Span>,
-    /// The teacher's price by the configuration, in US dollars.
+    /// The teacher's price by the configuration, in US dollars; null where nobody here knows its prices.
     #[schema(required = true)]
     pub usd: Option<Span>,
     /// Peak memory of the training process.
@@ -82,6 +88,21 @@ pub struct Estimate {
     /// Finished jobs of its like that time and tokens are drawn from; 0: rules of thumb, which may be far off.
     #[schema(example = 3)]
     pub drawn_from_jobs: u32,
+}
+
+/// A span, or the one number that was stored before it was told within limits.
+fn span_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Span>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Told {
+        Span(Span),
+        Number(f64),
+    }
+    let told = Option::<Told>::deserialize(deserializer)?;
+    Ok(told.map(|told| match told {
+        Told::Span(span) => span,
+        Told::Number(number) => Span::exactly(number),
+    }))
 }
 
 /// What a training's memory goes to, at its peak.
@@ -203,7 +224,7 @@ impl Estimate {
             ("rows", Some(self.rows as f64), taken.rows()),
             ("steps", count(self.steps), taken.number("/steps")),
             ("parameters", count(self.parameters), taken.number("/parameters")),
-            ("input_tokens", count(self.input_tokens), taken.number("/input_tokens")),
+            ("input_tokens", expected(self.input_tokens), taken.number("/input_tokens")),
             ("output_tokens", expected(self.output_tokens), taken.number("/output_tokens")),
             ("usd", expected(self.usd), taken.number("/cost_usd")),
             ("memory_bytes", count(self.memory_bytes), taken.memory_bytes),
@@ -237,6 +258,16 @@ mod tests {
         assert_eq!(error.keys().collect::<Vec<_>>(), ["rows", "seconds", "usd"]);
         assert_eq!(error["rows"], EstimateFigure { estimated: 4.0, actual: 5.0, ratio: Some(1.25) });
         assert_eq!((error["seconds"].ratio, error["usd"].ratio), (Some(0.5), None));
+    }
+
+    #[test]
+    fn an_estimate_that_was_stored_with_one_number_of_tokens_is_read() {
+        let stored = json!({"rows": 4, "input_tokens": 250, "drawn_from_jobs": 0});
+        let read: Estimate = serde_json::from_value(stored).unwrap();
+        assert_eq!((read.input_tokens, read.prompt_tokens_by_rule), (Some(Span::exactly(250.0)), None));
+        assert_eq!(serde_json::from_value::<Estimate>(json!(read)).unwrap(), read);
+        let without = json!({"rows": 4, "input_tokens": null, "drawn_from_jobs": 0});
+        assert_eq!(serde_json::from_value::<Estimate>(without).unwrap().input_tokens, None);
     }
 
     #[test]

@@ -2,8 +2,13 @@
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use stepwise::{
+    domain::{JobState, PauseReason},
+    store::{EventLevel, NewEvent, Store},
+};
 
 use crate::support::{
+    answers::running_annotation,
     app::TestApp,
     talker::{ANSWER_TOKENS, Heard, PROMPT_TOKENS, Talker},
 };
@@ -104,6 +109,58 @@ async fn first_rows_that_go_wrong_pause_the_job_before_the_rest_is_paid_for() {
     let request = json!({"file": file, "teacher": "scripted", "task": "returns", "smoke": {"rows": 2, "min_valid": 2}});
     let job = teacher.annotate(&app, request).await;
     assert_eq!(job["state"], "succeeded", "its first two rows are valid: {job:#}");
+}
+
+#[tokio::test]
+async fn a_retry_after_first_rows_that_went_wrong_judges_them_again_before_the_rest_is_paid_for() {
+    let (app, teacher) = (TestApp::start().await, Talker::start(|_: &Heard| Ok("No idea.".to_owned())).await);
+    let file = app.file(&rows(20)).await;
+    let request = json!({"file": file, "teacher": "scripted", "task": "returns", "repair": false,
+        "smoke": {"rows": 5, "min_valid": 3}});
+    let job = teacher.annotate(&app, request).await;
+    let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
+    assert_eq!((&job["pause_reason"], teacher.heard().len()), (&json!("smoke"), 5), "{job:#}");
+    // As it is, nothing is asked; for its invalid examples, these alone.
+    for (body, heard) in [(json!({}), 5), (json!({"only": ["invalid"]}), 10)] {
+        assert_eq!(app.post(&format!("{path}/cancel"), json!({})).await.body["state"], "cancelled");
+        assert_eq!(app.post(&format!("{path}/retry"), body.clone()).await.body["state"], "queued");
+        teacher.work(&app).await;
+        let job = app.get(&path).await.body;
+        assert_eq!((&job["state"], &job["pause_reason"]), (&json!("paused"), &json!("smoke")), "{body}: {job:#}");
+        assert_eq!(teacher.heard().len(), heard, "{body}: the rest is not asked about");
+    }
+    resume(&app, &job, json!({})).await;
+    teacher.work(&app).await;
+    assert_eq!(teacher.heard().len(), 25, "who resumes it wants the rest all the same");
+}
+
+#[tokio::test]
+async fn first_rows_whose_pause_a_cancel_overtakes_are_not_judged() {
+    let app = TestApp::start().await;
+    let lease = running_annotation(&app, &["invalid"]).await;
+    app.store.cancel_job(Store::default_project(), lease.job_id).await.unwrap();
+    let (code, message) = ("paused".to_owned(), "too few are valid".to_owned());
+    let event = NewEvent { level: EventLevel::Warn, code, message, data: json!({}) };
+    let state = app.store.pause_running(lease, PauseReason::Smoke, &event).await.unwrap();
+    assert_eq!(state, JobState::Cancelled);
+    assert!(!app.store.is_smoke_judged(lease.job_id).await.unwrap(), "nobody has said that the rest is wanted");
+}
+
+#[tokio::test]
+async fn what_a_teacher_without_prices_cost_is_not_known_rather_than_nothing() {
+    let (app, teacher) = (TestApp::start().await, agreeable().await);
+    let file = app.file(&rows(3)).await;
+    let figures = async |name: &str| {
+        let job = teacher.annotate(&app, json!({"file": file, "teacher": name, "task": "returns"})).await;
+        let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
+        let report = app.get(&format!("{path}/report")).await.body;
+        let metrics = app.get(&format!("{path}/metrics?name=cost_usd")).await.body;
+        let told = metrics["data"].as_array().unwrap().len();
+        let costs = [&job["result"]["cost_usd"], &job["result"]["unknown_cost_usd"], &report["cost_usd"]];
+        (costs.map(Value::is_null), job["estimate"]["usd"].is_null(), told)
+    };
+    assert_eq!(figures("scripted").await, ([true; 3], true, 0));
+    assert_eq!(figures("large").await, ([false; 3], false, 1));
 }
 
 #[tokio::test]

@@ -56,7 +56,8 @@ async fn a_dry_run_shows_what_the_teacher_would_be_asked_first_word_for_word() {
     assert_eq!((&asked["questions"][0]["messages"], &asked["questions"][0]["prompt"]), (&json!(first), &Value::Null));
     assert_eq!(asked["questions"][2]["example_id"], "line-3");
     let tokens = asked["questions"][0]["input_tokens"].as_u64().unwrap();
-    assert_eq!(asked["estimate"]["input_tokens"].as_u64(), Some(5 * tokens), "alike rows: {asked:#}");
+    let expected = span(&asked["estimate"]["input_tokens"])[1];
+    assert!((expected - 5.0 * tokens as f64).abs() < 1e-6, "alike rows: {asked:#}");
     let one = questions(json!({"max_examples": 1, "teacher": "base"})).await;
     assert_eq!(one["questions"].as_array().unwrap().len(), 1);
     let text = prompt::as_text(&prompt::chat(&task, AnswerForm::default(), "The jacket number 0 came torn."));
@@ -76,7 +77,7 @@ async fn an_estimate_counts_samples_repairs_and_reasons_as_jobs_of_the_like_had_
         let answer = app.post("/v1/annotation-jobs?dry_run=true", request(more)).await;
         assert_eq!(answer.status, 200, "{:#}", answer.body);
         let estimate = &answer.body["estimate"];
-        (estimate["input_tokens"].as_f64().unwrap(), span(&estimate["output_tokens"]), span(&estimate["usd"]))
+        (span(&estimate["input_tokens"])[1], span(&estimate["output_tokens"]), span(&estimate["usd"]))
     };
     let (plain, plain_out, plain_usd) = estimate(json!({})).await;
     let (five, five_out, five_usd) = estimate(json!({"samples": 5})).await;
@@ -152,6 +153,34 @@ async fn the_error_of_an_estimate_is_stored_with_the_finished_job_and_the_next_e
     let next = app.post("/v1/annotation-jobs?dry_run=true", request).await.body;
     let estimate = &next["estimate"];
     assert_eq!((&estimate["drawn_from_jobs"], span(&estimate["output_tokens"])[1]), (&json!(1), 2400.0));
+    let [low, expected, high] = span(&estimate["input_tokens"]);
+    assert!(
+        low < expected && (expected - 4000.0).abs() < 1e-6 && expected < high,
+        "as the teacher counted: {estimate:#}"
+    );
+    let [low, expected, high] = span(&estimate["usd"]);
+    assert!(low < expected && (expected - 0.032).abs() < 1e-9 && expected < high, "{estimate:#}");
+}
+
+#[tokio::test]
+async fn rows_in_chinese_are_not_estimated_as_if_they_were_english() {
+    let app = TestApp::start().await;
+    let row = |n| json!({"input": format!("第{n}件外套撕破了。").repeat(40)});
+    let file = app.file(&(0..20).map(row).collect::<Vec<_>>()).await;
+    let request = json!({"file": file, "teacher": "large", "repair": false});
+    let estimate =
+        async || app.post("/v1/annotation-jobs?dry_run=true", request.clone()).await.body["estimate"].clone();
+    let [low, expected, high] = span(&estimate().await["input_tokens"]);
+    // 360 signs of three bytes and a number: about a token for each sign.
+    assert!(low > 20.0 * 150.0 && expected > 20.0 * 300.0 && high > 20.0 * 400.0, "{low} {expected} {high}");
+    // This teacher's tokenizer knows Chinese well: half as many.
+    app.post("/v1/annotation-jobs", request.clone()).await;
+    let (_, lease) = app.store.claim(new_worker(), &JobKind::ALL, &LeaseTerms::default()).await.unwrap().unwrap();
+    let result = json!({"counts": {"total": 20}, "calls": {"answered": 20, "reused": 0}, "input_tokens": 4200,
+        "output_tokens": 400});
+    app.store.finish(lease, &result).await.unwrap();
+    let [low, expected, high] = span(&estimate().await["input_tokens"]);
+    assert!(low < 4200.0 && (expected - 4200.0).abs() < 1e-6 && high < 6000.0, "{low} {expected} {high}");
 }
 
 /// Submits an annotation of the file, and lets a worker do it in three holds: one that is released, one that is lost, and

@@ -1,15 +1,17 @@
 //! What it takes to ask a teacher about every example.
 
-use super::{PAST_JOBS, Unknown, sample, second_calls, tokens};
+use super::{
+    PAST_JOBS, Unknown,
+    prompts::{self, Prompts},
+    sample, second_calls,
+};
 use crate::{
     api::AppState,
-    domain::{AnnotationSpec, Estimate, Example, JobKind, JobSpec, Span, Split, Taken, TeacherTerms},
+    domain::{AnnotationSpec, Estimate, JobKind, JobSpec, Span, Split, TeacherTerms},
     store::{PastJob, Store},
     task::prompt,
 };
 
-/// Tokens that a chat's frame adds to its texts.
-const FRAME_TOKENS: f64 = 8.0;
 /// Tokens of an answer where this teacher has none on record: a bare label, and a rationale of two sentences.
 const ANSWER_TOKENS: Span = Span { low: 8.0, expected: 60.0, high: 250.0 };
 /// Seconds from request to answer where this teacher has none on record.
@@ -27,17 +29,23 @@ pub(super) async fn estimate(state: &AppState, spec: &AnnotationSpec) -> Result<
     let answer =
         Span { low: answer.low.min(longest), expected: answer.expected.min(longest), high: answer.high.min(longest) };
     let second = second_calls::for_each_answer(spec, &past, &examples).times(answers);
-    let first_prompt = mean_tokens(&examples, |input| prompt_text(spec, input));
-    let second_prompt = mean_tokens(&examples, |input| second_calls::text(spec, input)) + answer.expected;
     let calls = second.plus(Span::exactly(answers));
-    let input_tokens = second.times(second_prompt).plus(Span::exactly(answers * first_prompt));
+    let by_rule = |asked: &dyn Fn(&str) -> String| prompts::mean_by_rule(examples.iter().map(|one| asked(&one.input)));
+    let first_rule = by_rule(&|input| prompt_text(spec, input));
+    let second_rule = by_rule(&|input| second_calls::text(spec, input));
+    let counts = Prompts::of(&past);
+    // A second question holds the first answer.
+    let second_prompt = counts.counted(second_rule).plus(answer);
+    let input_tokens = counts.counted(first_rule).times(answers).plus(second_prompt.each(second));
+    let ruled = first_rule.expected * answers + (second_rule.expected + answer.expected) * second.expected;
     let output_tokens = answer.each(calls);
     let terms = state.teachers.iter().find(|terms| terms.name == spec.teacher);
     Ok(Estimate {
         rows,
-        input_tokens: Some(input_tokens.expected.round() as u64),
+        input_tokens: Some(input_tokens),
+        prompt_tokens_by_rule: (calls.expected > 0.0).then(|| ruled / calls.expected),
         output_tokens: Some(output_tokens),
-        usd: terms.map(|terms| price(terms, input_tokens, output_tokens)),
+        usd: terms.filter(|terms| terms.prices().are_known()).map(|terms| price(terms, input_tokens, output_tokens)),
         seconds: terms
             .map(|terms| seconds(terms, calls.expected, input_tokens.expected + output_tokens.expected, &record)),
         drawn_from_jobs: past.len().try_into().unwrap_or(u32::MAX),
@@ -45,22 +53,12 @@ pub(super) async fn estimate(state: &AppState, spec: &AnnotationSpec) -> Result<
     })
 }
 
-/// Tokens of a prompt of so many characters.
-pub(super) fn prompt_tokens(characters: f64) -> f64 {
-    tokens(characters) + FRAME_TOKENS
-}
-
-/// The mean over these examples of what is asked about them.
-fn mean_tokens(examples: &[Example], asked: impl Fn(&str) -> String) -> f64 {
-    let texts: Vec<String> = examples.iter().map(|example| asked(&example.input)).collect();
-    prompt_tokens(sample::mean_characters(texts.iter().map(|text| Some(text.as_str())), 0.0))
-}
-
 fn prompt_text(spec: &AnnotationSpec, input: &str) -> String {
     prompt::as_text(&prompt::chat(&spec.task, spec.answer_form, input))
 }
 
-async fn of_teacher(state: &AppState, teacher: &str) -> Result<Vec<PastJob>, Unknown> {
+/// Finished jobs of this teacher.
+pub(super) async fn of_teacher(state: &AppState, teacher: &str) -> Result<Vec<PastJob>, Unknown> {
     let past = state.store.past_jobs(Store::default_project(), JobKind::Annotation, PAST_JOBS).await?;
     let same = |past: &PastJob| matches!(&past.spec, JobSpec::Annotation(spec) if spec.teacher == teacher);
     Ok(past.into_iter().filter(same).collect())
@@ -76,22 +74,32 @@ struct Record {
 
 impl Record {
     fn of(past: &[PastJob]) -> Self {
-        let each = |pointer: &'static str| spread(past, move |past| past.taken.number(pointer));
-        Self { answer_tokens: each("/output_tokens"), answer_seconds: spread(past, |past| past.taken.seconds) }
+        Self {
+            answer_tokens: spread(past, |past| past.taken.number("/output_tokens"), answers),
+            answer_seconds: spread(past, |past| past.taken.seconds, answers),
+        }
     }
 }
 
-/// A figure of an answer, over several jobs: the mean over all answers, and the jobs furthest off with a margin. Answers that
-/// were taken from the ledger took nothing; a job from before there was one asked once for each row.
-fn spread(past: &[PastJob], figure: impl Fn(&PastJob) -> Option<f64>) -> Option<Span> {
-    let answers = |taken: &Taken| taken.number("/calls/answered").or_else(|| taken.rows()).filter(|count| *count > 0.0);
-    let of_jobs: Vec<(f64, f64)> =
-        past.iter().filter_map(|past| Some((figure(past)?, answers(&past.taken)?))).collect();
-    let all: f64 = of_jobs.iter().map(|(_, answers)| answers).sum();
+/// Answers that a job paid for: those that were taken from the ledger took nothing; a job from before there was one asked once
+/// for each row.
+pub(super) fn answers(past: &PastJob) -> Option<f64> {
+    past.taken.number("/calls/answered").or_else(|| past.taken.rows())
+}
+
+/// A figure over several jobs for each unit of another one: the mean over all units, and the jobs furthest off with a margin.
+pub(super) fn spread(
+    past: &[PastJob],
+    figure: impl Fn(&PastJob) -> Option<f64>,
+    units: impl Fn(&PastJob) -> Option<f64>,
+) -> Option<Span> {
+    let of_job = |past: &PastJob| Some((figure(past)?, units(past).filter(|count| *count > 0.0)?));
+    let of_jobs: Vec<(f64, f64)> = past.iter().filter_map(of_job).collect();
+    let all: f64 = of_jobs.iter().map(|(_, units)| units).sum();
     (all > 0.0).then(|| Span {
-        low: 0.8 * of_jobs.iter().map(|(sum, answers)| sum / answers).fold(f64::INFINITY, f64::min),
+        low: 0.8 * of_jobs.iter().map(|(sum, units)| sum / units).fold(f64::INFINITY, f64::min),
         expected: of_jobs.iter().map(|(sum, _)| sum).sum::<f64>() / all,
-        high: 1.25 * of_jobs.iter().map(|(sum, answers)| sum / answers).fold(0.0, f64::max),
+        high: 1.25 * of_jobs.iter().map(|(sum, units)| sum / units).fold(0.0, f64::max),
     })
 }
 

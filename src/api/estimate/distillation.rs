@@ -44,7 +44,7 @@ pub(super) async fn estimate(state: &AppState, spec: &DistillationSpec) -> Resul
         rows: rows.learned,
         steps: u64::try_from(steps).ok(),
         parameters: Some(shape.parameters),
-        input_tokens: Some(tokens as u64),
+        input_tokens: Some(Span::exactly(tokens)),
         memory_bytes: Some(memory.total_bytes),
         memory: Some(memory),
         seconds: Some(seconds(work, &paces)),
@@ -55,7 +55,7 @@ pub(super) async fn estimate(state: &AppState, spec: &DistillationSpec) -> Resul
 
 /// Seconds for each parameter and token, as a finished training had them.
 fn pace(past: &PastJob) -> Option<f64> {
-    let work = past.estimate.parameters? as f64 * past.estimate.input_tokens? as f64;
+    let work = past.estimate.parameters? as f64 * past.estimate.input_tokens?.expected;
     Some(past.taken.seconds? / work).filter(|pace| pace.is_finite() && *pace > 0.0)
 }
 

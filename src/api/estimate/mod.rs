@@ -5,6 +5,7 @@ mod annotation;
 mod distillation;
 mod evaluation;
 mod memory;
+mod prompts;
 mod questions;
 mod sample;
 mod second_calls;
@@ -19,7 +20,7 @@ use crate::{
 
 /// Finished jobs that are looked at.
 const PAST_JOBS: u32 = 20;
-/// Characters of a token, in English, for the tokenizers of T5 and of today's teachers.
+/// Characters of a token, in English, for the tokenizers of T5.
 const CHARACTERS_PER_TOKEN: f64 = 4.0;
 
 /// Why nothing can be said.

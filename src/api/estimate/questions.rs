@@ -4,7 +4,12 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Unknown, annotation::prompt_tokens, sample};
+use super::{
+    Unknown,
+    annotation::of_teacher,
+    prompts::{self, Prompts},
+    sample,
+};
 use crate::{
     api::AppState,
     domain::{AnnotationSpec, Example, Split, TeacherApi},
@@ -46,15 +51,16 @@ pub(super) async fn first(state: &AppState, spec: &AnnotationSpec) -> Result<Vec
     let examples = sample::examples(state, &file, &Split::ALL).await?;
     let terms = state.teachers.iter().find(|terms| terms.name == spec.teacher);
     let api = terms.map(|terms| terms.api).unwrap_or_default();
+    let counts = Prompts::of(&of_teacher(state, &spec.teacher).await?);
     let question = |example: &Example| {
-        question(example.id.clone(), prompt::chat(&spec.task, spec.answer_form, &example.input), api)
+        question(example.id.clone(), prompt::chat(&spec.task, spec.answer_form, &example.input), api, &counts)
     };
     Ok(examples.iter().take(most).map(question).collect())
 }
 
-fn question(example_id: String, messages: Vec<Message>, api: TeacherApi) -> Question {
+fn question(example_id: String, messages: Vec<Message>, api: TeacherApi, counts: &Prompts) -> Question {
     let text = prompt::as_text(&messages);
-    let input_tokens = prompt_tokens(text.chars().count() as f64).round() as u64;
+    let input_tokens = counts.counted(prompts::by_rule(&text)).expected.round() as u64;
     let chat = |Message { role, content }| QuestionMessage { role, content };
     let (messages, prompt) = match api {
         TeacherApi::Chat => (Some(messages.into_iter().map(chat).collect()), None),
