@@ -64,6 +64,15 @@ pub fn fingerprint(body: &[u8]) -> String {
     digest(&[&canonical.unwrap_or_else(|_| body.to_vec())])
 }
 
+/// A digest of a JSON request about a thing, whose body may be left out: `{}` says as much as none.
+pub fn fingerprint_about(id: &str, body: &[u8]) -> String {
+    let says_nothing = matches!(serde_json::from_slice(body), Ok(Value::Object(members)) if members.is_empty());
+    if body.is_empty() || says_nothing {
+        return digest(&[id.as_bytes()]);
+    }
+    digest(&[id.as_bytes(), fingerprint(body).as_bytes()])
+}
+
 /// A digest of the parts that make a request what it is.
 pub fn digest(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();

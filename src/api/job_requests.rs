@@ -11,7 +11,7 @@ use super::{
     AppState,
     error::ApiError,
     extract::{Id, Nothing, Query},
-    idempotency::{Key, KeyHeader, digest, once},
+    idempotency::{Key, KeyHeader, fingerprint_about, once},
     job_conflict::JobConflict,
     job_resource::JobResource,
     openapi::Act,
@@ -95,11 +95,6 @@ impl Requested {
     fn plain(key: Key, route: &'static str, id: Id<JobId>) -> Self {
         Self { key, route, id, body: Vec::new() }
     }
-
-    fn fingerprint(&self) -> String {
-        let id = self.id.0.to_string();
-        if self.body.is_empty() { digest(&[id.as_bytes()]) } else { digest(&[id.as_bytes(), &self.body]) }
-    }
 }
 
 /// Moves a job once per key, and answers with the job as it stands then.
@@ -109,7 +104,7 @@ pub(super) async fn act(
     change: impl AsyncFnOnce() -> Result<Job, ApiError>,
 ) -> Result<Response, ApiError> {
     let moved = async |_| Ok(Json(JobResource::with_place(state, change().await?).await?).into_response());
-    let fingerprint = requested.fingerprint();
+    let fingerprint = fingerprint_about(&requested.id.0.to_string(), &requested.body);
     // Nothing is made, so that there is nothing to answer for again.
     once(state, requested.key, requested.route, fingerprint, moved, async |_| Err(ApiError::KeyBusy)).await
 }

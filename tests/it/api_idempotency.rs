@@ -104,6 +104,34 @@ async fn an_action_is_answered_once_per_key() {
 }
 
 #[tokio::test]
+async fn an_action_is_the_same_however_its_body_is_written() {
+    let app = TestApp::start().await;
+    let file = app.file(&[json!({"input": "a"})]).await;
+    let job = app.post("/v1/annotation-jobs", json!({"file": file, "teacher": "large"})).await.id();
+    let path = format!("/v1/jobs/{job}/resume");
+    let resume = async |key: &str, body: &str| {
+        app.request(Method::POST, &path, |request| {
+            let request = request.header("idempotency-key", key);
+            if body.is_empty() {
+                request
+            } else {
+                request.header("content-type", "application/json").body(body.to_owned())
+            }
+        })
+        .await
+    };
+    app.post(&format!("/v1/jobs/{job}/pause"), json!({})).await;
+    let first = resume("k", r#"{"budget": {"max_usd": 2.5, "max_tokens": 5000}}"#).await;
+    let again = resume("k", r#"{ "budget" : {"max_tokens":5000,"max_usd":2.5} }"#).await;
+    assert_eq!((first.status, again.status, replayed(&again), first.bytes), (200, 200, true, again.bytes));
+    assert_eq!(resume("k", r#"{"budget": {"max_usd": 2.5}}"#).await.code(), "idempotency_key_reused");
+
+    app.post(&format!("/v1/jobs/{job}/pause"), json!({})).await;
+    let (first, again) = (resume("l", "").await, resume("l", " {} ").await);
+    assert_eq!((first.status, again.status, replayed(&again), first.bytes), (200, 200, true, again.bytes));
+}
+
+#[tokio::test]
 async fn a_repeated_upload_keeps_one_file_and_one_copy_of_its_bytes() {
     let app = TestApp::start().await;
     let upload = async |key: &str, purpose: &str, content: &str| {
