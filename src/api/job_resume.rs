@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{Allowance, AnnotationSpec, Budget, Job, JobId, JobSpec, JobState},
-    store::Store,
+    store::{Resumed, Store},
 };
 
 /// How a job is resumed.
@@ -59,9 +59,12 @@ pub async fn resume_job(
             check(&state, &find(&state, id).await?, budget).await?;
         }
         let resumed = state.store.resume_job(Store::default_project(), id.0, request.budget.as_ref()).await?;
-        let job = resumed.ok_or_else(|| id.missing())?;
-        refuse_over(&job)?;
-        Ok(job)
+        match resumed.ok_or_else(|| id.missing())? {
+            Resumed::Job(job) => refuse_over(&job).map(|()| *job).map_err(ApiError::from),
+            // Somebody else has resumed or cancelled it since it was looked at.
+            Resumed::NotPaused(state) if state.is_terminal() => Err(JobConflict::Over { job: id.0, state }.into()),
+            Resumed::NotPaused(_) => Err(JobConflict::NotPaused(id.0).into()),
+        }
     };
     act(&state, Requested { key, route: "POST /v1/jobs/{id}/resume", id, body: bytes }, resume).await
 }

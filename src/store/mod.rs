@@ -62,7 +62,7 @@ pub use metrics::Metric;
 pub use model_removal::{Deletion, Removed, RemovedKind};
 pub use models::Relative;
 pub use queue::{Beat, Request};
-pub use requests::Retried;
+pub use requests::{Resumed, Retried};
 pub use snapshots::Snapshot;
 pub use teacher_paces::PaceKeeper;
 

@@ -25,6 +25,15 @@ pub enum Retried {
     OutputRead(JobId),
 }
 
+/// What became of a resume.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resumed {
+    /// The job as it stands now.
+    Job(Box<Job>),
+    /// It stays as it is, and keeps its budget: it is not paused, or no longer.
+    NotPaused(JobState),
+}
+
 impl Store {
     /// Cancels a waiting job at once and asks the worker of a running one to stop; a terminal job stays as it is.
     /// Returns the job as it stands then, `None` if there is none. A cancel withdraws a request to pause.
@@ -95,21 +104,21 @@ impl Store {
     }
 
     /// Puts a paused job back into the queue, at the place it had, and withdraws a request to pause a running one; every
-    /// other job stays as it is. A budget takes the place of the one that a paused annotation has. Returns the job as it
-    /// stands then, `None` if there is none.
+    /// other job stays as it is. A budget takes the place of the one that a paused annotation has; with one, every job that
+    /// is not paused stays as it is. `None` if there is no such job.
     pub async fn resume_job(
         &self,
         project: ProjectId,
         id: JobId,
         budget: Option<&Budget>,
-    ) -> Result<Option<Job>, StoreError> {
-        sqlx::query!(
+    ) -> Result<Option<Resumed>, StoreError> {
+        let moved = sqlx::query_scalar!(
             r#"-- resume_job
             with target as materialized (
                 select id, project_id, state = 'paused' as was_paused
                 from jobs
                 where id = $1 and project_id = $2
-                    and (state = 'paused' or (state = 'running' and pause_requested_at is not null))
+                    and (state = 'paused' or ($3::jsonb is null and state = 'running' and pause_requested_at is not null))
                 for update
             ), moved as (
                 update jobs j
@@ -127,14 +136,17 @@ impl Store {
                 case when was_paused then 'queued' else 'pause_withdrawn' end,
                 case when was_paused then 'resumed: waits for a worker' else 'its worker need not stop any more' end,
                 case when was_paused and $3::jsonb is not null then jsonb_build_object('budget', $3::jsonb) else '{}' end
-            from moved"#,
+            from moved
+            returning job_id"#,
             id.0,
             project.0,
             budget.map(storable::json),
         )
-        .execute(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        self.job(project, id).await
+        let Some(job) = self.job(project, id).await? else { return Ok(None) };
+        let dropped = budget.is_some() && moved.is_none();
+        Ok(Some(if dropped { Resumed::NotPaused(job.state) } else { Resumed::Job(Box::new(job)) }))
     }
 
     /// Queues a failed or cancelled job anew, with all its attempts before it; settled answers and the newest snapshot
@@ -175,6 +187,8 @@ impl Store {
                         where d.job_id = target.id and parent.state in ('failed', 'cancelled')
                     )
                 returning j.id, j.project_id
+            ), unjudged as (
+                update annotation_sums s set smoke = null from moved where s.job_id = moved.id and s.smoke = 'failed'
             )
             insert into job_events (job_id, project_id, level, code, message)
             select id, project_id, 'info', 'queued', 'tried again: waits for a worker' from moved"#,
@@ -187,8 +201,6 @@ impl Store {
         let obstacle = match job.state {
             JobState::Failed | JobState::Cancelled => self.obstacle(id).await?,
             _ => None,
-            ), unjudged as (
-                update annotation_sums s set smoke = null from moved where s.job_id = moved.id and s.smoke = 'failed'
         };
         Ok(Some(obstacle.unwrap_or_else(|| Retried::Job(Box::new(job)))))
     }

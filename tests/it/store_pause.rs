@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use stepwise::{
-    domain::{JobError, JobId, JobState, PauseReason},
-    store::{DeletedFile, Request, Retried, Store, StoreError},
+    domain::{Budget, JobError, JobId, JobSpec, JobState, PauseReason},
+    store::{DeletedFile, Request, Resumed, Retried, Store, StoreError},
 };
 
 use crate::support::{
@@ -16,7 +16,10 @@ async fn pause(db: &TestDatabase, id: JobId) -> stepwise::domain::Job {
 }
 
 async fn resume(db: &TestDatabase, id: JobId) -> stepwise::domain::Job {
-    db.store.resume_job(Store::default_project(), id, None).await.unwrap().unwrap()
+    match db.store.resume_job(Store::default_project(), id, None).await.unwrap() {
+        Some(Resumed::Job(job)) => *job,
+        other => panic!("{other:?}"),
+    }
 }
 
 async fn place(db: &TestDatabase, id: JobId) -> i64 {
@@ -138,6 +141,29 @@ async fn a_resumed_job_has_the_place_that_it_had() {
     resume(&db, job.id).await;
     let claimed = [db.claim().await.unwrap().0.id, db.claim().await.unwrap().0.id];
     assert_eq!(claimed, [second.id, job.id]);
+}
+
+#[tokio::test]
+async fn a_budget_for_a_job_that_somebody_else_has_resumed_is_not_dropped_in_silence() {
+    let db = TestDatabase::new().await;
+    let job = db.job().await;
+    pause(&db, job.id).await;
+    let resume_with = async |max_tokens| {
+        let budget = Budget { max_tokens: Some(max_tokens), max_usd: None };
+        db.store.resume_job(Store::default_project(), job.id, Some(&budget)).await.unwrap().unwrap()
+    };
+    let tokens = async || match db.read(job.id).await.spec {
+        JobSpec::Annotation(spec) => spec.budget.and_then(|budget| budget.max_tokens),
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(resume_with(10).await, Resumed::Job(resumed) if resumed.state == JobState::Queued));
+    assert_eq!(resume_with(20).await, Resumed::NotPaused(JobState::Queued));
+    db.claim().await.unwrap();
+    pause(&db, job.id).await;
+    assert_eq!(resume_with(30).await, Resumed::NotPaused(JobState::Running));
+    assert!(db.read(job.id).await.pause_requested_at.is_some(), "the pause is not withdrawn either");
+    db.store.cancel_job(Store::default_project(), job.id).await.unwrap();
+    assert_eq!(tokens().await, Some(10));
 }
 
 #[tokio::test]
