@@ -17,7 +17,7 @@ use super::{
     list::{List, MAX_LIMIT, page_size},
     openapi::OfOne,
 };
-use crate::domain::{Annotation, AnnotationLine, AnnotationStatus, JobId};
+use crate::domain::{Annotation, AnnotationLine, AnnotationStatus, JobId, RationaleFault, Split};
 
 /// The teacher's answer to one example.
 #[derive(Debug, Serialize, ToSchema)]
@@ -33,6 +33,9 @@ pub struct AnnotationResource {
     /// Ground truth, where the file has it.
     #[schema(required = true)]
     label: Option<String>,
+    /// What the example may be used for; null: anything.
+    #[schema(required = true)]
+    split: Option<Split>,
     /// What became of the answer.
     status: AnnotationStatus,
     /// Why it is not valid.
@@ -46,6 +49,11 @@ pub struct AnnotationResource {
     rationale: Option<String>,
     /// Further rationales that are kept, in the order of the samples.
     rationales: Vec<String>,
+    /// What is wrong with the rationale, as far as that is seen in it alone and without ground truth: empty where that is
+    /// nothing, and never `duplicate`, which only a report on the whole job can tell. Null where there is no rationale, or
+    /// where it was settled before this was looked for.
+    #[schema(required = true)]
+    rationale_faults: Option<Vec<RationaleFault>>,
     /// The text of the first sample that gave the label; of the first sample where none did.
     #[schema(required = true)]
     raw_output: Option<String>,
@@ -122,11 +130,13 @@ impl From<Annotation> for AnnotationResource {
             example_id: annotation.example_id,
             input: annotation.input,
             label: annotation.label,
+            split: annotation.split,
             status: annotation.status,
             reason: annotation.reason,
             teacher_label: annotation.teacher_label,
             rationale: annotation.rationale,
             rationales: annotation.more_rationales,
+            rationale_faults: annotation.rationale_faults,
             raw_output: annotation.raw_output,
             samples: annotation.samples,
             agreement: annotation.agreement,

@@ -81,8 +81,8 @@ pub struct Annotation {
     pub repaired: bool,
     /// Whether the rationale was written by a teacher that had been shown the right label.
     pub rationalized: bool,
-    /// What is wrong with the first rationale, as far as that is seen without ground truth; none where there is no rationale,
-    /// or where it was settled before this was looked for.
+    /// What is wrong with the first rationale, as far as that is seen in it alone and without ground truth: empty where that
+    /// is nothing; none where there is no rationale, or where it was settled before this was looked for.
     pub rationale_faults: Option<Vec<RationaleFault>>,
     /// A number that rationales of the same words have in common.
     pub rationale_fingerprint: Option<i64>,

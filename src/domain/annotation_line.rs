@@ -25,7 +25,15 @@ pub struct AnnotationLine {
     /// Share of all samples that gave the label, 0..1; only of valid answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     agreement: Option<f64>,
-    /// What is wrong with the rationale, as far as that is seen without ground truth; left out where there is none.
+    /// How many samples it was asked for.
+    samples: i32,
+    /// Whether the label rests on an answer that could be read only after a repair.
+    repaired: bool,
+    /// Whether the rationale was written by a teacher that had been shown the right label.
+    rationalized: bool,
+    /// What is wrong with the rationale, as far as that is seen in it alone and without ground truth: empty where that is
+    /// nothing, and never `duplicate`, which only a report on the whole job can tell. Left out where there is no rationale,
+    /// or where it was settled before this was looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     rationale_faults: Option<Vec<RationaleFault>>,
     /// What became of the answer.
@@ -62,6 +70,9 @@ impl AnnotationLine {
             rationale: annotation.rationale,
             rationales: annotation.more_rationales,
             agreement: annotation.agreement,
+            samples: annotation.samples,
+            repaired: annotation.repaired,
+            rationalized: annotation.rationalized,
             rationale_faults: annotation.rationale_faults,
             status: annotation.status,
             split: annotation.split,

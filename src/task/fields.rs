@@ -11,9 +11,9 @@ use super::{
 };
 use crate::domain::{AnnotationStatus, Example, Split, UnknownName};
 
-/// Every field that a line may have. The last five are those of an annotation's files, which are files of examples
+/// Every field that a line may have. The last eight are those of an annotation's files, which are files of examples
 /// themselves.
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 22] = [
     "id",
     "input",
     "label",
@@ -30,12 +30,16 @@ const FIELDS: [&str; 19] = [
     "weight",
     "status",
     "agreement",
+    "samples",
+    "repaired",
+    "rationalized",
     "rationale_faults",
     "reason",
     "raw_output",
 ];
 /// Fields of `FIELDS` that say nothing about the example.
-const UNREAD: [&str; 4] = ["agreement", "rationale_faults", "reason", "raw_output"];
+const UNREAD: [&str; 7] =
+    ["agreement", "samples", "repaired", "rationalized", "rationale_faults", "reason", "raw_output"];
 /// Fields of lines that rank two answers.
 const PREFERENCES: [&str; 4] = ["preferred_output", "non_preferred_output", "chosen", "rejected"];
 /// The example of line `number`, whose text this is.

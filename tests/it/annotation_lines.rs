@@ -44,9 +44,11 @@ async fn answers_come_a_line_each_while_the_job_runs() {
     settle(app.pool(), job, 0, &["valid", "invalid", "refused", "failed"]).await;
     let found = lines(&app, &path).await;
     let valid = json!({"id": "line-1", "input": "question 0", "label": null, "teacher_label": "yes",
-        "rationale": "It is so.", "agreement": 1.0, "status": "valid"});
+        "rationale": "It is so.", "agreement": 1.0, "samples": 1, "repaired": false, "rationalized": false,
+        "status": "valid"});
     let invalid = json!({"id": "line-2", "input": "question 1", "label": null, "teacher_label": null,
-        "rationale": null, "status": "invalid", "reason": "it is invalid", "raw_output": "as it came"});
+        "rationale": null, "samples": 1, "repaired": false, "rationalized": false, "status": "invalid",
+        "reason": "it is invalid", "raw_output": "as it came"});
     assert_eq!((found.len(), &found[0], &found[1]), (4, &valid, &invalid));
 
     settle(app.pool(), job, 4, &["valid", "truncated"]).await;
@@ -58,6 +60,37 @@ async fn answers_come_a_line_each_while_the_job_runs() {
     let page = app.get(&format!("{path}?status=refused,%20truncated")).await;
     let places: Vec<_> = page.body["data"].as_array().unwrap().iter().map(|one| &one["example_index"]).collect();
     assert_eq!(places, [2, 5], "a list takes several statuses as well");
+}
+
+#[tokio::test]
+async fn a_page_and_a_line_say_the_same_of_an_answer() {
+    let app = TestApp::start().await;
+    let job = running_job(&app).await;
+    settle(app.pool(), job, 0, &["valid", "invalid"]).await;
+    let more = "update annotations set split = 'test', samples = 5, agreement = 0.6, repaired = true, label = 'yes',
+            rationalized = true, more_rationales = '{\"It is so, too.\"}', rationale_faults = '{empty_of_label}',
+            rationale_fingerprint = 7
+        where job_id = $1 and status = 'valid'";
+    sqlx::query(more).bind(job.0).execute(app.pool()).await.unwrap();
+    let path = format!("/v1/jobs/{job}/annotations");
+    let lines = lines(&app, &path).await;
+    let page = app.get(&path).await.body;
+    for (line, one) in lines.iter().zip(page["data"].as_array().unwrap()) {
+        // Only the page is the database's view: it has what was paid, and the place.
+        let own = ["example_index", "example_id", "input_tokens", "output_tokens", "latency_ms"];
+        for (name, value) in one.as_object().unwrap().iter().filter(|(name, _)| !own.contains(&name.as_str())) {
+            let absent = value.is_null() || *value == json!([]);
+            let said_by_status = one["status"] == "valid" && ["reason", "raw_output"].contains(&name.as_str());
+            assert!(line[name] == *value || line[name].is_null() && (absent || said_by_status), "{name}: {line} {one}");
+        }
+        let known = |name: &String| one.get(name).is_some() || name == "id";
+        assert!(line.as_object().unwrap().keys().all(known), "{line} {one}");
+    }
+    assert_eq!(
+        (&page["data"][0]["rationale_faults"], &page["data"][0]["split"], &lines[0]["samples"]),
+        (&json!(["empty_of_label"]), &json!("test"), &json!(5))
+    );
+    assert_eq!((&page["data"][1]["rationale_faults"], &page["data"][1]["split"]), (&Value::Null, &Value::Null));
 }
 
 #[tokio::test]
