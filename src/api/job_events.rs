@@ -62,8 +62,10 @@ pub struct EventsQuery {
 
 /// What happened to a job, oldest first: a page, or with `Accept: text/event-stream` (or `stream=true`) everything as it
 /// comes. A stream has the frames `job.event` (an event, its `id` the cursor), `job.state` (the job, whenever its state
-/// has changed) and, once the job is over, `job.done` (the job) and the data `[DONE]`; then it ends. A client that comes
-/// back with `Last-Event-ID` or `after` misses nothing.
+/// has changed) and, once the job is over, `job.done` (the job) and the data `[DONE]`; then it ends. The stream of an annotation
+/// that was cancelled or failed stays open until its result and its files are there, seconds after the end: the event
+/// `result_written` comes before `job.done`, whose job has the `result`. Where no worker writes it, the stream ends a minute
+/// after the end with a `result` of null. A client that comes back with `Last-Event-ID` or `after` misses nothing.
 #[utoipa::path(get, path = "/v1/jobs/{id}/events", tag = "jobs",
     params(("id" = JobId, Path, description = "The job"), EventsQuery, FollowHeaders),
     responses((status = 200, description = "A page of events, or their stream",

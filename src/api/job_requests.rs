@@ -30,7 +30,7 @@ use crate::{
 /// | over | nothing; it is returned as it is |
 ///
 /// A cancelled job can be retried. What a cancelled annotation had found by then is in its files and its `result` within
-/// seconds.
+/// seconds, and an event `result_written` says so.
 #[utoipa::path(post, path = "/v1/jobs/{id}/cancel", tag = "jobs",
     params(("id" = JobId, Path, description = "The job", example = "job-0198f1e2b7c67d2ea1b3c4d5e6f70819"), KeyHeader),
     responses((status = 200, description = "The job as it stands now", body = JobResource), Act))]

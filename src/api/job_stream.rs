@@ -11,15 +11,21 @@
 //! event: job.state   ◀── whenever the state has changed, and once at the start
 //! data: {…the job…}
 //!
-//! id: done           ◀── only once the job is over and everything before it was sent
+//! id: done           ◀── only once the job is over, has its result where it is to get one, and everything before it was sent
 //! event: job.done
 //! data: {…the job…}
 //!
 //! data: [DONE]
 //! ```
+//! An annotation that was cancelled or failed gets its result and files within seconds of its end, and the event
+//! `result_written`; a follower who knows of them only by this stream waits for them here.
+//!
 //! A browser's `EventSource` connects again when a stream ends; one that says `done` is told to stop with a 204.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 
 use async_stream::stream;
 use axum::{
@@ -36,7 +42,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{AppState, accept, error::ApiError, job_resource::JobResource};
 use crate::{
-    domain::{Job, JobId, JobState},
+    domain::{Job, JobId, JobKind, JobState},
     store::{Store, StoreError},
 };
 
@@ -44,6 +50,8 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Time between comments that keep proxies from closing a silent connection.
 const PING_EVERY: Duration = Duration::from_secs(15);
+/// How long the stream of a job that is over waits for its result, which no worker may be there to write.
+const RESULT_WITHIN: Duration = Duration::from_secs(60);
 /// How soon a client comes back, as it is told once.
 const RETRY: Duration = Duration::from_secs(3);
 /// What the last frame's id is.
@@ -129,7 +137,7 @@ pub fn cursor<T: std::str::FromStr>(last_id: Option<&str>, example: &str) -> Res
 fn frames<L: Followed>(state: AppState, job: Job, mut list: L) -> impl Stream<Item = Result<Frame, Infallible>> {
     stream! {
         let (project, id) = (job.project_id, job.id);
-        let mut said: Option<JobState> = None;
+        let (mut said, mut over_since): (Option<JobState>, Option<Instant>) = (None, None);
         yield Ok(Frame::default().retry(RETRY));
         loop {
             // The job is read before its list: when it is over, the list read after it is complete.
@@ -146,7 +154,9 @@ fn frames<L: Followed>(state: AppState, job: Job, mut list: L) -> impl Stream<It
             for (cursor, item) in items {
                 yield Ok(frame(L::NAME, &item).id(cursor));
             }
-            if job.state.is_terminal() && !more {
+            over_since = job.state.is_terminal().then(|| over_since.unwrap_or_else(Instant::now));
+            let is_whole = over_since.is_some_and(|since| !awaits_result(&job) || since.elapsed() >= RESULT_WITHIN);
+            if is_whole && !more {
                 yield Ok(frame("job.done", &JobResource::of(job)).id(DONE));
                 yield Ok(Frame::default().data("[DONE]"));
                 break;
@@ -156,6 +166,11 @@ fn frames<L: Followed>(state: AppState, job: Job, mut list: L) -> impl Stream<It
             }
         }
     }
+}
+
+/// Whether somebody has yet to write the result of a job that is over: only annotations get one without success.
+fn awaits_result(job: &Job) -> bool {
+    job.kind() == JobKind::Annotation && job.state.is_terminal() && job.result.is_none()
 }
 
 type Looked = (Option<Job>, Vec<(String, Value)>);

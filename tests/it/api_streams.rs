@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use futures::StreamExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 use stepwise::{
     clock::Clock,
     domain::{JobError, JobKind, Lease, LeaseTerms, WorkerId},
     store::{EventLevel, NewEvent},
+    worker::write_end_once,
 };
 
 use crate::support::app::{Answer, TestApp};
@@ -108,6 +110,7 @@ async fn a_client_that_comes_back_misses_nothing_and_sees_nothing_twice() {
     let app = TestApp::start().await;
     let (id, lease) = running_job(&app).await;
     app.store.fail(lease, &JobError::new("teacher_refused", "no"), false).await.unwrap();
+    assert!(write_end_once(&app.worker()).await.unwrap());
     let path = format!("/v1/jobs/{id}/events");
     let all = frames(&follow(&app, &path, None).await);
     let ids: Vec<_> = all
@@ -115,7 +118,7 @@ async fn a_client_that_comes_back_misses_nothing_and_sees_nothing_twice() {
         .filter(|frame| frame.event.as_deref() == Some("job.event"))
         .map(|frame| frame.id.clone().unwrap())
         .collect();
-    assert_eq!(ids.len(), 3);
+    assert_eq!(ids.len(), 4);
     for (address, header) in [(path.clone(), Some(ids[0].as_str())), (format!("{path}?after={}", ids[0]), None)] {
         let rest = frames(&follow(&app, &address, header).await);
         let seen: Vec<_> = rest
@@ -127,10 +130,40 @@ async fn a_client_that_comes_back_misses_nothing_and_sees_nothing_twice() {
         assert_eq!(rest[rest.len() - 2].id.as_deref(), Some("done"));
     }
     // The header wins: a browser repeats the address with its old cursor.
-    let both = frames(&follow(&app, &format!("{path}?after={}", ids[0]), Some(&ids[2])).await);
+    let both = frames(&follow(&app, &format!("{path}?after={}", ids[0]), Some(&ids[3])).await);
     assert_eq!(names(&both), ["job.state", "job.done", "message"]);
     assert_eq!(follow(&app, &path, Some("done")).await.status, 204);
     follow(&app, &path, Some("yesterday")).await.refused(400, "invalid_value", "#/Last-Event-ID");
+}
+
+#[tokio::test]
+async fn the_stream_of_a_cancelled_annotation_goes_on_until_its_result_is_there() {
+    let app = TestApp::start().await;
+    let (id, lease) = running_job(&app).await;
+    app.post(&format!("/v1/jobs/{id}/cancel"), json!({})).await;
+    app.store.cancelled(lease).await.unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://{}/v1/jobs/{id}/events?stream=true", app.address);
+    let mut body = client.get(url).send().await.unwrap().bytes_stream();
+    let mut bytes = Vec::new();
+    while !String::from_utf8_lossy(&bytes).contains("its worker has stopped") {
+        bytes.extend_from_slice(&body.next().await.unwrap().unwrap());
+    }
+    // All that happened has come, and the job is over; only the result is missing.
+    assert!(write_end_once(&app.worker()).await.unwrap());
+    while let Some(chunk) = body.next().await {
+        bytes.extend_from_slice(&chunk.unwrap());
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    let data = |name: &str| {
+        let found = text.rsplit_once(&format!("event: {name}\n")).unwrap().1;
+        let line = found.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+        serde_json::from_str::<Value>(line).unwrap()
+    };
+    assert_eq!(data("job.event")["code"], "result_written");
+    let done = data("job.done");
+    assert_eq!((&done["state"], &done["result"]["counts"]["total"]), (&json!("cancelled"), &json!(0)), "{done:#}");
+    assert!(text.trim_end().ends_with("data: [DONE]"), "{text}");
 }
 
 #[tokio::test]
