@@ -45,6 +45,9 @@ pub struct AnnotationReport {
     /// What the unknown calls may have cost besides; null where nobody here knows the teacher's prices.
     #[schema(required = true, example = 0.0)]
     pub unknown_cost_usd: Option<f64>,
+    /// Why examples are not valid: the ten commonest reasons, the commonest first.
+    #[serde(default)]
+    pub rejections: Vec<RejectionCount>,
     /// What is wrong with the rationales.
     pub rationales: RationaleReport,
     /// The ten worst cases, taken in turn from these lists, each worst first, so that no kind of them hides another:
@@ -145,6 +148,19 @@ pub struct CallCounts {
     /// Not sent: an equal request had been answered.
     #[schema(example = 20)]
     pub reused: i64,
+}
+
+/// Examples that are not valid for the same reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RejectionCount {
+    /// What became of them.
+    pub status: AnnotationStatus,
+    /// Why, its first 200 characters; null where nothing is known.
+    #[schema(required = true, example = "no label: no line says \"Answer:\"")]
+    pub reason: Option<String>,
+    /// How many there are.
+    #[schema(example = 8)]
+    pub examples: i64,
 }
 
 /// What is wrong with rationales, as far as that is seen without ground truth.

@@ -82,8 +82,8 @@ pub use alias::{Alias, AliasMove};
 pub use annotation::{Annotation, AnnotationStatus};
 pub use annotation_line::AnnotationLine;
 pub use annotation_report::{
-    AgreementCount, AgreementReport, AnnotationReport, CallCounts, RationaleReport, TeacherAccuracy, VerdictCounts,
-    WorstCase, WorstReason,
+    AgreementCount, AgreementReport, AnnotationReport, CallCounts, RationaleReport, RejectionCount, TeacherAccuracy,
+    VerdictCounts, WorstCase, WorstReason,
 };
 pub use annotation_sums::{AnnotationSums, Tokens};
 pub use annotation_terms::{RationaleKeeping, Smoke};

@@ -26,7 +26,8 @@ pub async fn of(
     let lengths = store.annotation_lengths(job).await?;
     let pairs = Pairs::read(store, job, spec).await?;
     let (examined, faulty, faults) = store.rationale_faults(job).await?;
-    let worst = worst::cases(store, job, &pairs.wrong, &faults).await?;
+    let rejections = store.rejections(job, worst::CASES as i64).await?;
+    let worst = worst::cases(store, job, &pairs.wrong, &rejections, &faults).await?;
     let counts = counts(&sums);
     Ok(AnnotationReport {
         counts,

@@ -24,9 +24,9 @@ pub(super) async fn cases(
     store: &Store,
     job: JobId,
     wrong: &[LabelPair],
+    rejections: &[Rejections],
     faults: &[Faulty],
 ) -> Result<Vec<WorstCase>, StoreError> {
-    let rejections = store.rejections(job, CASES as i64).await?;
     let least = store.least_agreed(job, CASES as i64).await?;
     let lists = [
         wrong.iter().map(of_pair).collect(),
@@ -58,8 +58,9 @@ fn of_pair(pair: &LabelPair) -> Case {
 }
 
 fn of_rejections(rejections: &Rejections) -> Case {
-    let reason = rejections.reason.as_deref().unwrap_or("no reason is known");
-    let message = format!("{}: {reason}{}", rejections.status.as_str(), as_with(rejections.examples, "examples"));
+    let alike = &rejections.alike;
+    let reason = alike.reason.as_deref().unwrap_or("no reason is known");
+    let message = format!("{}: {reason}{}", alike.status.as_str(), as_with(alike.examples, "examples"));
     Case { place: rejections.first, why: WorstReason::Rejected, message }
 }
 

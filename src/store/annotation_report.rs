@@ -4,7 +4,9 @@
 use futures::{Stream, StreamExt};
 
 use super::{Store, StoreError, rows::Place};
-use crate::domain::{AgreementCount, AnnotationStatus, JobId, LabelCount, LabelHistogram, Percentiles, RationaleFault};
+use crate::domain::{
+    AgreementCount, AnnotationStatus, JobId, LabelCount, LabelHistogram, Percentiles, RationaleFault, RejectionCount,
+};
 
 /// Labels that are counted by name.
 const LABELS: i64 = 100;
@@ -29,12 +31,8 @@ pub struct LabelPair {
 /// Examples that went wrong alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejections {
-    /// What became of them.
-    pub status: AnnotationStatus,
-    /// Why.
-    pub reason: Option<String>,
-    /// How many there are.
-    pub examples: i64,
+    /// How many, and why.
+    pub alike: RejectionCount,
     /// The place of the first.
     pub first: i64,
 }
@@ -193,7 +191,8 @@ impl Store {
         let at = Place { table: "annotations", id: &id };
         let read = rows.into_iter().map(|row| {
             let status = at.name("status", &row.status)?;
-            Ok(Rejections { status, reason: row.reason, examples: row.examples, first: row.first })
+            let alike = RejectionCount { status, reason: row.reason, examples: row.examples };
+            Ok(Rejections { alike, first: row.first })
         });
         read.collect()
     }

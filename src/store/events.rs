@@ -94,6 +94,38 @@ impl Store {
         if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::LeaseLost(lease)) }
     }
 
+    /// Writes an event of the worker that holds the job, unless the job has one of its code since somebody last queued it:
+    /// what holds for a job is told once, however many attempts find it.
+    pub async fn append_event_once(&self, lease: Lease, event: &NewEvent) -> Result<(), StoreError> {
+        let held = sqlx::query_scalar!(
+            r#"-- append_event_once
+            with holder as materialized (
+                select id, project_id from jobs where id = $1 and lease_epoch = $2 and state = 'running' for share
+            ), told as (
+                insert into job_events (job_id, project_id, level, code, message, data)
+                select id, project_id, $3, $4, $5, $6
+                from holder
+                where not exists (
+                    select from job_events e
+                    where e.job_id = holder.id and e.code = $4
+                        and e.id > coalesce(
+                            (select max(q.id) from job_events q where q.job_id = holder.id and q.code = 'queued'), 0
+                        )
+                )
+            )
+            select id from holder"#,
+            lease.job_id.0,
+            lease.epoch,
+            event.level.as_str(),
+            event.code,
+            storable::text(&event.message),
+            storable::json(&event.data),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        held.map(drop).ok_or(StoreError::LeaseLost(lease))
+    }
+
     /// Adds a warning to the job that a worker holds, with its event, unless the job has it already.
     pub async fn warn(&self, lease: Lease, warning: &JobWarning) -> Result<(), StoreError> {
         let held = sqlx::query_scalar!(

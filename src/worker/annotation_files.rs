@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Attempt, AttemptError, Worker, output_file::OutputFile};
+use super::{Attempt, AttemptError, Worker, output_file::OutputFile, unusable};
 use crate::{
     domain::{Annotation, AnnotationLine, AnnotationReport, AnnotationSpec, AnnotationStatus, File, Job, Prices},
     report,
@@ -21,7 +21,12 @@ pub async fn finish(
     source: &File,
 ) -> Result<(), AttemptError> {
     let whose = Whose { worker, job: &attempt.job, spec, source: &source.filename, attempt: Some(attempt) };
-    let Written { result, files } = attempt.in_time(whose.write()).await?;
+    let Written { report, result, files } = attempt.in_time(whose.write()).await?;
+    if report.counts.valid == 0 && report.counts.total > 0 {
+        let reasons = report.rejections.get(..unusable::REASONS as usize).unwrap_or(&report.rejections);
+        let event = unusable::all(&report.counts, reasons);
+        attempt.persist(|| attempt.store().append_event_once(attempt.lease, &event)).await?;
+    }
     let files: Vec<&File> = files.iter().collect();
     attempt.persist(|| attempt.store().finish_with_files(attempt.lease, &result, &files)).await
 }
@@ -42,6 +47,8 @@ pub struct Whose<'a> {
 
 /// What was written of a job's annotations; no row names it yet.
 pub struct Written {
+    /// What was found.
+    pub report: AnnotationReport,
     /// The job's result, which names the files.
     pub result: Value,
     /// The output and the rejections.
@@ -69,8 +76,9 @@ impl Whose<'_> {
         }
         let output = output.close(self.worker, self.job, self.source, "annotated").await?;
         let rejections = rejections.close(self.worker, self.job, self.source, "rejections").await?;
-        let result = result(&self.report().await?, rationalized, Some(&[&output, &rejections]));
-        Ok(Written { result, files: [output, rejections] })
+        let report = self.report().await?;
+        let result = result(&report, rationalized, Some(&[&output, &rejections]));
+        Ok(Written { report, result, files: [output, rejections] })
     }
 
     async fn page(&self, after: Option<i64>) -> Result<Page<Annotation>, AttemptError> {
@@ -108,6 +116,7 @@ fn result(report: &AnnotationReport, rationalized: i64, files: Option<&[&File; 2
         "teacher_accuracy": report.accuracy.map(|accuracy| accuracy.accuracy),
         "agreement": report.agreement.mean,
         "labels": report.labels,
+        "rejections": report.rejections,
         "rationales": report.rationales,
         "rationalized": rationalized,
         "latency_ms": report.latency_ms,

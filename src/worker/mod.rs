@@ -37,6 +37,7 @@ mod snapshots;
 mod supervise;
 mod sweep;
 mod tally;
+mod unusable;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

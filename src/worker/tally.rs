@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
-use super::{AttemptError, Hold};
+use super::{AttemptError, Hold, unusable};
 use crate::domain::{AnnotationSums, JobError, Prices, Progress, metric};
 
 /// Time between two looks.
@@ -30,13 +30,15 @@ struct Telling {
     /// What the figures last said.
     told: AnnotationSums,
     told_at: Instant,
+    /// Whether it has told that most answers cannot be used.
+    has_warned: bool,
 }
 
 impl Tally {
     /// Begins with what earlier attempts have settled, and writes it as the progress.
     pub async fn begin(hold: &Hold, prices: Prices, total: i64) -> Result<Self, AttemptError> {
-        let mut telling =
-            Telling { hold: hold.clone(), prices, total, told: AnnotationSums::default(), told_at: Instant::now() };
+        let (told, told_at) = (AnnotationSums::default(), Instant::now());
+        let mut telling = Telling { hold: hold.clone(), prices, total, told, told_at, has_warned: false };
         telling.told = telling.sums().await?;
         telling.progress(&telling.told).await?;
         let (enough, until_enough) = oneshot::channel();
@@ -58,6 +60,7 @@ impl Telling {
             let sums = self.sums().await?;
             if sums != seen {
                 self.progress(&sums).await?;
+                self.warn(&sums).await?;
                 seen = sums;
             }
             if sums != self.told && self.told_at.elapsed() >= FIGURES_EVERY {
@@ -66,6 +69,7 @@ impl Telling {
         }
         let sums = self.sums().await?;
         self.progress(&sums).await?;
+        self.warn(&sums).await?;
         self.figures(sums).await
     }
 
@@ -76,6 +80,20 @@ impl Telling {
     async fn progress(&self, sums: &AnnotationSums) -> Result<(), AttemptError> {
         let progress = Progress { step: sums.settled(), total: self.total };
         self.hold.persist(|| self.hold.store.progress(self.hold.lease, progress)).await
+    }
+
+    /// Tells, once, that most answers cannot be used.
+    async fn warn(&mut self, sums: &AnnotationSums) -> Result<(), AttemptError> {
+        if self.has_warned || !unusable::are_most(sums) {
+            return Ok(());
+        }
+        let (store, lease) = (&self.hold.store, self.hold.lease);
+        let found = self.hold.persist(|| store.rejections(lease.job_id, unusable::REASONS)).await?;
+        let reasons: Vec<_> = found.into_iter().map(|rejections| rejections.alike).collect();
+        let event = unusable::most(sums, &reasons);
+        self.hold.persist(|| store.append_event_once(lease, &event)).await?;
+        self.has_warned = true;
+        Ok(())
     }
 
     async fn figures(&mut self, sums: AnnotationSums) -> Result<(), AttemptError> {

@@ -9,6 +9,7 @@ mod annotation_outage;
 mod annotation_report;
 mod annotation_retries;
 mod annotation_samples;
+mod annotation_unusable;
 mod answer_forms;
 mod api_aliases;
 mod api_checkpoints;
