@@ -100,14 +100,30 @@ fn passes(error: &sqlx::Error) -> bool {
     }
 }
 
-/// SQLSTATE: connection exceptions, insufficient resources, operator intervention, and a deadlock or a transaction that
-/// the server ended, which the same statement survives at the next try.
+/// SQLSTATE: connection exceptions, insufficient resources, operator intervention, a server that only reads since another
+/// one has taken over, and a deadlock or a transaction that the server ended, which the same statement survives at the next
+/// try.
 fn code_passes(code: &str) -> bool {
     ["08", "53", "57"].iter().any(|class| code.starts_with(class))
-        || ["25P03", "40001", "40P01", "55P03"].contains(&code)
+        || ["25006", "25P03", "40001", "40P01", "55P03"].contains(&code)
 }
 
 /// SQLSTATE class 23: unique, foreign key, check and not-null constraints.
 fn broke_a_rule(code: Option<&str>) -> bool {
     code.is_some_and(|code| code.starts_with("23"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failover_a_restart_or_a_full_server_says_passes_and_a_broken_rule_does_not() {
+        for code in ["25006", "57P01", "57P02", "57P03", "53100", "53300", "08006", "40001", "25P03"] {
+            assert!(code_passes(code), "{code}");
+        }
+        for code in ["23505", "25001", "42601", "22003"] {
+            assert!(!code_passes(code), "{code}");
+        }
+    }
 }
