@@ -12,10 +12,7 @@ use super::{
     job_resource::find,
     openapi::OfKind,
 };
-use crate::{
-    domain::{AnnotationReport, JobId, JobSpec, JobState},
-    report,
-};
+use crate::domain::{AnnotationReport, JobId, JobSpec, JobState};
 
 /// A report on an annotation, as far as it is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -46,8 +43,9 @@ pub enum ReportObject {
 /// What an annotation has found so far: counts, accuracy, agreement, labels, lengths, latencies, calls, tokens, cost, what is
 /// wrong with the rationales, and the ten worst cases with what is bad about them.
 ///
-/// In any state of the job, and while it runs. The database adds up, so a million rows take some ten seconds; the core of the
-/// last report stands in the job's `result`. A job of another kind is refused with 409 `not_an_annotation`.
+/// In any state of the job, and while it runs. The database adds up, which takes seconds for a million rows: a report that took
+/// long is given again, for nine times as long as it took and a minute at most, while the job goes on. The core of the last report
+/// stands in the job's `result`. A job of another kind is refused with 409 `not_an_annotation`.
 #[utoipa::path(get, path = "/v1/jobs/{id}/report", tag = "jobs", params(("id" = JobId, Path, description = "The job")),
     responses((status = 200, description = "The report", body = ReportResource), OfKind))]
 pub async fn get_job_report(
@@ -65,6 +63,6 @@ pub async fn get_job_report(
         job: job.id,
         state: job.state,
         examples: job.progress.map(|progress| progress.total),
-        report: report::of(&state.store, job.id, spec, prices).await?,
+        report: state.reports.of(&state.store, job.id, spec, prices).await?,
     }))
 }

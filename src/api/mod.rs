@@ -44,6 +44,7 @@ mod openai;
 mod openapi;
 mod predictions;
 mod problem;
+mod reports;
 mod resolve;
 mod serve;
 mod shapes;

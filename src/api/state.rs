@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::OnceCell;
 
-use super::metrics::ApiMetrics;
+use super::{metrics::ApiMetrics, reports::Reports};
 use crate::{
     artifacts::Artifacts,
     clock::Clock,
@@ -45,13 +45,14 @@ pub struct Rooms {
 pub struct AppState {
     pub(super) rooms: Arc<Rooms>,
     pub(super) metrics: ApiMetrics,
+    pub(super) reports: Arc<Reports>,
     warmed_up: Arc<OnceCell<()>>,
 }
 
 impl AppState {
     /// The rooms together, with fresh counters.
     pub fn new(rooms: Rooms) -> Self {
-        Self { rooms: Arc::new(rooms), metrics: ApiMetrics::new(), warmed_up: Arc::default() }
+        Self { rooms: Arc::new(rooms), metrics: ApiMetrics::new(), reports: Arc::default(), warmed_up: Arc::default() }
     }
 
     /// Does one real forward pass, the first time that it is asked and until one has succeeded.

@@ -125,10 +125,10 @@ impl Store {
     pub async fn annotation_lengths(&self, id: JobId) -> Result<AnnotationLengths, StoreError> {
         let row = sqlx::query!(
             r#"-- annotation_lengths
-            select percentile_disc(array[0, 0.5, 0.9, 0.95, 0.99, 1]) within group (order by char_length(input)) as input,
-                avg(char_length(input))::double precision as input_mean,
-                percentile_disc(array[0, 0.5, 0.9, 0.95, 0.99, 1]) within group (order by char_length(rationale)) as rationale,
-                avg(char_length(rationale))::double precision as rationale_mean
+            select percentile_disc(array[0, 0.5, 0.9, 0.95, 0.99, 1]) within group (order by input_characters) as input,
+                avg(input_characters)::double precision as input_mean,
+                percentile_disc(array[0, 0.5, 0.9, 0.95, 0.99, 1]) within group (order by rationale_characters) as rationale,
+                avg(rationale_characters)::double precision as rationale_mean
             from annotations
             where job_id = $1"#,
             id.0,

@@ -3,9 +3,13 @@
 use serde_json::{Value, json};
 use stepwise::domain::{JobId, JobKind, TrainingSource};
 
+use uuid::Uuid;
+
 use crate::support::{
     app::TestApp,
+    database::TestDatabase,
     seed::{distillation_of, long_terms, new_job, new_worker},
+    service::until,
 };
 
 /// A running annotation of the task with the labels refund, exchange and reject.
@@ -148,4 +152,50 @@ async fn a_report_before_the_first_answer_says_so_and_one_on_another_kind_is_ref
     app.store.create_job(&training).await.unwrap();
     app.get(&format!("/v1/jobs/{}/report", training.id)).await.refused(409, "not_an_annotation", "");
     assert_eq!(app.get("/v1/jobs/job-1/report").await.status, 404);
+}
+
+#[tokio::test]
+async fn rows_from_before_lengths_were_kept_have_theirs() {
+    let db = TestDatabase::before(17).await;
+    let job = "insert into jobs (id, project_id, kind, state, spec, priority, max_attempts, metadata, run_at, sort_at)
+        select '00000000-0000-7000-8000-00000000000a', id, 'annotation', 'queued', '{\"kind\": \"annotation\"}', 0, 5, '{}', now(),
+            now() from projects";
+    sqlx::query(job).execute(&db.pool).await.unwrap();
+    let rows = "insert into annotations (job_id, example_index, project_id, example_id, input, status, teacher_label, agreement,
+            rationale, input_tokens, output_tokens, latency_ms)
+        select j.id, number, project_id, 'line-' || number, repeat('ü', number::integer + 1), 'valid', 'yes', 1,
+            case when number < 2 then repeat('y', 5) end, 7, 3, 1
+        from jobs j, generate_series(0, 2) as number";
+    sqlx::query(rows).execute(&db.pool).await.unwrap();
+    db.store.migrate().await.unwrap();
+    let job = JobId(Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_000a));
+    let lengths = db.store.annotation_lengths(job).await.unwrap();
+    let (input, rationale) = (lengths.input.unwrap(), lengths.rationale.unwrap());
+    assert_eq!((input.min, input.p50, input.max, rationale.min, rationale.max), (1, 2, 3, 5, 5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_ask_for_a_report_that_takes_long_leave_the_database_to_others() {
+    let app = TestApp::start().await;
+    let job = running_job(&app).await;
+    settle(&app, job).await;
+    // Nobody reads an answer for as long as this is held.
+    let mut held = app.pool().begin().await.unwrap();
+    sqlx::query("lock table annotations in access exclusive mode").execute(&mut *held).await.unwrap();
+    let path = format!("/v1/jobs/{job}/report");
+    let asking = futures::future::join_all((0..30).map(|_| app.get(&path)));
+    let others = async {
+        let waiting = "select count(*) from pg_locks where not granted and relation = 'annotations'::regclass";
+        until("a report waits for the rows", async || {
+            let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(app.pool()).await.unwrap();
+            (waiting > 0).then_some(())
+        })
+        .await;
+        for _ in 0..20 {
+            assert_eq!(app.get(&format!("/v1/jobs/{job}")).await.status, 200);
+        }
+        held.rollback().await.unwrap();
+    };
+    let (reports, ()) = tokio::join!(asking, others);
+    assert!(reports.iter().all(|report| report.status == 200 && report.bytes == reports[0].bytes));
 }
