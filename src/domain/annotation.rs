@@ -11,7 +11,7 @@ use super::{Example, RationaleFault, Split, UnknownName, unknown_name::by_name};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnnotationStatus {
-    /// A label and a rationale were read from it.
+    /// A label was read from it; a rationale too, where it gave one that is kept.
     Valid,
     /// No label of the set could be read from it.
     Invalid,

@@ -12,7 +12,7 @@ use super::{AnnotationStatus, LabelHistogram, Percentiles, RationaleFault};
 pub struct AnnotationReport {
     /// Examples by what became of them.
     pub counts: VerdictCounts,
-    /// How often the teacher is right; null where no answered example has ground truth.
+    /// How often the teacher is right; null where no example that is settled has ground truth.
     #[schema(required = true)]
     pub accuracy: Option<TeacherAccuracy>,
     /// How far the samples of the valid examples agree.
@@ -95,7 +95,7 @@ impl VerdictCounts {
     }
 }
 
-/// How often a teacher is right. An answer that is not valid counts as wrong.
+/// How often a teacher is right. An answer that is not valid counts as wrong, and so does one that never came.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TeacherAccuracy {
     /// Examples with ground truth.

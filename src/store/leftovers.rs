@@ -1,5 +1,7 @@
-//! Which files no row refers to, nor ever will. Rows about what an attempt leaves are only written while its job runs under
-//! the attempt's epoch, and epochs only grow: what belongs to another epoch and has no row now never gets one.
+//! Which files no row refers to. Rows about what an attempt leaves are only written while its job runs under the attempt's
+//! epoch, with one exception: the files of an annotation that was cancelled or failed are written after its end
+//! (`annotation_ends`) and bear its last epoch. So no row today is no proof that there will be none, and whoever removes
+//! what is found here leaves it a day's grace first (`worker/leftovers.rs`).
 
 use uuid::Uuid;
 
