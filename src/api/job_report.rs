@@ -43,7 +43,7 @@ pub enum ReportObject {
 /// What an annotation has found so far: counts, accuracy, agreement, labels, lengths, latencies, calls, tokens, cost, what is
 /// wrong with the rationales, and the ten worst cases with what is bad about them.
 ///
-/// In any state of the job, and while it runs. The database adds up, which takes seconds for a million rows: a report that took
+/// In any state of the job, and while it runs. The database adds up, which takes some seconds for a million rows: a report that took
 /// long is given again, for nine times as long as it took and a minute at most, while the job goes on. The core of the last report
 /// stands in the job's `result`. A job of another kind is refused with 409 `not_an_annotation`.
 #[utoipa::path(get, path = "/v1/jobs/{id}/report", tag = "jobs", params(("id" = JobId, Path, description = "The job")),
