@@ -118,7 +118,31 @@ fn fingerprints_are_those_of_the_words() {
 }
 
 #[test]
-fn hostile_texts_take_no_more_than_a_moment() {
+fn a_label_inside_of_a_longer_one_is_not_named() {
+    let task = desk(&["refund", "store", "store credit", "credit", "full store credit now"]);
+    for (rationale, is_fault) in [
+        ("So they get store credit.", true),
+        ("So they get full store credit now.", true),
+        ("So they get store credit, and credit.", false),
+        ("So they get full store credit now, not store credit.", true),
+    ] {
+        finds(&task, "q", "refund", rationale, if is_fault { &[ContradictsLabel] } else { &[] });
+    }
+}
+
+/// Each pair of places of one label would be compared: thirteen billion times for the first text.
+#[test]
+fn one_label_over_and_over_is_looked_at_once() {
+    let task = desk(&["refund", "exchange", "exchange card"]);
+    let checks = RationaleChecks::of(&task);
+    for (part, count) in [("exchange ", 116_000), ("exchange card ", 58_000), ("not exchange ", 58_000)] {
+        let faults = checks.faults("q", "refund", &part.repeat(count));
+        assert_eq!(faults.contains(&ContradictsLabel), part != "not exchange ", "{part}");
+    }
+}
+
+#[test]
+fn hostile_texts_are_examined_to_their_end() {
     let texts =
         ["= ".repeat(200_000), "a ".repeat(200_000), "é".repeat(200_000), "1=1,".repeat(100_000), "\n(a) a".repeat(50)];
     for name in builtin::names() {

@@ -64,19 +64,43 @@ fn only_other<'a>(names: &'a [Name], own: &str, sentence: &[String]) -> Option<&
     let telling = names.iter().filter(|name| name.label != own && !name.is_everyday());
     let found: Vec<(&Name, usize)> =
         telling.flat_map(|name| places(sentence, &name.words).into_iter().map(move |place| (name, place))).collect();
-    // `math` in `math class` names nothing where both are labels.
-    let is_inside = |(name, place): &(&Name, usize)| {
-        let (start, end) = (*place, place + name.words.len());
-        found
-            .iter()
-            .any(|(longer, at)| longer.words.len() > name.words.len() && *at <= start && end <= at + longer.words.len())
-    };
+    let longest = Longest::of(&found, sentence.len());
     let is_denied = |place: usize| {
         let before = &sentence[place.saturating_sub(DENIAL_DISTANCE)..place];
         before.iter().any(|word| DENIALS.contains(&word.as_str()))
     };
-    let named = found.iter().filter(|found| !is_inside(found) && !is_denied(found.1));
+    let named = found.iter().filter(|(name, place)| !longest.holds(name, *place) && !is_denied(*place));
     let mut labels = named.map(|(name, _)| name.label.as_str());
     let first = labels.next()?;
     labels.all(|label| label == first).then_some(first)
+}
+
+/// How far the labels reach that begin at each word. One that stands inside of a longer one, as `math` in `math class`,
+/// names nothing. Held for all words at once: a teacher that writes one label over and over is looked at once.
+struct Longest {
+    /// The furthest end of a label that begins at the word.
+    here: Vec<usize>,
+    /// The furthest end of one that begins before it.
+    before: Vec<usize>,
+}
+
+impl Longest {
+    fn of(found: &[(&Name, usize)], words: usize) -> Self {
+        let mut here = vec![0; words + 1];
+        for (name, place) in found {
+            here[*place] = here[*place].max(place + name.words.len());
+        }
+        let reached = here.iter().scan(0, |furthest, end| {
+            let before = *furthest;
+            *furthest = before.max(*end);
+            Some(before)
+        });
+        Self { before: reached.collect(), here }
+    }
+
+    /// Whether a longer label holds the one at this place.
+    fn holds(&self, name: &Name, place: usize) -> bool {
+        let end = place + name.words.len();
+        self.before[place] >= end || self.here[place] > end
+    }
 }
