@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 /// The ceiling of the first wait; it doubles with each failure.
 const FIRST_CEILING: Duration = Duration::from_millis(500);
@@ -11,6 +11,8 @@ const FIRST_CEILING: Duration = Duration::from_millis(500);
 const LAST_CEILING: Duration = Duration::from_secs(60);
 /// A server that asks for more is asked again after this long.
 const LONGEST_FLOOR: Duration = Duration::from_secs(600);
+/// How far a server's clock may be off ours before a date is taken by its own.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::seconds(2);
 /// A wish for more is a mistake: quotas come back within a day, and some servers send years.
 const LONGEST_WISH: Duration = Duration::from_secs(24 * 3600);
 
@@ -34,13 +36,16 @@ pub fn floor(retry_after: Option<Duration>) -> Duration {
 }
 
 /// How long a reply's headers ask to wait: `retry-after-ms`, or `retry-after` in seconds or as an HTTP date. A date in
-/// the past is no wait; what cannot be read, or is absurdly long, is no wish.
+/// the past is no wait; what cannot be read, or is absurdly long, is no wish. A date is one of the server's clock, which
+/// its `Date` tells; ours, which is finer, is taken where they agree.
 pub fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let theirs = text(DATE.as_str()).and_then(date).filter(|theirs| (*theirs - now).abs() > CLOCKS_DIFFER);
+    let now = theirs.unwrap_or(now);
     let milliseconds = text("retry-after-ms").and_then(|text| duration(text, 1e-3));
     let wish = milliseconds.or_else(|| {
         let wish = text(RETRY_AFTER.as_str())?;
-        duration(wish, 1.0).or_else(|| until(wish, now))
+        duration(wish, 1.0).or_else(|| Some((date(wish)? - now).to_std().unwrap_or_default()))
     });
     wish.filter(|wish| *wish <= LONGEST_WISH)
 }
@@ -50,9 +55,8 @@ fn duration(number: &str, unit_seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(number * unit_seconds).ok()
 }
 
-fn until(date: &str, now: DateTime<Utc>) -> Option<Duration> {
-    let then = DateTime::parse_from_rfc2822(date).ok()?;
-    Some((then.with_timezone(&Utc) - now).to_std().unwrap_or_default())
+fn date(text: &str) -> Option<DateTime<Utc>> {
+    Some(DateTime::parse_from_rfc2822(text).ok()?.to_utc())
 }
 
 #[cfg(test)]
@@ -60,8 +64,13 @@ mod tests {
     use super::*;
 
     fn asked(name: &'static str, value: &'static str) -> Option<Duration> {
+        told(&[(name, value)])
+    }
+
+    fn told(headers: &[(&'static str, &'static str)]) -> Option<Duration> {
         let now = DateTime::parse_from_rfc3339("2015-10-21T07:28:00Z").unwrap().to_utc();
-        retry_after(&HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]), now)
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        retry_after(&headers.collect::<HeaderMap>(), now)
     }
 
     #[test]
@@ -86,6 +95,23 @@ mod tests {
         for nonsense in ["soon", "-3", "NaN", ""] {
             assert_eq!(asked("retry-after", nonsense), None, "{nonsense}");
         }
+    }
+
+    #[test]
+    fn a_date_is_one_of_the_servers_clock() {
+        let wish = ("retry-after", "Wed, 21 Oct 2015 08:28:30 GMT");
+        for (date, seconds) in [
+            ("Wed, 21 Oct 2015 08:28:00 GMT", 30),
+            ("Wed, 21 Oct 2015 07:28:01 GMT", 3630),
+            ("Wed, 21 Oct 2015 09:00:00 GMT", 0),
+            ("today", 3630),
+        ] {
+            assert_eq!(told(&[("date", date), wish]), Some(Duration::from_secs(seconds)), "{date}");
+        }
+        assert_eq!(
+            told(&[("date", "Wed, 21 Oct 2015 08:28:00 GMT"), ("retry-after", "7")]),
+            Some(Duration::from_secs(7))
+        );
     }
 
     #[test]
