@@ -2,6 +2,7 @@
 //! surface form is read by the research code's rules; what those left in the training data (labels outside the set,
 //! equations without a value) is told apart here and not learned. No text, however long or deep, is more than unreadable.
 
+mod emphasis;
 mod json;
 mod label_first;
 mod rationale_first;
@@ -28,22 +29,29 @@ struct Parts {
     /// Empty where there is none.
     rationale: String,
     label: Option<String>,
+    /// Whether more of the text would not change the label.
+    is_label_whole: bool,
 }
 
 /// Reads the teacher's `text` about `input`. `truncated`: the teacher was cut off at its token limit.
 pub fn parse(task: &TaskDefinition, answer_form: AnswerForm, input: &str, text: &str, truncated: bool) -> ParsedAnswer {
     let (own, runs_on) = own_text(task.form, answer_form, text);
     let truncated = truncated && !runs_on;
-    let Parts { rationale, label } = match answer_form {
+    let parts = match answer_form {
         AnswerForm::RationaleThenLabel => rationale_first::read(task.form, own),
         AnswerForm::LabelThenRationale => label_first::read(task.form, own),
         AnswerForm::Json => json::read(own),
     };
+    let Parts { rationale, label, is_label_whole } = parts;
     let label = label.filter(|label| !label.is_empty()).ok_or_else(|| no_label(task.form, answer_form));
     match label.and_then(|label| checked(task, answer_form, input, &label)) {
         Ok(_) if truncated && answer_form == AnswerForm::LabelThenRationale => not_valid(
             AnnotationStatus::Truncated,
             "the text was cut off at the token limit, and its rationale with it".to_owned(),
+        ),
+        Ok(label) if truncated && !is_label_whole && labels::may_go_on(task, input, &label) => not_valid(
+            AnnotationStatus::Truncated,
+            "the text was cut off at the token limit in its label, which may be longer".to_owned(),
         ),
         Ok(label) => ParsedAnswer {
             status: AnnotationStatus::Valid,
@@ -55,18 +63,38 @@ pub fn parse(task: &TaskDefinition, answer_form: AnswerForm, input: &str, text: 
     }
 }
 
-/// What of the text is the answer, without the thoughts that some teachers write before it and the next question that
-/// the teacher invented; and whether there was one.
+/// What a teacher's refusal is, that came as one: in a field of its own, or as the end of its text.
+pub fn declined() -> ParsedAnswer {
+    not_valid(AnnotationStatus::Refused, "the teacher declined to answer".to_owned())
+}
+
+/// What of the text is the answer, without the thoughts that some teachers write before it, the question where they repeat
+/// it, and the next question that the teacher invented; and whether there was one.
 pub(super) fn own_text(form: SurfaceForm, answer_form: AnswerForm, text: &str) -> (&str, bool) {
     let (text, head) = (after_thoughts(text), prompt::head(form));
+    let text = behind_question(text, head, prompt::cue(form, answer_form));
     // The research code cuts at `Q:` and `Premise` anywhere. Other texts may have `Input:` in a sentence.
-    let cut = match (form, answer_form) {
+    let is_cut = |place: usize| match (form, answer_form) {
         (SurfaceForm::Text, _) | (_, AnswerForm::LabelThenRationale | AnswerForm::Json) => {
-            text.find(&format!("\n{head}"))
+            text[..place].ends_with('\n')
         }
-        (_, AnswerForm::RationaleThenLabel) => text.find(head),
+        (_, AnswerForm::RationaleThenLabel) => true,
     };
+    let heads = text.match_indices(head).map(|(place, _)| place);
+    // What nothing stands before is no next question.
+    let begun = text.len() - text.trim_start().len();
+    let cut = heads.into_iter().find(|&place| place > begun && is_cut(place));
     cut.map_or((text, false), |cut| (&text[..cut], true))
+}
+
+/// The answer of a teacher that repeats the question first. A question whose answer does not begin as it was told to is
+/// left where it is.
+fn behind_question<'a>(text: &'a str, head: &str, cue: &str) -> &'a str {
+    if !text.trim_start().starts_with(head) {
+        return text;
+    }
+    let place = text.find(&format!("\n{cue}"));
+    place.map_or(text, |place| &text[place + 1 + cue.len()..])
 }
 
 /// The text behind `<think>…</think>`; nothing of thoughts that did not end. Chat templates may write the opening themselves.
@@ -83,7 +111,7 @@ fn checked(task: &TaskDefinition, answer_form: AnswerForm, input: &str, label: &
     if let Some(allowed) = labels::allowed_labels(task, input) {
         let found = match (&task.label_set, answer_form) {
             // Forgiving the case of `(c) Michigan` would raise the paper's teacher by a point above its published figure.
-            (LabelSet::Choices, AnswerForm::RationaleThenLabel) => {
+            (LabelSet::Choices, AnswerForm::RationaleThenLabel) if task.form == SurfaceForm::Cqa => {
                 allowed.iter().find(|allowed| allowed.as_str() == label).cloned()
             }
             (LabelSet::Choices, _) => labels::read_as_choice(label, input),
@@ -120,7 +148,7 @@ fn why_not(text: &str, truncated: bool, reason: String) -> ParsedAnswer {
         return not_valid(AnnotationStatus::Invalid, "the text is empty".to_owned());
     }
     if is_refusal(text) {
-        return not_valid(AnnotationStatus::Refused, "the teacher declined to answer".to_owned());
+        return declined();
     }
     not_valid(AnnotationStatus::Invalid, reason)
 }

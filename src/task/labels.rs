@@ -55,6 +55,12 @@ pub(super) fn read_as_choice(text: &str, input: &str) -> Option<String> {
     })
 }
 
+/// Whether a label that was cut off may have been another, longer one.
+pub(super) fn may_go_on(task: &TaskDefinition, input: &str, label: &str) -> bool {
+    let is_longer = |other: &String| other.len() > label.len() && bare(other).starts_with(&bare(label));
+    allowed_labels(task, input).is_none_or(|allowed| allowed.iter().any(is_longer))
+}
+
 /// Why a label is refused, in few words however large the set is.
 pub fn not_in_set(label: &str, allowed: &[String]) -> String {
     let listed: Vec<&str> = allowed.iter().take(SHOWN_LABELS).map(|label| shown(label)).collect();

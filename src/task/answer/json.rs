@@ -29,5 +29,5 @@ fn parts(mut answer: Map<String, Value>) -> Parts {
         value @ (Value::Number(_) | Value::Bool(_)) => Some(value.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     };
-    Parts { rationale: text("rationale").unwrap_or_default(), label: text("label") }
+    Parts { rationale: text("rationale").unwrap_or_default(), label: text("label"), is_label_whole: true }
 }

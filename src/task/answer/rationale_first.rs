@@ -1,27 +1,37 @@
 //! Reasoning, then the label: the paper's order, read by the research code's rules (google-research/distilling-step-by-step),
 //! because their accuracies are what ours are compared with.
 
-use super::Parts;
+use super::{
+    Parts,
+    emphasis::{Marked, closed, opened},
+};
 use crate::domain::SurfaceForm;
+
+/// Headings of the reasoning that chat models repeat from the prompt.
+const HEADINGS: [&str; 3] = ["Reasonings:", "Reasoning:", "A:"];
 
 /// The reasoning, and the label where there is one.
 pub(super) fn read(form: SurfaceForm, text: &str) -> Parts {
-    let (rationale, label) = match form {
-        SurfaceForm::Text | SurfaceForm::Esnli => split_at(text, "Answer:"),
-        SurfaceForm::Anli | SurfaceForm::Cqa => split_at(text, "So the answer is"),
-        SurfaceForm::Svamp => split_at(text, "The answer is"),
+    let mark = match form {
+        SurfaceForm::Text | SurfaceForm::Esnli => "Answer:",
+        SurfaceForm::Anli | SurfaceForm::Cqa => "So the answer is",
+        SurfaceForm::Svamp => "The answer is",
     };
-    let label = label.and_then(|label| match form {
-        SurfaceForm::Text | SurfaceForm::Esnli => first_line(label),
-        SurfaceForm::Anli => first_line(label).map(without_stop),
-        SurfaceForm::Cqa => after_letter(label),
-        SurfaceForm::Svamp => in_parentheses(label),
-    });
-    Parts { rationale: without_heading(rationale.trim()).to_owned(), label: label.map(str::to_owned) }
-}
-
-fn split_at<'a>(text: &'a str, mark: &str) -> (&'a str, Option<&'a str>) {
-    text.split_once(mark).map_or((text, None), |(before, after)| (before, Some(after)))
+    let Some(marked) = Marked::at(text, mark) else {
+        return Parts { rationale: reasoning(text), ..Parts::default() };
+    };
+    let label = match form {
+        SurfaceForm::Text | SurfaceForm::Esnli => first_line(marked.after).map(|line| marked.undressed(line)),
+        SurfaceForm::Anli => first_line(marked.after).map(|line| without_stop(marked.undressed(line))),
+        SurfaceForm::Cqa => after_letter(marked),
+        SurfaceForm::Svamp => in_parentheses(marked.after),
+    };
+    Parts {
+        rationale: reasoning(marked.before),
+        label: label.map(str::to_owned),
+        // A cut-off text may lack the end of its last line and no other.
+        is_label_whole: marked.after.trim_start().contains('\n'),
+    }
 }
 
 fn first_line(text: &str) -> Option<&str> {
@@ -34,10 +44,10 @@ fn without_stop(label: &str) -> &str {
 
 /// `(c) wooded area.` without the letter and the stop; of several choices the research code takes what stands between
 /// the first two, which no set has.
-fn after_letter(text: &str) -> Option<&str> {
-    let (_, rest) = split_at_letter(text)?;
+fn after_letter(marked: Marked<'_>) -> Option<&str> {
+    let (before, rest) = split_at_letter(marked.after)?;
     let own = split_at_letter(rest).map_or(rest, |(before, _)| before);
-    Some(without_stop(own.trim()))
+    Some(without_stop(marked.undressed(closed(own, opened(before)))))
 }
 
 /// The text before and after the first `(x)`, where x is any one character.
@@ -58,8 +68,10 @@ pub(super) fn in_parentheses(text: &str) -> Option<&str> {
     })
 }
 
-/// Chat models repeat the prompt's last word.
-fn without_heading(rationale: &str) -> &str {
-    let found = ["Reasonings:", "Reasoning:", "A:"].into_iter().find_map(|heading| rationale.strip_prefix(heading));
-    found.map_or(rationale, str::trim_start)
+/// The reasoning without the prompt's last word, which chat models repeat.
+fn reasoning(text: &str) -> String {
+    let text = text.trim();
+    let headings = HEADINGS.into_iter().filter_map(|heading| Marked::at(text, heading));
+    let heading = headings.into_iter().find(Marked::leads);
+    heading.map_or(text, |marked| marked.after.trim()).to_owned()
 }

@@ -41,7 +41,7 @@ pub(super) fn written_label(form: SurfaceForm, answer_form: AnswerForm, input: &
 }
 
 /// The words after which the answer begins.
-fn cue(form: SurfaceForm, answer_form: AnswerForm) -> &'static str {
+pub(crate) fn cue(form: SurfaceForm, answer_form: AnswerForm) -> &'static str {
     match (form, answer_form) {
         (SurfaceForm::Text, AnswerForm::RationaleThenLabel) => REASONING,
         (SurfaceForm::Esnli, AnswerForm::RationaleThenLabel) => "Reasonings:",
