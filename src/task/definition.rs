@@ -1,5 +1,9 @@
 //! What is wrong with a user's own task, before anybody is asked anything.
 
+mod answers;
+
+pub use answers::answer_faults;
+
 use super::{
     labels::{MAX_LABEL_CHARS, shown},
     scoring,

@@ -7,7 +7,7 @@ mod surface;
 use serde::{Deserialize, Serialize};
 
 pub use again::{rationalize, repair};
-pub(crate) use surface::{REASONING, cue, head};
+pub(crate) use surface::{REASONING, answer, cue, head};
 
 use crate::domain::{AnswerForm, LabelSet, TaskDefinition};
 

@@ -60,3 +60,15 @@ async fn a_teacher_is_asked_and_read_in_the_form_that_the_request_names() {
         assert_eq!(labels == &json!(["refund", "exchange", "reject"]), sends_schema, "{form}: {sent:#}");
     }
 }
+
+#[tokio::test]
+async fn a_task_whose_answers_could_not_be_read_is_refused_before_any_is_paid_for() {
+    let app = TestApp::start().await;
+    let file = app.file(&[json!({"input": "The parcel came late."})]).await;
+    let task = json!({"form": "cqa", "label_set": {"fixed": ["yes", "no"]}});
+    let request = |form: &str| json!({"file": file, "teacher": "scripted", "task": task, "answer_form": form});
+    let refused = app.post("/v1/annotation-jobs", request("rationale_then_label")).await;
+    let message = refused.refused(400, "invalid_value", "#/task/label_set/fixed/0");
+    assert!(message.contains("use form `text`"), "{message}");
+    assert_eq!(app.post("/v1/annotation-jobs", request("json")).await.status, 201, "an object holds any label");
+}

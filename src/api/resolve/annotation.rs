@@ -80,7 +80,8 @@ pub async fn resolve(state: &AppState, mut request: AnnotationJobRequest) -> Res
     let (metadata, depends_on) = (request.metadata.take(), request.depends_on.take());
     let submission = Submission { priority: request.priority, metadata, depends_on };
     submission.check(state, &mut refusals).await?;
-    let task = task::resolve(state, &mut refusals, request.task.take());
+    let answer_form = request.answer_form.unwrap_or_default();
+    let task = task::to_be_answered(state, &mut refusals, request.task.take(), answer_form);
     check_teacher(state, &mut refusals, &request.teacher);
     let temperature = terms::temperature(&mut refusals, &request);
     terms::check(state, &mut refusals, &request);
@@ -102,7 +103,7 @@ pub async fn resolve(state: &AppState, mut request: AnnotationJobRequest) -> Res
         max_examples: request.max_examples,
         temperature,
         max_output_tokens,
-        answer_form: request.answer_form.unwrap_or_default(),
+        answer_form,
         samples: request.samples.unwrap_or(1),
         repair: request.repair.unwrap_or(true),
         rationales: request.rationales.unwrap_or_default(),

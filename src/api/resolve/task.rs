@@ -3,7 +3,7 @@
 use super::Refusals;
 use crate::{
     api::{AppState, extract::nearest, shapes::NameOr},
-    domain::TaskDefinition,
+    domain::{AnswerForm, TaskDefinition},
     task::{builtin, definition},
 };
 
@@ -18,6 +18,25 @@ pub fn resolve(state: &AppState, refusals: &mut Refusals, task: Option<NameOr<Ta
             TaskDefinition { name, ..task }
         }
     }
+}
+
+/// The same for a teacher that is to answer in this form: what it is shown must be what is understood.
+pub fn to_be_answered(
+    state: &AppState,
+    refusals: &mut Refusals,
+    task: Option<NameOr<TaskDefinition>>,
+    answer_form: AnswerForm,
+) -> TaskDefinition {
+    let is_inline = matches!(task, Some(NameOr::Inline(_)));
+    let task = resolve(state, refusals, task);
+    // What is wrong otherwise is refused already.
+    if definition::faults(&task).is_empty() {
+        for fault in definition::answer_faults(&task, answer_form) {
+            let place = if is_inline { fault.place.as_str() } else { "" };
+            refusals.add(format!("#/task{place}"), fault.code, fault.message);
+        }
+    }
+    task
 }
 
 fn by_name(state: &AppState, refusals: &mut Refusals, name: &str) -> TaskDefinition {

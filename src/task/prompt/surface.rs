@@ -50,7 +50,8 @@ pub(crate) fn cue(form: SurfaceForm, answer_form: AnswerForm) -> &'static str {
     }
 }
 
-fn answer(form: SurfaceForm, answer_form: AnswerForm, example: &WorkedExample) -> String {
+/// A worked example's answer.
+pub(crate) fn answer(form: SurfaceForm, answer_form: AnswerForm, example: &WorkedExample) -> String {
     let WorkedExample { input, rationale, label } = example;
     let label = written_label(form, answer_form, input, label);
     match (answer_form, form) {
