@@ -9,51 +9,18 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Response, StatusCode, Url};
 use sha2::{Digest, Sha256};
 
-use super::wire::{Body, Complaint, Reply, ResponseFormat};
 use super::{
-    TeacherError, TeacherSettings,
+    Completion, CompletionRequest, Dispensable, TeacherError, TeacherSettings,
+    complaint::{Complaint, without_key},
     pace::{Pace, PaceBook, Turn},
     reply::{self, ReplyFault},
+    said::Reply,
+    wire::Body,
 };
 use crate::clock::Clock;
-use crate::domain::{Prices, Secret, TeacherApi};
+use crate::domain::{Prices, Secret};
 use crate::outbound::{self, retry};
-use crate::task::prompt::{self, AnswerSchema, Message};
 use crate::telemetry::chain;
-
-/// What is asked in one call.
-#[derive(Debug, Clone)]
-pub struct CompletionRequest {
-    /// The prompt.
-    pub messages: Vec<Message>,
-    /// Sampling temperature; 0 takes the likeliest token.
-    pub temperature: f64,
-    /// Tokens that the answer may have.
-    pub max_output_tokens: u32,
-    /// Texts at which the teacher stops; at most four.
-    pub stop: Vec<String>,
-    /// The sampling seed: which of several samples this is. Without it, and at temperature 0, they are all alike.
-    pub seed: Option<u64>,
-    /// What the answer must be; sent where the teacher's `json_schema` says that it can be held to one.
-    pub answer_schema: Option<AnswerSchema>,
-    /// Sent as `Idempotency-Key`: the same for every try of the same question.
-    pub idempotency_key: Option<String>,
-}
-
-/// What came back.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Completion {
-    /// The teacher's text; its refusal where it sent one instead.
-    pub text: String,
-    /// `stop`, `length` (cut off at the token limit), `content_filter`, …
-    pub finish_reason: Option<String>,
-    /// Tokens of the prompt, by the teacher's count; 0 where it counts none.
-    pub input_tokens: i64,
-    /// Tokens of the answer, by the teacher's count; 0 where it counts none.
-    pub output_tokens: i64,
-    /// From sending the request to the last byte.
-    pub latency: Duration,
-}
 
 /// A teacher, ready to be asked. Cheap to clone; clones share their connections.
 #[derive(Debug, Clone)]
@@ -127,7 +94,7 @@ impl TeacherClient {
         let sent = Instant::now();
         let answer = self.send(request).await;
         match &answer {
-            Ok(completion) => turn.answered(Some(completion.input_tokens + completion.output_tokens)),
+            Ok(completion) => turn.answered(Some(completion.tokens().total())),
             Err(error) if error.is_push_back() => turn.pushed_back(sent.into(), retry::floor(error.retry_after())),
             // Whoever cannot be reached has not borne the call; what cannot be read was an answer.
             Err(TeacherError::Unreachable { .. } | TeacherError::TimedOut { .. }) => drop(turn),
@@ -138,8 +105,9 @@ impl TeacherClient {
 
     async fn send(&self, request: &CompletionRequest) -> Result<Completion, TeacherError> {
         let started = Instant::now();
-        let mut call = self.http.post(self.endpoint.clone()).json(&self.body_of(request));
-        if let Some(key) = &request.idempotency_key {
+        let mut call = self.http.post(self.endpoint.clone()).json(&Body::of(&self.settings, request));
+        if let Some(key) = request.idempotency_key.as_ref().filter(|_| self.settings.sends(Dispensable::IdempotencyKey))
+        {
             call = call.header("Idempotency-Key", key);
         }
         let response = call.send().await.map_err(|error| self.network_error(error))?;
@@ -147,33 +115,20 @@ impl TeacherClient {
             return Err(self.refused(response).await);
         }
         let reply = self.body(response).await?;
-        self.completion(&reply, started.elapsed())
+        self.completion(request, &reply, started.elapsed())
     }
 
     /// The SHA-256 of all that an answer depends on: the address with its path, and the body (model, messages, parameters,
     /// seed, schema). Neither the key nor the `Idempotency-Key` belongs to it: requests of one digest are the same question.
+    /// A seed belongs to it where it is not sent as well: the answer to one sample is not the answer to another.
     pub fn request_sha256(&self, request: &CompletionRequest) -> [u8; 32] {
-        let asked = (self.endpoint.as_str(), self.body_of(request));
-        let bytes = serde_json::to_vec(&asked).expect("texts and numbers are always JSON");
-        Sha256::digest(bytes).into()
-    }
-
-    fn body_of<'a>(&'a self, request: &'a CompletionRequest) -> Body<'a> {
-        let schema = request.answer_schema.as_ref().filter(|_| self.settings.json_schema);
-        let (messages, prompt) = match self.settings.api {
-            TeacherApi::Chat => (Some(request.messages.as_slice()), None),
-            TeacherApi::Completions => (None, Some(prompt::as_text(&request.messages))),
+        let asked = (self.endpoint.as_str(), Body::of(&self.settings, request));
+        let unsent = request.seed.filter(|_| !self.settings.sends(Dispensable::Seed));
+        let bytes = match unsent {
+            None => serde_json::to_vec(&asked),
+            Some(seed) => serde_json::to_vec(&(asked, seed)),
         };
-        Body {
-            model: &self.settings.model,
-            messages,
-            prompt,
-            temperature: request.temperature,
-            max_tokens: request.max_output_tokens,
-            stop: &request.stop,
-            seed: request.seed,
-            response_format: schema.map(ResponseFormat::of),
-        }
+        Sha256::digest(bytes.expect("texts and numbers are always JSON")).into()
     }
 
     async fn body(&self, response: Response) -> Result<Vec<u8>, TeacherError> {
@@ -186,18 +141,24 @@ impl TeacherClient {
         })
     }
 
-    fn completion(&self, body: &[u8], latency: Duration) -> Result<Completion, TeacherError> {
-        let reply: Reply =
-            serde_json::from_slice(body).map_err(|error| self.bad_reply(reply::unreadable(body, &error)))?;
-        let choice = reply.choices.into_iter().next();
-        let mut choice = choice.ok_or_else(|| self.bad_reply("it has no choices".to_owned()))?;
-        let no_text = || self.bad_reply("its choice has neither a message nor a text".to_owned());
-        let usage = reply.usage.unwrap_or_default();
+    fn completion(
+        &self,
+        request: &CompletionRequest,
+        body: &[u8],
+        latency: Duration,
+    ) -> Result<Completion, TeacherError> {
+        let Reply { choices, error, usage } =
+            serde_json::from_slice(body).map_err(|error| self.unreadable(body, &error))?;
+        let Some(choices) = choices else { return Err(self.no_choices(body, error.is_some())) };
+        let choice = choices.into_iter().next().ok_or_else(|| self.bad_reply("it has no choices".to_owned()))?;
+        let said =
+            choice.said().ok_or_else(|| self.other_shape("its choice has neither a message nor a text".into()))?;
+        let tokens = usage.unwrap_or_default().or(request.guessed(&said.text));
         Ok(Completion {
-            text: choice.take_text().ok_or_else(no_text)?,
-            finish_reason: choice.finish_reason,
-            input_tokens: usage.prompt_tokens.max(0),
-            output_tokens: usage.completion_tokens.max(0),
+            text: said.text,
+            finish_reason: said.finish_reason,
+            input_tokens: tokens.input,
+            output_tokens: tokens.output,
             latency,
         })
     }
@@ -207,18 +168,24 @@ impl TeacherClient {
         let status = response.status();
         let retry_after = retry::retry_after(response.headers(), self.clock.now());
         let body = self.body(response).await.unwrap_or_default();
-        let Complaint { message, code } = Complaint::read(&body);
-        let (teacher, message) = (self.settings.name.clone(), self.without_key(message));
-        match status {
-            // A spent quota does not come back by waiting.
-            StatusCode::PAYMENT_REQUIRED => TeacherError::NotServed { teacher, status, message },
-            _ if matches!(code.as_str(), "insufficient_quota" | "model_not_found") => {
-                TeacherError::NotServed { teacher, status, message }
-            }
-            StatusCode::TOO_MANY_REQUESTS => TeacherError::RateLimited { teacher, message, retry_after },
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => TeacherError::RefusedKey { teacher, status, message },
-            _ => TeacherError::Status { teacher, status, message, retry_after },
+        Complaint::read(&body, self.key.as_ref()).into_error(self.name(), status, retry_after)
+    }
+
+    /// The error of a reply of status 200 that is an object without choices. Some gateways send the errors of the servers
+    /// behind them like that.
+    fn no_choices(&self, body: &[u8], is_error: bool) -> TeacherError {
+        let complaint = Complaint::read(body, self.key.as_ref());
+        let status = complaint.code.parse().ok().and_then(|code: u16| StatusCode::from_u16(code).ok());
+        match status.filter(|status| is_error && (status.is_client_error() || status.is_server_error())) {
+            Some(status) => complaint.into_error(self.name(), status, None),
+            None if is_error => self.other_shape(format!("it is an error: {}", complaint.message)),
+            None => self.other_shape("its JSON is something else: it has no choices".to_owned()),
         }
+    }
+
+    fn unreadable(&self, body: &[u8], error: &serde_json::Error) -> TeacherError {
+        let reason = reply::unreadable(body, error);
+        if error.is_data() { self.other_shape(reason) } else { self.bad_reply(reason) }
     }
 
     fn network_error(&self, error: reqwest::Error) -> TeacherError {
@@ -231,12 +198,13 @@ impl TeacherClient {
     }
 
     fn bad_reply(&self, reason: String) -> TeacherError {
+        let reason = without_key(reason, self.key.as_ref());
         TeacherError::BadReply { teacher: self.settings.name.clone(), reason }
     }
 
-    /// Some servers repeat the key that they refuse.
-    fn without_key(&self, message: String) -> String {
-        self.key.as_ref().map_or(message.clone(), |key| message.replace(key.reveal(), "…"))
+    fn other_shape(&self, reason: String) -> TeacherError {
+        let reason = without_key(reason, self.key.as_ref());
+        TeacherError::OtherShape { teacher: self.settings.name.clone(), reason }
     }
 }
 

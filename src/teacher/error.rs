@@ -101,6 +101,14 @@ pub enum TeacherError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Status 200 and regular JSON that is no completion: the next call would bring the same.
+    #[error("teacher {teacher} sent a reply that is no completion: {reason}")]
+    OtherShape {
+        /// The teacher's name.
+        teacher: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl TeacherError {
@@ -116,7 +124,7 @@ impl TeacherError {
             Self::Status { status, .. } => {
                 status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 425) // 409: an idempotent twin is under way
             }
-            Self::Settings { .. } | Self::RefusedKey { .. } | Self::NotServed { .. } => false,
+            Self::Settings { .. } | Self::RefusedKey { .. } | Self::NotServed { .. } | Self::OtherShape { .. } => false,
         }
     }
 
@@ -130,13 +138,22 @@ impl TeacherError {
     pub fn may_have_been_done(&self) -> bool {
         match self {
             Self::Unreachable { source, .. } => !source.is_connect() && !source.is_builder(),
-            Self::TimedOut { .. } | Self::TooSlow { .. } | Self::BrokenOff { .. } | Self::BadReply { .. } => true,
+            Self::TimedOut { .. }
+            | Self::TooSlow { .. }
+            | Self::BrokenOff { .. }
+            | Self::BadReply { .. }
+            | Self::OtherShape { .. } => true,
             // A gateway has waited in vain for a teacher that may be at work.
             Self::Status { status, .. } => matches!(status.as_u16(), 504 | 524),
             Self::Settings { .. } | Self::RateLimited { .. } | Self::RefusedKey { .. } | Self::NotServed { .. } => {
                 false
             }
         }
+    }
+
+    /// Whether it forbade the request, as gateways do with one text that they do not like, and others with a key.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::RefusedKey { status: StatusCode::FORBIDDEN, .. })
     }
 
     /// Whether the teacher is well and only wants fewer requests.
@@ -172,7 +189,7 @@ impl TeacherError {
             Self::RefusedKey { .. } => "teacher_refused_key",
             Self::NotServed { .. } => "teacher_not_served",
             Self::Status { .. } => "teacher_error",
-            Self::BadReply { .. } => "teacher_bad_reply",
+            Self::BadReply { .. } | Self::OtherShape { .. } => "teacher_bad_reply",
         }
     }
 }

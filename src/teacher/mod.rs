@@ -3,14 +3,20 @@
 //! pace together is the worker's.
 
 mod client;
+mod complaint;
 mod error;
 pub mod pace;
+mod parameters;
 mod reply;
+mod request;
+mod said;
 pub mod scripted;
 mod settings;
 mod wire;
 
-pub use client::{Completion, CompletionRequest, TeacherClient};
+pub use client::TeacherClient;
 pub use error::TeacherError;
 pub use pace::Turn;
+pub use parameters::{Dispensable, MaxTokensParameter};
+pub use request::{Completion, CompletionRequest};
 pub use settings::{TEACHER_KEYS, TeacherSettings};

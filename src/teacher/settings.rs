@@ -5,11 +5,11 @@ use std::time::Duration;
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::{TeacherError, pace::Limits};
+use super::{Dispensable, MaxTokensParameter, TeacherError, pace::Limits};
 use crate::domain::{Prices, Secret, TeacherApi, TeacherTerms};
 
 /// What a `[[teachers]]` table may hold: key, default, meaning. The README's table is made of it.
-pub const TEACHER_KEYS: [[&str; 3]; 12] = [
+pub const TEACHER_KEYS: [[&str; 3]; 14] = [
     ["name", "", "the name that requests use"],
     [
         "base_url",
@@ -28,6 +28,16 @@ pub const TEACHER_KEYS: [[&str; 3]; 12] = [
         "false",
         "whether it keeps to a JSON schema sent as `response_format`, as OpenAI's models, vLLM, SGLang and llama.cpp do; \
          jobs of answer form `json` then send one, and otherwise ask for JSON in words",
+    ],
+    [
+        "max_tokens_parameter",
+        "max_tokens",
+        "the name of the limit on an answer's tokens; OpenAI's reasoning models want `max_completion_tokens`",
+    ],
+    [
+        "leave_out",
+        "nothing",
+        "what is not sent, because the teacher refuses it: a list of `temperature`, `stop`, `seed` and `idempotency_key`",
     ],
     ["max_concurrency", "16", "requests under way at once, of all workers together"],
     ["requests_per_minute", "no limit", "requests a minute, of all workers together"],
@@ -59,6 +69,12 @@ pub struct TeacherSettings {
     /// Whether it keeps to a JSON schema that is sent as `response_format`.
     #[serde(default)]
     pub json_schema: bool,
+    /// By which name the limit on an answer's tokens is sent.
+    #[serde(default)]
+    pub max_tokens_parameter: MaxTokensParameter,
+    /// What is not sent, because it refuses it.
+    #[serde(default)]
+    pub leave_out: Vec<Dispensable>,
     /// Requests under way at once, of all workers together.
     #[serde(default = "default_concurrency")]
     pub max_concurrency: usize,
@@ -90,6 +106,8 @@ impl TeacherSettings {
             api_key_env: None,
             api_key: None,
             json_schema: false,
+            max_tokens_parameter: MaxTokensParameter::default(),
+            leave_out: Vec::new(),
             max_concurrency: default_concurrency(),
             requests_per_minute: None,
             tokens_per_minute: None,
@@ -146,6 +164,11 @@ impl TeacherSettings {
             faults.push(format!("{key} must be 0 or more, not {price}"));
         }
         faults
+    }
+
+    /// Whether it is sent what it could do without.
+    pub(super) fn sends(&self, parameter: Dispensable) -> bool {
+        !self.leave_out.contains(&parameter)
     }
 
     /// How fast it may be asked.

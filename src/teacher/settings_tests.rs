@@ -23,6 +23,24 @@ fn unknown_fields_and_keys_in_the_file_are_refused() {
 }
 
 #[test]
+fn what_is_left_out_is_named_by_what_can_be() {
+    let read = |extra: &str| {
+        let table = format!("name = 'a'\nbase_url = 'http://h/v1'\nmodel = 'm'\n{extra}");
+        toml::from_str::<TeacherSettings>(&table).map_err(|error| error.message().to_owned())
+    };
+    let reasoning = "max_tokens_parameter = 'max_completion_tokens'\nleave_out = ['temperature', 'stop', 'seed', 'idempotency_key']";
+    let settings = read(reasoning).unwrap();
+    assert_eq!(settings.max_tokens_parameter, MaxTokensParameter::MaxCompletionTokens);
+    assert_eq!(settings.leave_out.len(), 4);
+    for (wrong, right) in
+        [("leave_out = ['top_p']", "`idempotency_key`"), ("max_tokens_parameter = 'n'", "`max_tokens`")]
+    {
+        let error = read(wrong).unwrap_err();
+        assert!(error.contains(right), "{error}");
+    }
+}
+
+#[test]
 fn an_address_that_cannot_be_used_or_would_leak_is_refused() {
     for url in ["", "host:8000", "ftp://h", "http://user:pw@h/v1", "http://h/v1?key=k"] {
         let error = TeacherSettings::new("a", url, "m").endpoint().unwrap_err();

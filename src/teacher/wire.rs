@@ -1,39 +1,71 @@
-//! The shapes of chat completions and plain completions that the client writes and reads; fields that it does not need are left out.
+//! The shapes of chat completions and plain completions that the client writes; those that it reads stand in `said`.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::task::prompt::{AnswerSchema, Message};
+use super::{CompletionRequest, Dispensable, MaxTokensParameter, TeacherSettings};
+use crate::domain::TeacherApi;
+use crate::task::prompt::{self, AnswerSchema, Message};
 
 #[derive(Serialize)]
 pub(super) struct Body<'a> {
-    pub(super) model: &'a str,
+    model: &'a str,
     /// What a chat is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) messages: Option<&'a [Message]>,
+    messages: Option<&'a [Message]>,
     /// What a text is to go on from.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) prompt: Option<String>,
-    pub(super) temperature: f64,
-    /// The newer `max_completion_tokens` is unknown to most self-hosted servers.
-    pub(super) max_tokens: u32,
+    prompt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub(super) stop: &'a [String],
+    stop: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) seed: Option<u64>,
+    seed: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) response_format: Option<ResponseFormat<'a>>,
+    response_format: Option<ResponseFormat<'a>>,
+}
+
+impl<'a> Body<'a> {
+    /// What a teacher of these settings is sent.
+    pub(super) fn of(settings: &'a TeacherSettings, request: &'a CompletionRequest) -> Self {
+        let (messages, prompt) = match settings.api {
+            TeacherApi::Chat => (Some(request.messages.as_slice()), None),
+            TeacherApi::Completions => (None, Some(prompt::as_text(&request.messages))),
+        };
+        let limit = Some(request.max_output_tokens);
+        let (max_tokens, max_completion_tokens) = match settings.max_tokens_parameter {
+            MaxTokensParameter::MaxTokens => (limit, None),
+            MaxTokensParameter::MaxCompletionTokens => (None, limit),
+        };
+        let schema = request.answer_schema.as_ref().filter(|_| settings.json_schema);
+        Self {
+            model: &settings.model,
+            messages,
+            prompt,
+            temperature: Some(request.temperature).filter(|_| settings.sends(Dispensable::Temperature)),
+            max_tokens,
+            max_completion_tokens,
+            stop: if settings.sends(Dispensable::Stop) { &request.stop } else { &[] },
+            seed: request.seed.filter(|_| settings.sends(Dispensable::Seed)),
+            response_format: schema.map(ResponseFormat::of),
+        }
+    }
 }
 
 /// OpenAI's structured outputs, which vLLM, SGLang, llama.cpp, Ollama and Mistral spell the same way. Structs and not a map,
 /// because servers write the members in the order of the schema, and the reasoning must come first.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum ResponseFormat<'a> {
+enum ResponseFormat<'a> {
     JsonSchema { json_schema: NamedSchema<'a> },
 }
 
 #[derive(Serialize)]
-pub(super) struct NamedSchema<'a> {
+struct NamedSchema<'a> {
     name: &'static str,
     strict: bool,
     schema: ObjectSchema<'a>,
@@ -63,7 +95,7 @@ struct TextSchema<'a> {
 }
 
 impl<'a> ResponseFormat<'a> {
-    pub(super) fn of(schema: &'a AnswerSchema) -> Self {
+    fn of(schema: &'a AnswerSchema) -> Self {
         let text = |labels| TextSchema { r#type: "string", labels };
         let schema = ObjectSchema {
             r#type: "object",
@@ -72,68 +104,5 @@ impl<'a> ResponseFormat<'a> {
             additional_properties: false,
         };
         Self::JsonSchema { json_schema: NamedSchema { name: "answer", strict: true, schema } }
-    }
-}
-
-#[derive(Deserialize)]
-pub(super) struct Reply {
-    pub(super) choices: Vec<Choice>,
-    #[serde(default)]
-    pub(super) usage: Option<Usage>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Choice {
-    #[serde(default)]
-    message: Option<ReplyMessage>,
-    #[serde(default)]
-    text: Option<String>,
-    #[serde(default)]
-    pub(super) finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ReplyMessage {
-    #[serde(default)]
-    content: Option<String>,
-    #[serde(default)]
-    refusal: Option<String>,
-}
-
-impl Choice {
-    /// The teacher's text, its refusal where it sent one instead; `None` where the choice has the form of neither way of
-    /// asking.
-    pub(super) fn take_text(&mut self) -> Option<String> {
-        let said = |message: ReplyMessage| message.content.or(message.refusal).unwrap_or_default();
-        self.message.take().map(said).or_else(|| self.text.take())
-    }
-}
-
-#[derive(Default, Deserialize)]
-pub(super) struct Usage {
-    #[serde(default)]
-    pub(super) prompt_tokens: i64,
-    #[serde(default)]
-    pub(super) completion_tokens: i64,
-}
-
-/// What an error reply says: OpenAI's `error.message`, or plain text of other servers.
-pub(super) struct Complaint {
-    pub(super) message: String,
-    pub(super) code: String,
-}
-
-/// Characters of an error reply that are kept.
-const MAX_COMPLAINT: usize = 400;
-
-impl Complaint {
-    pub(super) fn read(body: &[u8]) -> Self {
-        let reply: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-        let error = &reply["error"];
-        let told =
-            [&error["message"], error, &reply["detail"], &reply["message"]].into_iter().find_map(|told| told.as_str());
-        let text = told.map_or_else(|| String::from_utf8_lossy(body), Into::into);
-        let message = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MAX_COMPLAINT).collect();
-        Self { message, code: error["code"].as_str().unwrap_or_default().to_owned() }
     }
 }

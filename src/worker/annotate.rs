@@ -14,7 +14,6 @@ mod call;
 mod ledger;
 mod pause;
 mod questions;
-mod reservation;
 mod sample;
 mod verdict;
 mod writer;

@@ -224,7 +224,8 @@ fn respond(script: &Script, asked: &Asked, fault: Option<Fault>) -> (StatusCode,
         Err(block) => {
             let shown: String = block.chars().take(300).collect();
             let message = format!("no recorded answer has an input that occurs in the last question: {shown}");
-            (StatusCode::NOT_FOUND, replies::error("no_recorded_answer", &message))
+            // A 404 would say that there is no such model.
+            (StatusCode::UNPROCESSABLE_ENTITY, replies::error("no_recorded_answer", &message))
         }
     }
 }

@@ -8,7 +8,6 @@ use super::{
     ledger::Permission,
     pause,
     questions::Question,
-    reservation,
 };
 use crate::{
     domain::{CallKey, CallOutcome, CallPurpose, JobError, NewCall, Reply, Tokens},
@@ -83,7 +82,7 @@ impl Asking<'_> {
         let (outcome, sent) = match answer.map_err(|error| self.end(error))? {
             Ok(completion) => {
                 self.answered.fetch_add(1, Ordering::Relaxed);
-                let reply = reply(request, completion);
+                let reply = reply(completion);
                 (CallOutcome::Answered(reply.clone()), Ok(Sent::Answered(reply)))
             }
             Err(error) if error.may_have_been_done() => (CallOutcome::Unknown(chain(&error)), self.judge(error)),
@@ -144,7 +143,7 @@ impl Asking<'_> {
     }
 
     fn new_call(&self, question: &Question, sample: i32, purpose: CallPurpose, request: &CompletionRequest) -> NewCall {
-        let Tokens { input, output } = reservation::worst_case(request);
+        let Tokens { input, output } = request.worst_case();
         let number = question.next_number(sample, purpose);
         NewCall {
             key: CallKey { example_index: question.index, sample, purpose, number },
@@ -156,14 +155,13 @@ impl Asking<'_> {
     }
 }
 
-fn reply(request: &CompletionRequest, completion: Completion) -> Reply {
-    let counted = Tokens { input: completion.input_tokens, output: completion.output_tokens };
-    let tokens = if counted == Tokens::default() { reservation::guessed(request, &completion.text) } else { counted };
+fn reply(completion: Completion) -> Reply {
+    let Tokens { input, output } = completion.tokens();
     Reply {
         text: completion.text,
         finish_reason: completion.finish_reason,
-        input_tokens: tokens.input,
-        output_tokens: tokens.output,
+        input_tokens: input,
+        output_tokens: output,
         latency_ms: completion.latency.as_millis().try_into().unwrap_or(i64::MAX),
     }
 }
