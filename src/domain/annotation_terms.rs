@@ -12,8 +12,8 @@ pub enum RationaleKeeping {
     All,
     /// Those that argue for the ground truth; none where no sample did (the rejection sampling of STaR, arXiv 2203.14465).
     CorrectOnly,
-    /// The same, and where no sample came to the ground truth the teacher is shown it and asked for its reasons (STaR's
-    /// rationalization).
+    /// The same, and where samples could be read and none came to the ground truth, the teacher is shown it and asked for
+    /// its reasons (STaR's rationalization). An example of which no sample could be read stays a rejection.
     Rationalize,
 }
 

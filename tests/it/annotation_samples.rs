@@ -143,3 +143,58 @@ async fn wrong_answers_are_told_by_the_ground_truth_and_their_reasons_are_asked_
     assert_eq!(rationales("rationalize").await, (json!(["it broke", "it is too large", null]), told, json!(1)));
     assert_eq!(teacher.heard().len(), 5);
 }
+
+#[tokio::test]
+async fn an_example_of_which_no_sample_could_be_read_is_rejected_and_not_rationalized() {
+    let app = TestApp::start().await;
+    let teacher = Talker::start(|_: &Heard| Ok("I wonder.".to_owned())).await;
+    let file = app.file(&[json!({"input": "a lamp", "label": "refund"})]).await;
+    let request = json!({"file": file, "teacher": "scripted", "task": "returns", "rationales": "rationalize"});
+    let job = teacher.annotate(&app, request).await;
+    let verdict = &verdicts(&app, &job).await[0];
+    assert_eq!((&verdict["status"], &verdict["rationale"]), (&json!("invalid"), &Value::Null), "{verdict:#}");
+    let heard = teacher.heard();
+    assert!(heard.iter().all(|heard| !heard.idempotency_key.ends_with("-rationalization")), "{heard:?}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_rationale_is_noted_with_its_verdict() {
+    let app = TestApp::start().await;
+    let teacher = Talker::start(|heard: &Heard| {
+        let last = heard.prompt.rsplit("Input:").next().unwrap();
+        Ok(match last.contains("a lamp") {
+            true => says("It came late, so they get an exchange.", "refund"),
+            false => says("It broke on the way to them.", "refund"),
+        })
+    })
+    .await;
+    let file = app.file(&["a lamp", "a chair", "a desk"].map(|input| json!({"input": input}))).await;
+    let job = teacher.annotate(&app, json!({"file": file, "teacher": "scripted", "task": "returns"})).await;
+    let output = job["result"]["output_file"].as_str().unwrap();
+    let output = app.get(&format!("/v1/files/{output}/content")).await.bytes;
+    let lines = output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let faults: Vec<_> =
+        lines.map(|line| serde_json::from_slice::<Value>(line).unwrap()["rationale_faults"].clone()).collect();
+    assert_eq!(faults, [json!(["contradicts_label"]), json!([]), json!([])], "{job:#}");
+    // Of two rationales of the same words one is a duplicate.
+    assert_eq!(job["result"]["rationales"]["faults"]["duplicate"], 1, "{:#}", job["result"]);
+}
+
+#[tokio::test]
+async fn a_teacher_receives_the_messages_that_the_dry_run_shows() {
+    let app = TestApp::start().await;
+    let teacher = Talker::start(|_: &Heard| Ok(says("it broke", "refund"))).await;
+    let file = app.file(&[json!({"input": "a lamp\nin two lines"}), json!({"input": "a \u{201c}chair\u{201d}"})]).await;
+    for form in ["rationale_then_label", "label_then_rationale", "json"] {
+        let request =
+            json!({"file": file, "teacher": "scripted", "task": "returns", "answer_form": form, "repair": false});
+        let shown = app.post("/v1/annotation-jobs?dry_run=true", request.clone()).await.body;
+        let shown: Vec<_> = shown["questions"].as_array().unwrap().iter().map(|one| one["messages"].clone()).collect();
+        let before = teacher.heard().len();
+        teacher.annotate(&app, request).await;
+        let mut heard: Vec<_> = teacher.heard().split_off(before);
+        // They come in any order; their keys end in the row's number.
+        heard.sort_by(|left, right| left.idempotency_key.cmp(&right.idempotency_key));
+        assert_eq!(heard.into_iter().map(|heard| heard.messages).collect::<Vec<_>>(), shown, "{form}");
+    }
+}

@@ -74,7 +74,8 @@ impl Asking<'_> {
         verdict.rationale_fingerprint = fingerprint.map(u64::cast_signed);
     }
 
-    /// Whether the teacher is to be shown the right label: no sample came to it.
+    /// Whether the teacher is to be shown the right label: samples could be read, and none came to it. An example of which
+    /// no sample could be read is a rejection, and reasons for a label that the teacher never gave would not make it a row.
     fn wants_reasons(&self, verdict: &Annotation, samples: &[Sample]) -> bool {
         let Some(truth) = verdict.label.as_deref().filter(|_| verdict.status == AnnotationStatus::Valid) else {
             return false;
@@ -95,9 +96,9 @@ impl Asking<'_> {
         let is_right = answer.label.as_deref().is_some_and(|label| scoring::is_correct(task, label, truth));
         verdict.rationale = answer.rationale.filter(|_| is_right);
         verdict.rationalized = verdict.rationale.is_some();
-        verdict.input_tokens += tokens.input;
-        verdict.output_tokens += tokens.output;
-        verdict.latency_ms += latency_ms;
+        verdict.input_tokens = verdict.input_tokens.saturating_add(tokens.input);
+        verdict.output_tokens = verdict.output_tokens.saturating_add(tokens.output);
+        verdict.latency_ms = verdict.latency_ms.saturating_add(latency_ms);
         Ok(())
     }
 }

@@ -29,7 +29,9 @@ pub const ANSWER_TOKENS: i64 = 20;
 /// One question as the teacher heard it.
 #[derive(Debug, Clone)]
 pub struct Heard {
-    /// All messages, one after the other.
+    /// The messages as they came.
+    pub messages: Value,
+    /// All of them, one after the other.
     pub prompt: String,
     /// Which sample.
     pub seed: Option<u64>,
@@ -44,7 +46,7 @@ pub struct Talker {
     memory: Arc<Memory>,
 }
 
-type Rule = dyn Fn(&Heard) -> Result<String, StatusCode> + Send + Sync;
+type Rule = dyn Fn(&Heard) -> Response + Send + Sync;
 
 struct Memory {
     rule: Box<Rule>,
@@ -54,6 +56,15 @@ struct Memory {
 impl Talker {
     /// A teacher with a text, or a status, for each question.
     pub async fn start(rule: impl Fn(&Heard) -> Result<String, StatusCode> + Send + Sync + 'static) -> Self {
+        Self::replying(move |heard| match rule(heard) {
+            Err(status) => (status, "not now").into_response(),
+            Ok(text) => completion(json!({"content": text}), "stop"),
+        })
+        .await
+    }
+
+    /// A teacher with any reply for each question.
+    pub async fn replying(rule: impl Fn(&Heard) -> Response + Send + Sync + 'static) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let memory = Arc::new(Memory { rule: Box::new(rule), heard: Mutex::default() });
         let router = Router::new().route("/v1/chat/completions", post(answer)).with_state(Arc::clone(&memory));
@@ -93,21 +104,24 @@ impl Talker {
     }
 }
 
+/// A reply of this message that ended for this reason.
+pub fn completion(message: Value, finish_reason: &str) -> Response {
+    axum::Json(json!({
+        "choices": [{"message": message, "finish_reason": finish_reason}],
+        "usage": {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": ANSWER_TOKENS},
+    }))
+    .into_response()
+}
+
 async fn answer(State(memory): State<Arc<Memory>>, headers: HeaderMap, body: axum::Json<Value>) -> Response {
     let messages = body["messages"].as_array().unwrap().iter();
     let heard = Heard {
+        messages: body["messages"].clone(),
         prompt: messages.map(|message| message["content"].as_str().unwrap()).collect::<Vec<_>>().join("\n"),
         seed: body["seed"].as_u64(),
         temperature: body["temperature"].as_f64().unwrap(),
         idempotency_key: headers["idempotency-key"].to_str().unwrap().to_owned(),
     };
     memory.heard.lock().unwrap().push(heard.clone());
-    match (memory.rule)(&heard) {
-        Err(status) => (status, "not now").into_response(),
-        Ok(text) => axum::Json(json!({
-            "choices": [{"message": {"content": text}, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": ANSWER_TOKENS},
-        }))
-        .into_response(),
-    }
+    (memory.rule)(&heard)
 }
