@@ -6,6 +6,7 @@ mod annotation_kills;
 mod annotation_lines;
 mod annotation_money;
 mod annotation_outage;
+mod annotation_refusals;
 mod annotation_report;
 mod annotation_retries;
 mod annotation_samples;

@@ -35,6 +35,8 @@ pub(super) struct Asking<'a> {
     pub(super) checks: RationaleChecks<'a>,
     /// Calls that were answered: as long as it grows, a question that is not answered is to blame and not the teacher.
     pub(super) answered: AtomicU64,
+    /// Calls that were refused since the last one that was answered.
+    pub(super) refused: AtomicU64,
     ended: CancellationToken,
     why: Mutex<Option<AttemptError>>,
     /// Whether the job has been told that the teacher does not answer.
@@ -55,6 +57,7 @@ impl<'a> Asking<'a> {
             ledger,
             checks: RationaleChecks::of(&spec.task),
             answered: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             ended: CancellationToken::new(),
             why: Mutex::new(None),
             complained: AtomicBool::new(false),

@@ -20,6 +20,8 @@ use crate::{
 
 /// Tries at one thing before it is given up; a 429 is not a try.
 const MAX_TRIES: u32 = 5;
+/// Calls that are refused one after the other before it is asked whether any was ever answered.
+const MAX_REFUSED: u64 = 20;
 
 /// What is asked.
 pub(super) struct Wanted {
@@ -79,17 +81,21 @@ impl Asking<'_> {
         self.begin(call.clone()).await?;
         // A pause and a drain let the calls under way end; a cancel or a lost lease does not wait for them.
         let answer = self.attempt.in_time(async { Ok(self.teacher.ask(turn, request).await) }).await;
-        let (outcome, sent) = match answer.map_err(|error| self.end(error))? {
-            Ok(completion) => {
-                self.answered.fetch_add(1, Ordering::Relaxed);
-                let reply = reply(completion);
-                (CallOutcome::Answered(reply.clone()), Ok(Sent::Answered(reply)))
-            }
-            Err(error) if error.may_have_been_done() => (CallOutcome::Unknown(chain(&error)), self.judge(error)),
-            Err(error) => (CallOutcome::Failed(chain(&error)), self.judge(error)),
+        let answer = answer.map_err(|error| self.end(error))?.map(reply);
+        let outcome = match &answer {
+            Ok(reply) => CallOutcome::Answered(reply.clone()),
+            Err(error) if error.may_have_been_done() => CallOutcome::Unknown(chain(error)),
+            Err(error) => CallOutcome::Failed(chain(error)),
         };
         self.ledger.settle(call.key, outcome).map_err(|closed| self.end_closed(closed))?;
-        sent
+        match answer {
+            Ok(reply) => {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+                self.refused.store(0, Ordering::Relaxed);
+                Ok(Sent::Answered(reply))
+            }
+            Err(error) => self.judge(error).await,
+        }
     }
 
     /// Writes a call down, when there is room for it.
@@ -102,11 +108,36 @@ impl Asking<'_> {
         }
     }
 
-    fn judge(&self, error: TeacherError) -> Asked<Sent> {
-        if error.is_fatal() {
+    /// What an error means for the question, and for all others.
+    async fn judge(&self, error: TeacherError) -> Asked<Sent> {
+        let is_answering = self.answered.load(Ordering::Relaxed) > 0;
+        // A key that others were answered by is good: it is this text that is forbidden.
+        if error.is_fatal() && !(is_answering && error.is_forbidden()) {
             return Err(self.end(AttemptError::fatal(JobError::new(error.code(), chain(&error)))));
         }
-        Ok(if error.is_retryable() { Sent::Again(error) } else { Sent::Refused(chain(&error)) })
+        if error.is_retryable() {
+            return Ok(Sent::Again(error));
+        }
+        if self.refused.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_REFUSED {
+            self.doubt(&error).await?;
+        }
+        Ok(Sent::Refused(chain(&error)))
+    }
+
+    /// Ends a job none of whose calls was ever answered, and one whose key is refused by now: whatever the teacher dislikes,
+    /// it is not the one text.
+    async fn doubt(&self, error: &TeacherError) -> Asked<()> {
+        if error.is_forbidden() {
+            return Err(self.end(AttemptError::fatal(JobError::new(error.code(), chain(error)))));
+        }
+        let (attempt, store) = (self.attempt, self.attempt.store());
+        let sums = attempt.persist(|| store.annotation_sums(attempt.job.id)).await.map_err(|error| self.end(error))?;
+        if sums.answered_calls + sums.reused_calls > 0 {
+            self.refused.store(0, Ordering::Relaxed);
+            return Ok(());
+        }
+        let message = format!("none of the first {MAX_REFUSED} calls was answered; the last: {}", chain(error));
+        Err(self.end(AttemptError::fatal(JobError::new("teacher_refuses", message))))
     }
 
     /// A teacher that has answered others since the last try but one costs this one its answer; one that answers nobody costs

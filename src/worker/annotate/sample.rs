@@ -50,14 +50,39 @@ impl Asking<'_> {
 
     /// A reply to a question, read.
     pub(super) fn read(&self, question: &Question, reply: Reply) -> Sample {
-        let truncated = reply.finish_reason.as_deref() == Some("length");
         let (task, form, input) = (&self.spec.task, self.spec.answer_form, &question.example.input);
+        let parsed = |truncated| answer::parse(task, form, input, &reply.text, truncated);
+        let answer = match Ending::of(reply.finish_reason.as_deref()) {
+            Ending::Own => parsed(false),
+            Ending::CutOff => parsed(true),
+            Ending::Declined => answer::declined(),
+        };
         Sample {
-            answer: answer::parse(task, form, input, &reply.text, truncated),
+            answer,
             tokens: Tokens { input: reply.input_tokens, output: reply.output_tokens },
             latency_ms: reply.latency_ms,
             text: Some(reply.text),
             is_repaired: false,
+        }
+    }
+}
+
+/// How a reply ended, by its `finish_reason`.
+enum Ending {
+    /// The teacher had said what it had to say, or nobody knows.
+    Own,
+    /// At a token limit: that of the request, or its model's own.
+    CutOff,
+    /// By a refusal, or by a filter, which may have taken any part of the text.
+    Declined,
+}
+
+impl Ending {
+    fn of(finish_reason: Option<&str>) -> Self {
+        match finish_reason {
+            Some("length" | "max_tokens" | "model_length") => Self::CutOff,
+            Some("content_filter" | "refusal" | "safety") => Self::Declined,
+            _ => Self::Own,
         }
     }
 }
@@ -71,7 +96,7 @@ impl Sample {
 
     /// The second try where it can be read, else the first one; both are paid for.
     fn repaired(self, again: Self) -> Self {
-        let (tokens, latency_ms) = (self.tokens.plus(again.tokens), self.latency_ms + again.latency_ms);
+        let (tokens, latency_ms) = (self.tokens.plus(again.tokens), self.latency_ms.saturating_add(again.latency_ms));
         let is_repaired = again.answer.status == AnnotationStatus::Valid;
         let better = if is_repaired { again } else { self };
         Self { tokens, latency_ms, is_repaired, ..better }
