@@ -7,6 +7,7 @@ use stepwise::{
     clock::Clock,
     domain::{JobError, JobKind, Lease, LeaseTerms, Progress, WorkerId},
     store::{EventLevel, NewEvent},
+    worker::write_end_once,
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
@@ -68,6 +69,12 @@ async fn claim(app: &TestApp) -> Lease {
     app.store.claim(worker, &JobKind::ALL, &LeaseTerms::default()).await.unwrap().unwrap().1
 }
 
+/// Cancels the job, and writes what it had found.
+async fn cancel(app: &TestApp, job: &str) {
+    app.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await;
+    assert!(write_end_once(&app.worker()).await.unwrap());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_followed_from_the_queue_to_its_failure() {
     let app = TestApp::start().await;
@@ -85,12 +92,15 @@ async fn a_job_is_followed_from_the_queue_to_its_failure() {
     watching.until("running, 30/60 (50 %), 30 valid, 1000 tokens, $0.5000").await;
     let error = JobError::new("teacher_refused_key", "the key is wrong").with_hint("look at TEACHER_KEY");
     app.store.fail(lease, &error, false).await.unwrap();
+    watching.until("it is over, and waits for its files").await;
+    assert!(write_end_once(&app.worker()).await.unwrap());
     assert_eq!(watching.end().await, 1, "{:#?}", watching.seen);
     let seen = watching.seen.join("\n");
+    assert!(seen.contains("what it had found by its end is there (result_written)"), "{seen}");
     assert!(seen.contains("warn: the teacher stumbles [2J (stumbled)"), "{seen}");
     assert!(
-        seen.ends_with(&format!(
-            "{job} failed: teacher_refused_key: the key is wrong\n  what may help: look at TEACHER_KEY"
+        seen.contains(&format!(
+            "{job} failed: teacher_refused_key: the key is wrong\n  what may help: look at TEACHER_KEY\n  calls.answered: 0"
         )),
         "{seen}"
     );
@@ -100,7 +110,7 @@ async fn a_job_is_followed_from_the_queue_to_its_failure() {
 async fn each_outcome_has_its_exit_code() {
     let app = TestApp::start().await;
     let job = queued(&app).await;
-    app.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await;
+    cancel(&app, &job).await;
     assert_eq!(Watching::start(app.address, &job, &[]).end().await, 3, "cancelled");
     assert_eq!(Watching::start(app.address, "job-00000000000000000000000000000000", &[]).end().await, 5, "no such job");
     assert_eq!(Watching::start(app.address, "nonsense", &[]).end().await, 5, "no such job either");
@@ -149,7 +159,7 @@ async fn an_interrupt_leaves_the_job_running_and_says_so() {
 async fn a_program_reads_json_lines() {
     let app = TestApp::start().await;
     let job = queued(&app).await;
-    app.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await;
+    cancel(&app, &job).await;
     let mut watching = Watching::start(app.address, &job, &["--json"]);
     assert_eq!(watching.end().await, 3);
     let lines: Vec<Value> = watching.seen.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -166,6 +176,7 @@ async fn on_a_terminal_there_is_a_bar() {
     let lease = claim(&app).await;
     app.store.progress(lease, Progress { step: 45, total: 60 }).await.unwrap();
     app.store.fail(lease, &JobError::new("broken", "it broke"), false).await.unwrap();
+    assert!(write_end_once(&app.worker()).await.unwrap());
     let url = format!("http://{}", app.address);
     let in_terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
     let mut command = Command::new("python3");

@@ -31,6 +31,8 @@ use crate::{
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long the result of an annotation that was cancelled or failed is waited for: no worker may be there to write it.
+const RESULT_WITHIN: Duration = Duration::from_secs(60);
 
 /// What to watch, and how.
 #[derive(Debug, Args)]
@@ -59,6 +61,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
         figures: Figures::default(),
         last_event: None,
         last_figure: None,
+        over_since: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (outcome, lines) = runtime.block_on(async {
@@ -85,6 +88,8 @@ struct Watch {
     figures: Figures,
     last_event: Option<i64>,
     last_figure: Option<i64>,
+    /// Since when the job has been over without the result that it is to get.
+    over_since: Option<Instant>,
 }
 
 /// How watching ended, with what is to be said last.
@@ -99,7 +104,7 @@ impl Watch {
                     if away.take().is_some() {
                         self.screen.note("the service answers again");
                     }
-                    if let Some(end) = end_of(&self.id, &seen) {
+                    if let Some(end) = self.end(&seen) {
                         return end;
                     }
                 }
@@ -139,6 +144,20 @@ impl Watch {
         }
         self.screen.show(&whole, &job, &self.figures);
         Ok(job)
+    }
+
+    /// The end of a job that is over, once its result is there where it is to get one.
+    fn end(&mut self, job: &Job) -> Option<End> {
+        let end = end_of(&self.id, job);
+        if !job.awaits_result() {
+            self.over_since = None;
+            return end;
+        }
+        let since = *self.over_since.get_or_insert_with(|| {
+            self.screen.note("it is over, and waits for its files");
+            Instant::now()
+        });
+        end.filter(|_| since.elapsed() >= RESULT_WITHIN)
     }
 
     fn leave(&self, url: &str) -> End {
