@@ -27,6 +27,8 @@
 //! | pace | how fast a teacher may be asked: calls at once, requests and tokens a minute; shared by all workers |
 //! | permit, turn | the right to have one call under way, and that right once it is this call's |
 //! | push-back | a 429, 503 or 529: the teacher is well and wants fewer calls |
+//! | hand | a worker's hold on its part of an annotation that several workers share |
+//! | chunk | some hundred examples of an annotation's file |
 //! | lease, lease epoch | a worker's hold on a job, and the number that tells that hold from every earlier one |
 //! | settle | to commit the outcome of a paid answer |
 //! | snapshot | mid-training state, private to a job |
@@ -48,6 +50,7 @@ mod attempt;
 mod attempt_outcome;
 mod budget;
 mod checkpoint;
+mod chunk;
 mod estimate;
 mod evaluation;
 mod example;
@@ -91,6 +94,7 @@ pub use attempt::{AttemptSpec, AttemptStudent, AttemptValidation, Frame, Order, 
 pub use attempt_outcome::{Accuracies, AttemptOutcome, SeedOutcome};
 pub use budget::{Allowance, Budget, Prices};
 pub use checkpoint::Checkpoint;
+pub use chunk::{Chunk, Hand};
 pub use estimate::{Estimate, EstimateError, EstimateFigure, MemoryAlternative, MemoryTable, Span, Taken};
 pub use evaluation::{
     Confusion, Evaluation, LabelScores, Measure, ModelEvaluation, PairEvaluation, Scores, TeacherEvaluation,

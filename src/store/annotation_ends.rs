@@ -20,6 +20,7 @@ impl Store {
                 from jobs
                 where kind = 'annotation' and state in ('failed', 'cancelled') and result is null
                     and (end_claimed_until is null or end_claimed_until < clock_timestamp())
+                    and not exists (select from annotation_hands h where h.job_id = jobs.id)
                 order by finished_at, id
                 limit 1
                 for update skip locked

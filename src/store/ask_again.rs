@@ -55,6 +55,8 @@ impl Store {
                 from possible, removed
                 where c.job_id = possible.id and c.example_index = removed.example_index and c.set_aside_at is null
                     and c.state <> 'sent'
+            ), unplanned as (
+                delete from annotation_chunks k using possible where k.job_id = possible.id
             ), counted as (
                 select count(*) as examples, count(*) filter (where status = 'valid') as valid,
                     count(*) filter (where status = 'invalid') as invalid,

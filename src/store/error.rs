@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::domain::Lease;
+use crate::domain::{Hand, Lease};
 
 /// Why the store did not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +10,9 @@ pub enum StoreError {
     /// Another worker holds the job, or nobody does: stop the work and discard its outcome.
     #[error("the lease on {} at epoch {} is lost", .0.job_id, .0.epoch)]
     LeaseLost(Lease),
+    /// A worker's hand in an annotation was taken away, or the annotation is over: stop asking and discard what is not written.
+    #[error("the hand {} in {} is lost", .0.epoch, .0.job_id)]
+    HandLost(Hand),
     /// The database cannot be reached right now: try again later.
     #[error("the database cannot be reached")]
     Unavailable(#[source] sqlx::Error),

@@ -3,7 +3,7 @@
 //! ```text
 //!             begin                  settle
 //! (a budget) ───────▶ sent ────────────────────▶ answered | failed | unknown
-//!                      │  open, abandon (its worker died or stopped)
+//!                      │  its hand ends or is taken away
 //!                      └───────────────────────▶ unknown
 //! (an equal answer) ─────────────────────────────▶ reused
 //! ```
@@ -14,14 +14,14 @@
 //! in which the budget is held; so of several workers on one job no two spend the same dollar.
 //!
 //! What fails, and what happens then:
-//! - *The worker dies between the begin and the settlement.* The call stays `sent`. The next attempt's [`Store::open_ledger`]
-//!   makes it `unknown`: it counts as spent at what was reserved, and is asked again under the same `Idempotency-Key`.
+//! - *The worker dies between the begin and the settlement.* The call stays `sent` until its hand is taken away (`store::hands`),
+//!   which makes it `unknown`: it counts as spent at what was reserved, and is asked again under the same `Idempotency-Key`.
 //! - *A commit's answer is lost on the way.* The batch is committed again, as `repeated`: what was settled, decided and
 //!   reused stays as it is; what was begun is taken back and begun anew, because nobody was told that it had been.
-//! - *The lease is lost.* Nothing of the batch is written.
+//! - *The hand is lost.* Nothing of the batch is written.
 
 mod begin;
-mod open;
+pub(super) mod open;
 mod past;
 mod reuse;
 mod settle;
@@ -37,7 +37,7 @@ use uuid::Uuid;
 use sums::SumsRow;
 
 use super::{Request, Store, StoreError};
-use crate::domain::{Allowance, Annotation, AnnotationSums, CallKey, CallOutcome, Lease, NewCall, Reply};
+use crate::domain::{Allowance, Annotation, AnnotationSums, CallKey, CallOutcome, Hand, NewCall, Reply};
 
 pub use past::PastCalls;
 pub use smoke::{FailingRow, SmokeReport};
@@ -83,24 +83,19 @@ impl Store {
     /// Commits a batch in one transaction. `repeated` says that it may have been committed before.
     pub async fn commit_ledger(
         &self,
-        lease: Lease,
+        hand: Hand,
         batch: Arc<LedgerBatch>,
         repeated: bool,
     ) -> Result<LedgerCommit, StoreError> {
         // A task of its own, so that a caller who goes away leaves no connection inside a transaction.
-        let committed = tokio::spawn(commit(self.pool.clone(), lease, batch, repeated)).await;
+        let committed = tokio::spawn(commit(self.pool.clone(), hand, batch, repeated)).await;
         committed.map_err(StoreError::Abandoned)?
     }
 }
 
-async fn commit(
-    pool: PgPool,
-    lease: Lease,
-    batch: Arc<LedgerBatch>,
-    repeated: bool,
-) -> Result<LedgerCommit, StoreError> {
+async fn commit(pool: PgPool, hand: Hand, batch: Arc<LedgerBatch>, repeated: bool) -> Result<LedgerCommit, StoreError> {
     let mut transaction = pool.begin().await?;
-    let mut held = lock(&mut transaction, lease).await?;
+    let mut held = lock(&mut transaction, hand).await?;
     if repeated {
         begin::take_back(&mut transaction, &mut held, &batch.begins).await?;
     }
@@ -111,32 +106,34 @@ async fn commit(
         None => begin::begin(&mut transaction, &mut held, &batch.begins, &batch.allowance).await?,
         Some(_) => 0,
     };
-    sums::write(&mut transaction, &held).await?;
+    sums::write(&mut transaction, held.job, &held.sums).await?;
     transaction.commit().await?;
     Ok(LedgerCommit { sums: held.sums, requested: held.requested, found, begun })
 }
 
-/// Holds the job's row against a change of its lease, and its sums against other writers.
-async fn lock(transaction: &mut PgTransaction<'static>, lease: Lease) -> Result<Held, StoreError> {
+/// Holds the hand and the job's row against a change, and the job's sums against other writers. What was paid for is written
+/// while the job waits for another leader too, but not once it is over.
+async fn lock(transaction: &mut PgTransaction<'static>, hand: Hand) -> Result<Held, StoreError> {
     // The batch's statements are planned anew each time: a plan from when the table was small would read all of it when it
     // is large.
     let row = sqlx::query_as!(
         SumsRow,
         r#"-- ledger: lock
         select j.project_id, j.cancel_requested_at is not null as "cancel_requested!",
-            j.pause_requested_at is not null as "pause_requested!", s.valid, s.invalid, s.refused, s.truncated, s.failed,
-            s.answered_calls, s.failed_calls, s.unknown_calls, s.reused_calls, s.input_tokens, s.output_tokens,
-            s.unknown_input_tokens, s.unknown_output_tokens, s.reserved_input_tokens, s.reserved_output_tokens
-        from jobs j join annotation_sums s on s.job_id = j.id,
+            (j.pause_requested_at is not null or j.state <> 'running' or s.closed) as "pause_requested!", s.valid,
+            s.invalid, s.refused, s.truncated, s.failed, s.answered_calls, s.failed_calls, s.unknown_calls, s.reused_calls,
+            s.input_tokens, s.output_tokens, s.unknown_input_tokens, s.unknown_output_tokens, s.reserved_input_tokens,
+            s.reserved_output_tokens
+        from annotation_hands h join jobs j on j.id = h.job_id join annotation_sums s on s.job_id = j.id,
             set_config('plan_cache_mode', 'force_custom_plan', true) as planned_anew
-        where j.id = $1 and j.lease_epoch = $2 and j.state = 'running'
-        for share of j for update of s"#,
-        lease.job_id.0,
-        lease.epoch,
+        where h.job_id = $1 and h.epoch = $2 and j.state in ('running', 'queued', 'paused')
+        for share of h, j for update of s"#,
+        hand.job_id.0,
+        hand.epoch,
     )
     .fetch_optional(&mut **transaction)
     .await?
-    .ok_or(StoreError::LeaseLost(lease))?;
+    .ok_or(StoreError::HandLost(hand))?;
     let requested = Request::of(row.cancel_requested, row.pause_requested);
-    Ok(Held { job: lease.job_id.0, project: row.project_id, epoch: lease.epoch, sums: row.sums(), requested })
+    Ok(Held { job: hand.job_id.0, project: row.project_id, epoch: hand.epoch, sums: row.sums(), requested })
 }

@@ -47,8 +47,32 @@ impl LineReader {
         Self::default()
     }
 
+    /// A reader at the start of this line of a file that was read before.
+    pub fn at(place: LinePlace) -> Self {
+        Self { lines: place.number - 1, offset: place.offset, begun: place.number > 1, ..Self::default() }
+    }
+
     /// Takes the next bytes. `on_line` gets each finished line's place with its example or its error.
     pub fn push(&mut self, bytes: &[u8], on_line: &mut dyn FnMut(LinePlace, Result<Example, LineError>)) {
+        self.split(bytes, &mut |line| on_line(line.place, line.parse()));
+    }
+
+    /// Takes the next bytes of a file whose lines are known to be good, and says only where they are.
+    pub fn push_places(&mut self, bytes: &[u8], on_line: &mut dyn FnMut(LinePlace)) {
+        self.split(bytes, &mut |line| on_line(line.place));
+    }
+
+    /// Ends the file: the last line needs no line feed.
+    pub fn finish(mut self, on_line: &mut dyn FnMut(LinePlace, Result<Example, LineError>)) {
+        self.end_line(&mut |line| on_line(line.place, line.parse()));
+    }
+
+    /// The same of a file whose lines are known to be good.
+    pub fn finish_places(mut self, on_line: &mut dyn FnMut(LinePlace)) {
+        self.end_line(&mut |line| on_line(line.place));
+    }
+
+    fn split(&mut self, bytes: &[u8], on_line: &mut dyn FnMut(Line<'_>)) {
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             self.keep(&rest[..end]);
@@ -56,11 +80,6 @@ impl LineReader {
             rest = &rest[end + 1..];
         }
         self.keep(rest);
-    }
-
-    /// Ends the file: the last line needs no line feed.
-    pub fn finish(mut self, on_line: &mut dyn FnMut(LinePlace, Result<Example, LineError>)) {
-        self.end_line(on_line);
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -78,7 +97,7 @@ impl LineReader {
         self.pending.extend_from_slice(bytes);
     }
 
-    fn end_line(&mut self, on_line: &mut dyn FnMut(LinePlace, Result<Example, LineError>)) {
+    fn end_line(&mut self, on_line: &mut dyn FnMut(Line<'_>)) {
         self.lines += 1;
         let place = LinePlace { number: self.lines, offset: self.offset };
         self.offset += std::mem::take(&mut self.length) + 1;
@@ -90,30 +109,44 @@ impl LineReader {
         }
         self.is_array = !self.begun && text[0] == b'[';
         self.begun = true;
-        on_line(place, self.read(text, too_long).map_err(|fault| self.describe(fault, text)));
+        on_line(Line { place, text, too_long, is_array: self.is_array });
         line.clear();
         self.pending = line;
     }
+}
 
-    fn read(&self, text: &[u8], too_long: bool) -> Result<Example, Fault> {
+/// A line with text.
+struct Line<'a> {
+    place: LinePlace,
+    text: &'a [u8],
+    too_long: bool,
+    is_array: bool,
+}
+
+impl Line<'_> {
+    fn parse(&self) -> Result<Example, LineError> {
+        self.read().map_err(|fault| self.describe(fault))
+    }
+
+    fn read(&self) -> Result<Example, Fault> {
         if self.is_array {
             let hint = "this is JSON, not JSONL: write each object on its own line, without brackets and commas around";
             return Err(Fault::line("not_object", hint));
         }
-        if too_long {
+        if self.too_long {
             return Err(Fault::line("too_long", &format!("the line is longer than {MAX_LINE_BYTES} bytes")));
         }
-        let text = std::str::from_utf8(text).map_err(|error| {
+        let text = std::str::from_utf8(self.text).map_err(|error| {
             Fault::line("invalid_utf8", &format!("byte {} of the line is not UTF-8", error.valid_up_to() + 1))
         })?;
-        fields::read(text, self.lines)
+        fields::read(text, self.place.number)
     }
 
-    fn describe(&self, fault: Fault, text: &[u8]) -> LineError {
+    fn describe(&self, fault: Fault) -> LineError {
         let Fault { code, field, message } = fault;
         // A message may quote the line, and a line may be a megabyte.
         let message = message.chars().take(MESSAGE_CHARS).collect();
-        LineError { line: self.lines, code: code.to_owned(), field, message, snippet: snippet(text) }
+        LineError { line: self.place.number, code: code.to_owned(), field, message, snippet: snippet(self.text) }
     }
 }
 

@@ -11,77 +11,131 @@
 
 mod asking;
 mod call;
+mod chunks;
 mod ledger;
 mod pause;
+mod plan;
 mod questions;
 mod sample;
 mod verdict;
 mod writer;
 
-use std::{future, ops::Range};
+use std::{future, ops::Range, sync::atomic::AtomicBool, time::Duration};
 
 use futures::StreamExt;
-use serde_json::json;
 
 use self::{
-    asking::{Asked, Asking},
+    asking::{Asked, Asking, Part},
+    chunks::Until,
     ledger::Ledger,
     writer::Writer,
 };
-use super::{Attempt, AttemptError, Worker, annotation_files, inputs, tally::Tally};
+use super::{Attempt, AttemptError, Stop, Worker, annotation_files, inputs, tally::Tally};
 use crate::{
-    domain::{Allowance, AnnotationSpec, AnnotationStatus, File, JobError, Smoke, Tokens},
-    store::{EventLevel, NewEvent},
+    domain::{Allowance, AnnotationSpec, AnnotationStatus, File, Hand, JobError, Smoke},
     teacher::TeacherClient,
 };
 
 /// Examples in hand for each call that may be under way: while one waits for its verdict to be committed, another asks.
 const EXAMPLES_PER_CALL: usize = 2;
+/// Time between two looks for what other workers have yet to do.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Hands that one look takes away, at most.
+const REAPED: u32 = 100;
 
-/// Annotates the file of `spec` and finishes the job with its output and rejection files.
+/// What is asked, and whom.
+struct Work<'a> {
+    spec: &'a AnnotationSpec,
+    file: File,
+    teacher: &'a TeacherClient,
+    /// The place after that of the last example.
+    end: u64,
+}
+
+/// Leads the annotation of the file of `spec` and finishes the job with its output and rejection files.
 pub async fn annotate(worker: &Worker, attempt: &Attempt, spec: &AnnotationSpec) -> Result<(), AttemptError> {
-    let file = inputs::file(worker, attempt.job.project_id, spec.file).await?;
-    let teacher = worker.teachers.iter().find(|teacher| teacher.name() == spec.teacher).ok_or_else(|| {
-        let message = format!("this worker's configuration has no teacher {:?}", spec.teacher);
-        AttemptError::passing(JobError::new("teacher_unknown", message))
-    })?;
-    let end = spec.max_examples.unwrap_or(u64::MAX).min(file.validation.valid_rows);
-    let (_, lost_calls, reserved) = attempt.persist(|| attempt.store().open_ledger(attempt.lease)).await?;
-    tell_of_unknown(attempt, lost_calls, reserved).await?;
-    let tally = Tally::begin(attempt.hold(), teacher.prices(), end.try_into().unwrap_or(i64::MAX)).await?;
-    let asked = ask(worker, attempt, spec, &file, teacher, end).await;
+    let work = Work::of(worker, attempt, spec).await?;
+    attempt.persist(|| attempt.store().open_ledger(attempt.lease)).await?;
+    let prices = work.teacher.prices();
+    let tally = Tally::begin(attempt.held(), prices, work.end.try_into().unwrap_or(i64::MAX)).await?;
+    let hand = attempt.persist(|| attempt.store().take_hand(attempt.lease, worker.id, worker.terms.duration)).await?;
+    let asked = ask(worker, &attempt.with_hand(worker, hand), hand, Part::Leads(attempt), &work).await;
+    // A cancel waits for the others too, who stop at once; a drain only for as long as it may.
+    match attempt.stopped() {
+        Some(stop) if stop.is_gentle() => attempt.in_time(until_alone(attempt)).await?,
+        _ => until_alone(attempt).await?,
+    }
     tally.close().await?;
     asked?;
     attempt.check()?;
-    annotation_files::finish(worker, attempt, spec, &file).await
+    annotation_files::finish(worker, attempt, spec, &work.file).await
 }
 
-/// Asks about all examples before that place, with a writer for the ledger beside it.
+/// Lends a hand in an annotation that another worker leads, until it has no open chunk or is to stop.
+pub async fn help(worker: &Worker, attempt: &Attempt, hand: Hand, spec: &AnnotationSpec) -> Result<(), AttemptError> {
+    let work = Work::of(worker, attempt, spec).await?;
+    ask(worker, attempt, hand, Part::Helps, &work).await
+}
+
+impl<'a> Work<'a> {
+    async fn of(worker: &'a Worker, attempt: &Attempt, spec: &'a AnnotationSpec) -> Result<Self, AttemptError> {
+        let file = inputs::file(worker, attempt.job.project_id, spec.file).await?;
+        let teacher = worker.teachers.iter().find(|teacher| teacher.name() == spec.teacher).ok_or_else(|| {
+            let message = format!("this worker's configuration has no teacher {:?}", spec.teacher);
+            AttemptError::passing(JobError::new("teacher_unknown", message))
+        })?;
+        let end = spec.max_examples.unwrap_or(u64::MAX).min(file.validation.valid_rows);
+        Ok(Self { spec, file, teacher, end })
+    }
+}
+
+/// Lets all hands end before the job is let go: no verdict comes after its end. A hand that does not end expires.
+async fn until_alone(attempt: &Attempt) -> Result<(), AttemptError> {
+    let (store, job) = (attempt.store(), attempt.job.id);
+    attempt.persist(|| store.close_ledger(attempt.lease)).await?;
+    while attempt.persist(|| store.hands(job)).await? > 0 && attempt.stopped() != Some(Stop::Lost) {
+        attempt.persist(|| store.reap_hands(REAPED)).await?;
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
+}
+
+/// Asks under a hand, with a writer for the ledger beside it, which ends the hand.
 async fn ask(
     worker: &Worker,
     attempt: &Attempt,
-    spec: &AnnotationSpec,
-    file: &File,
-    teacher: &TeacherClient,
-    end: u64,
+    hand: Hand,
+    part: Part<'_>,
+    work: &Work<'_>,
 ) -> Result<(), AttemptError> {
     let (ledger, inbox) = Ledger::open();
-    let allowance = Allowance { budget: spec.budget.unwrap_or_default(), prices: teacher.prices() };
-    let writer = tokio::spawn(Writer::new(attempt.hold().clone(), allowance, inbox).run());
-    let asking = Asking::new(attempt, spec, teacher, ledger);
+    let allowance = Allowance { budget: work.spec.budget.unwrap_or_default(), prices: work.teacher.prices() };
+    let writer = tokio::spawn(Writer::new(attempt.held().clone(), hand, allowance, inbox).run());
+    let asking = Asking::new(attempt, (hand, part), work.spec, work.teacher, ledger);
     // Whatever ended it is kept in `asking`.
-    drop(ask_in_order(worker, &asking, file, end).await);
+    drop(match part {
+        Part::Leads(leader) => lead(worker, leader, &asking, work).await,
+        Part::Helps => chunks::ask(worker, &asking, &work.file, Until::NoneIsOpen).await,
+    });
     let asked = asking.finish();
     let written = writer.await.map_err(|error| AttemptError::passing(JobError::new("internal", error.to_string())))?;
     written.and(asked)
 }
 
-/// The first rows first, where they must turn out well before the rest.
-async fn ask_in_order(worker: &Worker, asking: &Asking<'_>, file: &File, end: u64) -> Asked<()> {
-    if let Some(smoke) = asking.spec.smoke {
-        smoke_first(worker, asking, file, smoke, end).await?;
+/// The first rows first, where they must turn out well before the rest. Then the leader plans, and asks beside the others.
+async fn lead(worker: &Worker, leader: &Attempt, asking: &Asking<'_>, work: &Work<'_>) -> Asked<()> {
+    if let Some(smoke) = work.spec.smoke {
+        smoke_first(worker, asking, &work.file, smoke, work.end).await?;
     }
-    ask_about(worker, asking, file, 0..end).await
+    let planned = AtomicBool::new(false);
+    let end = work.end.try_into().unwrap_or(i64::MAX);
+    let planning = async {
+        let plan = plan::plan(worker, leader, &work.file, end, &planned);
+        asking.unless_ended(plan).await?.map_err(|error| asking.end(error))
+    };
+    let (asked, planning) =
+        tokio::join!(chunks::ask(worker, asking, &work.file, Until::AllIsSettled(&planned)), planning);
+    planning.and(asked)
 }
 
 async fn smoke_first(worker: &Worker, asking: &Asking<'_>, file: &File, smoke: Smoke, end: u64) -> Asked<()> {
@@ -115,17 +169,4 @@ async fn ask_about(worker: &Worker, asking: &Asking<'_>, file: &File, places: Ra
         .for_each(|_: Asked<()>| future::ready(()))
         .await;
     asking.check()
-}
-
-/// Says what a worker that died has left in doubt.
-async fn tell_of_unknown(attempt: &Attempt, calls: i64, reserved: Tokens) -> Result<(), AttemptError> {
-    if calls == 0 {
-        return Ok(());
-    }
-    let message = format!(
-        "{calls} calls were under way when the attempt before this one was lost: whether they were done and paid for is not \
-         known; they are asked again under the same Idempotency-Key"
-    );
-    let data = json!({"calls": calls, "input_tokens": reserved.input, "output_tokens": reserved.output});
-    attempt.tell(NewEvent { level: EventLevel::Warn, code: "calls_unknown".to_owned(), message, data }).await
 }

@@ -1,4 +1,5 @@
-//! One attempt at one job: its lease, the beats that keep it, and why it may have to stop.
+//! One attempt at one job, or a hand in one that another worker leads: what holds it, the beats that keep it, and why it may
+//! have to stop.
 
 use std::{
     future::Future,
@@ -13,9 +14,9 @@ use super::{
     hold::{Hold, Signal, Stop},
 };
 use crate::{
-    domain::{Job, Lease, LeaseTerms},
+    domain::{Hand, Job, JobId, Lease, LeaseTerms},
     shutdown::Shutdown,
-    store::{NewEvent, Store, StoreError},
+    store::{NewEvent, Request, Store, StoreError},
 };
 
 /// A claimed job while it is worked on. Its lease is renewed as long as this value lives, and not a moment longer: work that
@@ -24,26 +25,44 @@ use crate::{
 pub struct Attempt {
     /// The job as it was claimed.
     pub job: Job,
-    /// The hold on it.
+    /// The hold on it; a hand's is that of the worker that leads the job.
     pub lease: Lease,
     hold: Hold,
     drain_for: Duration,
+    shutdown: Shutdown,
     beats: JoinHandle<()>,
 }
 
 impl Attempt {
     pub(super) fn begin(worker: &Worker, job: Job, lease: Lease, shutdown: &Shutdown) -> Self {
+        Self::hold(worker, job, lease, Held::Job(lease), shutdown)
+    }
+
+    /// A hand in the job, beside the one who leads it. Its job must not be written to under the lease: it has the hand.
+    pub(super) fn begin_hand(worker: &Worker, job: Job, hand: Hand, shutdown: &Shutdown) -> Self {
+        let lease = Lease { job_id: job.id, epoch: job.lease_epoch };
+        Self::hold(worker, job, lease, Held::Hand(hand), shutdown)
+    }
+
+    /// A hand of the worker that leads this attempt.
+    pub(super) fn with_hand(&self, worker: &Worker, hand: Hand) -> Self {
+        Self::begin_hand(worker, self.job.clone(), hand, &self.shutdown)
+    }
+
+    fn hold(worker: &Worker, job: Job, lease: Lease, held: Held, shutdown: &Shutdown) -> Self {
         let signal = Arc::new(Signal::default());
         let beats = Beats {
             store: worker.beat_store.clone(),
-            lease,
+            job: job.id,
+            held,
             terms: worker.terms,
             wake: Arc::clone(&worker.wake),
             signal: Arc::clone(&signal),
             shutdown: shutdown.clone(),
         };
         let hold = Hold { lease, store: worker.store.clone(), signal };
-        Self { job, lease, hold, drain_for: worker.drain_for, beats: tokio::spawn(beats.keep()) }
+        let (drain_for, shutdown) = (worker.drain_for, shutdown.clone());
+        Self { job, lease, hold, drain_for, shutdown, beats: tokio::spawn(beats.keep()) }
     }
 
     /// The job's store.
@@ -52,7 +71,7 @@ impl Attempt {
     }
 
     /// The hold on it, for tasks beside the attempt's own.
-    pub fn hold(&self) -> &Hold {
+    pub fn held(&self) -> &Hold {
         &self.hold
     }
 
@@ -141,10 +160,21 @@ impl Drop for Attempt {
     }
 }
 
-/// The loop that renews a lease.
+/// What is renewed.
+#[derive(Debug, Clone, Copy)]
+enum Held {
+    Job(Lease),
+    Hand(Hand),
+}
+
+/// A renewed hold, and what was asked of the job.
+type Renewed = Option<Option<Request>>;
+
+/// The loop that renews a lease or a hand.
 struct Beats {
     store: Store,
-    lease: Lease,
+    job: JobId,
+    held: Held,
     terms: LeaseTerms,
     wake: Arc<Notify>,
     signal: Arc<Signal>,
@@ -167,20 +197,28 @@ impl Beats {
             }
             let sent = Instant::now();
             let patience = self.terms.self_fence().saturating_sub(acknowledged.elapsed()).min(self.terms.beat);
-            match tokio::time::timeout(patience, self.store.beat(&[self.lease], &self.terms)).await {
-                Ok(Ok(beats)) => match beats.iter().find(|beat| beat.lease == self.lease) {
-                    None => return self.signal.stop(Stop::Lost),
-                    Some(beat) => {
-                        acknowledged = sent;
-                        beat.requested.into_iter().for_each(|request| self.signal.stop(request.into()));
-                    }
-                },
-                Ok(Err(error)) => tracing::warn!(job = %self.lease.job_id, %error, "a beat failed"),
-                Err(_) => tracing::warn!(job = %self.lease.job_id, "a beat was not answered in time"),
+            match tokio::time::timeout(patience, self.renew()).await {
+                Ok(Ok(None)) => return self.signal.stop(Stop::Lost),
+                Ok(Ok(Some(requested))) => {
+                    acknowledged = sent;
+                    requested.into_iter().for_each(|request| self.signal.stop(request.into()));
+                }
+                Ok(Err(error)) => tracing::warn!(job = %self.job, %error, "a beat failed"),
+                Err(_) => tracing::warn!(job = %self.job, "a beat was not answered in time"),
             }
             if acknowledged.elapsed() >= self.terms.self_fence() {
                 return self.signal.stop(Stop::Lost);
             }
+        }
+    }
+    /// None where the hold is lost.
+    async fn renew(&self) -> Result<Renewed, StoreError> {
+        match self.held {
+            Held::Job(lease) => {
+                let beats = self.store.beat(&[lease], &self.terms).await?;
+                Ok(beats.into_iter().find(|beat| beat.lease == lease).map(|beat| beat.requested))
+            }
+            Held::Hand(hand) => self.store.beat_hand(hand, self.terms.duration).await,
         }
     }
 }

@@ -47,7 +47,7 @@ impl AttemptError {
 impl From<StoreError> for AttemptError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::LeaseLost(_) => Self::Stopped(Stop::Lost),
+            StoreError::LeaseLost(_) | StoreError::HandLost(_) => Self::Stopped(Stop::Lost),
             error => Self::passing(JobError::new("database_error", chain(&error))),
         }
     }

@@ -98,9 +98,9 @@ impl Hold {
                     pause = (pause * 2).min(Duration::from_secs(2));
                 }
                 Err(error) if error.is_unavailable() => return Err(AttemptError::Stopped(Stop::Lost)),
-                Err(StoreError::LeaseLost(lease)) => {
+                Err(lost @ (StoreError::LeaseLost(_) | StoreError::HandLost(_))) => {
                     self.signal.stop(Stop::Lost);
-                    return Err(StoreError::LeaseLost(lease).into());
+                    return Err(lost.into());
                 }
                 result => return Ok(result?),
             }

@@ -8,8 +8,8 @@ use tokio::io::AsyncWriteExt;
 
 use super::{AttemptError, Worker};
 use crate::{
-    domain::{Example, File, FileId, FileStatus, JobError, LineError, ProjectId},
-    task::lines::LineReader,
+    domain::{Chunk, Example, File, FileId, FileStatus, JobError, LineError, ProjectId},
+    task::lines::{LinePlace, LineReader},
     telemetry::chain,
 };
 
@@ -42,6 +42,26 @@ pub fn examples(worker: &Worker, file: &File) -> impl Stream<Item = Result<Examp
             yield line.map_err(|error| changed(id, &error))?;
         }
     }
+}
+
+/// The examples of a chunk; no byte that lies before it is read.
+pub async fn examples_of(worker: &Worker, file: &File, chunk: &Chunk) -> Result<Vec<Example>, AttemptError> {
+    let [from, to] = [chunk.byte_offset, chunk.end_offset].map(|offset| u64::try_from(offset).unwrap_or_default());
+    let mut bytes = worker.artifacts.read_range(&file.artifact_key, from..to).await?;
+    let mut reader = LineReader::at(start_of(chunk));
+    let mut lines = Vec::new();
+    while let Some(piece) = bytes.next().await {
+        reader.push(&piece?, &mut |_, line| lines.push(line));
+    }
+    reader.finish(&mut |_, line| lines.push(line));
+    let count = usize::try_from(chunk.end_index - chunk.first_index).unwrap_or_default();
+    lines.into_iter().take(count).map(|line| line.map_err(|error| changed(file.id, &error))).collect()
+}
+
+/// Where a chunk's first line is.
+pub fn start_of(chunk: &Chunk) -> LinePlace {
+    let [number, offset] = [chunk.line_number, chunk.byte_offset].map(|place| u64::try_from(place).unwrap_or_default());
+    LinePlace { number, offset }
 }
 
 /// The upload checked every line, so this is a file that changed under us.

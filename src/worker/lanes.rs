@@ -6,7 +6,9 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures::{FutureExt, future::join_all};
 use tokio::task::JoinHandle;
 
-use super::{Attempt, AttemptError, Stop, Worker, annotate, annotation_ends, distill, evaluate, snapshots, sweep};
+use super::{
+    Attempt, AttemptError, Stop, Worker, annotate, annotation_ends, distill, evaluate, help, snapshots, sweep,
+};
 use crate::{
     domain::{Job, JobError, JobKind, JobSpec, Lease},
     leakage::Leakage,
@@ -39,9 +41,11 @@ pub async fn run(worker: Arc<Worker>, database_url: &str, shutdown: &Shutdown) {
     }
     let ends =
         takes(&JobKind::Annotation).then(|| tokio::spawn(annotation_ends::run(Arc::clone(&worker), shutdown.clone())));
+    let helper = takes(&JobKind::Annotation).then(|| tokio::spawn(help::run(Arc::clone(&worker), shutdown.clone())));
     let listener = tokio::spawn(listen(Arc::clone(&worker), database_url.to_owned(), shutdown.clone()));
     let reaper = tokio::spawn(reap(Arc::clone(&worker), shutdown.clone()));
     let sweeper = tokio::spawn(sweep::run(Arc::clone(&worker), shutdown.clone()));
+    lanes.extend(helper);
     join_all(lanes).await;
     // Half-written files get no row, and another worker begins anew.
     ends.iter().for_each(JoinHandle::abort);
@@ -64,6 +68,9 @@ pub async fn work_once(worker: &Arc<Worker>, kinds: &[JobKind], shutdown: &Shutd
 pub async fn reap_once(worker: &Worker) -> Result<(), StoreError> {
     for (job, state) in worker.store.reap(REAP_LIMIT).await? {
         tracing::warn!(%job, %state, "took a job from a worker that no longer renews its lease");
+    }
+    for (hand, calls, _) in worker.store.reap_hands(REAP_LIMIT).await? {
+        tracing::warn!(job = %hand.job_id, hand = hand.epoch, calls, "took a hand away that nobody renews");
     }
     worker.store.fail_orphans().await?;
     worker.store.compare_estimates(REAP_LIMIT).await?;

@@ -6,6 +6,7 @@
 //!   ▲                        └─ annotate | distill | evaluate ──▶ finish, in one statement fenced by the lease epoch
 //!   └── a NOTIFY or the poll wakes it
 //! reaper ── jobs whose lease ran out go back to the queue
+//! help   ── annotations that another worker leads, a chunk of the file after the other (`store::hands`)
 //! ends   ── annotations that failed or were cancelled get their files and result all the same
 //! sweep  ── files of deleted models go, and files whose time is over, and what killed processes left
 //! ```
@@ -24,6 +25,7 @@ mod checkpoints;
 mod child;
 mod distill;
 mod evaluate;
+mod help;
 mod hold;
 mod hub;
 mod inputs;
@@ -44,6 +46,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 pub use annotation_ends::write_end_once;
 pub use attempt::Attempt;
 pub use attempt_error::AttemptError;
+pub use help::help_once;
 pub use hold::{Hold, Stop};
 pub use lanes::{reap_once, run, work_once};
 pub use leftovers::remove_leftovers;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stepwise::{
-    domain::{Allowance, AnnotationSums, Budget, CallKey, CallOutcome, JobId, Lease, NewCall, Reply, Tokens},
+    domain::{Allowance, AnnotationSums, Budget, CallKey, CallOutcome, Hand, JobId, NewCall, Reply, Tokens},
     store::{LedgerBatch, LedgerCommit, Request, Store},
 };
 
@@ -11,14 +11,14 @@ use uuid::Uuid;
 
 use crate::support::{
     database::TestDatabase,
-    seed::{begin, call},
+    seed::{begin, call, hand_in},
 };
 
 /// What `call` reserves.
 const WORST: Tokens = Tokens { input: 60, output: 40 };
 
-async fn commit(db: &TestDatabase, lease: Lease, batch: LedgerBatch) -> LedgerCommit {
-    db.store.commit_ledger(lease, Arc::new(batch), false).await.unwrap()
+async fn commit(db: &TestDatabase, hand: Hand, batch: LedgerBatch) -> LedgerCommit {
+    db.store.commit_ledger(hand, Arc::new(batch), false).await.unwrap()
 }
 
 fn reply(text: &str) -> Reply {
@@ -39,19 +39,19 @@ fn of_tokens(max_tokens: u64) -> Allowance {
     Allowance { budget, ..Allowance::default() }
 }
 
-/// A running job with an open ledger.
-async fn opened() -> (TestDatabase, Lease) {
+/// A hand in a running job.
+async fn opened() -> (TestDatabase, Hand) {
     let db = TestDatabase::new().await;
     let (_, lease) = db.running_job().await;
-    db.store.open_ledger(lease).await.unwrap();
-    (db, lease)
+    let hand = hand_in(&db.store, lease).await.unwrap();
+    (db, hand)
 }
 
 #[tokio::test]
 async fn a_call_is_reserved_when_it_begins_and_spent_by_its_outcome() {
-    let (db, lease) = opened().await;
+    let (db, hand) = opened().await;
     let begins = (0..3).map(call).collect();
-    let begun = commit(&db, lease, LedgerBatch { begins, ..LedgerBatch::default() }).await;
+    let begun = commit(&db, hand, LedgerBatch { begins, ..LedgerBatch::default() }).await;
     assert_eq!((begun.begun, begun.sums.reserved), (3, Tokens { input: 180, output: 120 }));
 
     let outcomes = [
@@ -60,10 +60,10 @@ async fn a_call_is_reserved_when_it_begins_and_spent_by_its_outcome() {
         CallOutcome::Unknown("it broke off".to_owned()),
     ];
     for (index, outcome) in (0..3).zip(outcomes) {
-        commit(&db, lease, settled(call(index).key, outcome)).await;
+        commit(&db, hand, settled(call(index).key, outcome)).await;
     }
     // What is settled stays as it is.
-    let sums = commit(&db, lease, settled(call(1).key, CallOutcome::Answered(reply("late")))).await.sums;
+    let sums = commit(&db, hand, settled(call(1).key, CallOutcome::Answered(reply("late")))).await.sums;
     let wanted = AnnotationSums {
         answered_calls: 1,
         failed_calls: 1,
@@ -73,16 +73,16 @@ async fn a_call_is_reserved_when_it_begins_and_spent_by_its_outcome() {
         ..AnnotationSums::default()
     };
     assert_eq!(sums, wanted);
-    assert_eq!(db.store.annotation_sums(lease.job_id).await.unwrap(), wanted);
+    assert_eq!(db.store.annotation_sums(hand.job_id).await.unwrap(), wanted);
     assert_eq!(sums.spent(), Tokens { input: 110, output: 49 }, "a call of which nobody knows counts as spent");
 }
 
 #[tokio::test]
 async fn no_call_begins_without_room_for_its_worst_case() {
-    let (db, lease) = opened().await;
+    let (db, hand) = opened().await;
     let begins: Vec<NewCall> = (0..4).map(call).collect();
     let batch = LedgerBatch { begins: begins.clone(), allowance: of_tokens(250), ..LedgerBatch::default() };
-    assert_eq!(commit(&db, lease, batch).await.begun, 2, "three would take 300 tokens");
+    assert_eq!(commit(&db, hand, batch).await.begun, 2, "three would take 300 tokens");
     // A settlement gives back what it did not take, in the same transaction.
     let batch = LedgerBatch {
         settled: vec![
@@ -93,20 +93,20 @@ async fn no_call_begins_without_room_for_its_worst_case() {
         allowance: of_tokens(250),
         ..LedgerBatch::default()
     };
-    let commit = commit(&db, lease, batch).await;
+    let commit = commit(&db, hand, batch).await;
     assert_eq!((commit.begun, commit.sums.spent().total(), commit.sums.reserved.total()), (1, 59, 100));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_writers_never_spend_the_same_token() {
-    let (db, lease) = opened().await;
+    let (db, hand) = opened().await;
     let writers = (0..8).map(|writer| {
         let store = db.store.clone();
         tokio::spawn(async move {
             let mut begun = 0;
             for index in 0..5 {
                 let batch = LedgerBatch { allowance: of_tokens(1550), ..begin(call(writer * 5 + index)) };
-                begun += store.commit_ledger(lease, Arc::new(batch), false).await.unwrap().begun;
+                begun += store.commit_ledger(hand, Arc::new(batch), false).await.unwrap().begun;
             }
             begun
         })
@@ -116,15 +116,15 @@ async fn several_writers_never_spend_the_same_token() {
         begun += writer.await.unwrap();
     }
     assert_eq!(begun, 15, "of forty calls of 100 tokens");
-    assert_eq!(db.store.annotation_sums(lease.job_id).await.unwrap().reserved.total(), 1500);
+    assert_eq!(db.store.annotation_sums(hand.job_id).await.unwrap().reserved.total(), 1500);
 }
 
 #[tokio::test]
 async fn a_batch_that_is_committed_twice_counts_once() {
-    let (db, lease) = opened().await;
-    commit(&db, lease, begin(call(0))).await;
-    commit(&db, lease, settled(call(0).key, CallOutcome::Answered(reply("yes")))).await;
-    commit(&db, lease, begin(call(1))).await;
+    let (db, hand) = opened().await;
+    commit(&db, hand, begin(call(0))).await;
+    commit(&db, hand, settled(call(0).key, CallOutcome::Answered(reply("yes")))).await;
+    commit(&db, hand, begin(call(1))).await;
     let equal = NewCall { request_sha256: call(0).request_sha256, ..call(7) };
     let batch = Arc::new(LedgerBatch {
         settled: vec![(call(1).key, CallOutcome::Answered(reply("no")))],
@@ -133,9 +133,9 @@ async fn a_batch_that_is_committed_twice_counts_once() {
         allowance: of_tokens(59 + 59 + 100),
         ..LedgerBatch::default()
     });
-    let first = db.store.commit_ledger(lease, Arc::clone(&batch), false).await.unwrap();
+    let first = db.store.commit_ledger(hand, Arc::clone(&batch), false).await.unwrap();
     // Its answer got lost on the way.
-    let second = db.store.commit_ledger(lease, batch, true).await.unwrap();
+    let second = db.store.commit_ledger(hand, batch, true).await.unwrap();
     assert_eq!((first.sums, first.begun), (second.sums, 1));
     assert_eq!((second.begun, second.found[&call(7).key].text.as_str()), (1, "yes"), "all who wait are answered");
     assert_eq!((second.sums.answered_calls, second.sums.reused_calls), (2, 1));
@@ -146,22 +146,19 @@ async fn what_a_dead_worker_left_under_way_is_unknown_and_replayed_with_the_answ
     let (db, zombie) = opened().await;
     commit(&db, zombie, LedgerBatch { begins: vec![call(3), call(4)], ..LedgerBatch::default() }).await;
     commit(&db, zombie, settled(call(3).key, CallOutcome::Answered(reply("yes")))).await;
-    db.expire(zombie.job_id).await;
-    db.store.reap(10).await.unwrap();
-    db.make_due(zombie.job_id).await;
-    let (_, lease) = db.claim().await.unwrap();
-
-    let (sums, calls, reserved) = db.store.open_ledger(lease).await.unwrap();
-    assert_eq!((calls, reserved, sums.unknown, sums.reserved), (1, WORST, WORST, Tokens::default()));
-    let (_, again, _) = db.store.open_ledger(lease).await.unwrap();
-    assert_eq!(again, 0, "it is counted once");
+    assert!(db.store.reap_hands(10).await.unwrap().is_empty(), "it is renewed");
+    db.expire_hands().await;
+    assert_eq!(db.store.reap_hands(10).await.unwrap(), [(zombie, 1, WORST)]);
+    assert!(db.store.reap_hands(10).await.unwrap().is_empty(), "it is counted once");
+    let sums = db.store.annotation_sums(zombie.job_id).await.unwrap();
+    assert_eq!((sums.unknown_calls, sums.unknown, sums.reserved), (1, WORST, Tokens::default()));
     let late = Arc::new(settled(call(4).key, CallOutcome::Answered(reply("late"))));
     assert!(db.store.commit_ledger(zombie, late, false).await.is_err(), "the dead worker says no more");
 
-    let past = db.store.past_calls(lease.job_id, 0, 10).await.unwrap();
+    let past = db.store.past_calls(zombie.job_id, 0, 10).await.unwrap();
     let known: Vec<_> = past.calls.iter().map(|call| (call.key, call.reply.clone())).collect();
     assert_eq!(known, [(call(3).key, Some(reply("yes"))), (call(4).key, None)]);
-    assert_eq!(db.store.past_calls(lease.job_id, 4, 10).await.unwrap().calls.len(), 1);
+    assert_eq!(db.store.past_calls(zombie.job_id, 4, 10).await.unwrap().calls.len(), 1);
 }
 
 #[tokio::test]
@@ -174,7 +171,7 @@ async fn an_equal_request_of_another_job_is_reused_unless_it_was_set_aside() {
     commit(&db, first, settled(call(0).key, CallOutcome::Answered(reply("yes")))).await;
 
     let (_, second) = db.running_job().await;
-    db.store.open_ledger(second).await.unwrap();
+    let second = hand_in(&db.store, second).await.unwrap();
     let commit_second = commit(&db, second, wanted(equal(9))).await;
     let free = Reply { input_tokens: 0, output_tokens: 0, ..reply("yes") };
     assert_eq!(commit_second.found.into_iter().collect::<Vec<_>>(), [(call(9).key, free.clone())]);
@@ -214,12 +211,12 @@ async fn answers_from_before_the_ledger_are_verdicts_of_one_sample_and_are_in_th
 
 #[tokio::test]
 async fn a_job_that_is_asked_to_pause_begins_no_call_and_settles_all() {
-    let (db, lease) = opened().await;
-    commit(&db, lease, begin(call(0))).await;
-    db.store.pause_job(Store::default_project(), lease.job_id).await.unwrap();
+    let (db, hand) = opened().await;
+    commit(&db, hand, begin(call(0))).await;
+    db.store.pause_job(Store::default_project(), hand.job_id).await.unwrap();
     let batch = LedgerBatch { begins: vec![call(1)], ..settled(call(0).key, CallOutcome::Answered(reply("yes"))) };
-    let paused = commit(&db, lease, batch).await;
+    let paused = commit(&db, hand, batch).await;
     assert_eq!((paused.begun, paused.requested, paused.sums.answered_calls), (0, Some(Request::Pause), 1));
-    db.store.cancel_job(Store::default_project(), lease.job_id).await.unwrap();
-    assert_eq!(commit(&db, lease, begin(call(1))).await.requested, Some(Request::Cancel));
+    db.store.cancel_job(Store::default_project(), hand.job_id).await.unwrap();
+    assert_eq!(commit(&db, hand, begin(call(1))).await.requested, Some(Request::Cancel));
 }

@@ -1,9 +1,6 @@
 //! The queue's protocol, statement by statement, on a real Postgres.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -15,7 +12,7 @@ use stepwise::{
 
 use crate::support::{
     database::TestDatabase,
-    seed::{annotation_of, begin, call, long_terms, new_file, new_job, new_worker, settle},
+    seed::{annotation_of, long_terms, new_file, new_job, new_worker, settle},
 };
 
 #[tokio::test]
@@ -75,8 +72,10 @@ async fn assert_refused(db: &TestDatabase, zombie: Lease) {
         store.append_event(zombie, &event).await.err(),
         store.append_metrics(zombie, 1, &figures).await.err(),
         settle(store, zombie, &annotation(0)).await.err(),
-        store.commit_ledger(zombie, Arc::new(begin(call(0))), false).await.err(),
-        store.abandon_calls(zombie).await.err(),
+        store.open_ledger(zombie).await.err(),
+        store.close_ledger(zombie).await.err(),
+        store.take_hand(zombie, new_worker(), long_terms().duration).await.err(),
+        store.plan_chunks(zombie, &[]).await.err(),
         store.pass_smoke(zombie).await.err(),
         store.pause_running(zombie, PauseReason::Budget, &event).await.err(),
     ];

@@ -1,6 +1,6 @@
 //! An upload's memory does not grow with the file: the real process, watched by the kernel's own count.
 
-use std::{fs, net::SocketAddr};
+use std::net::SocketAddr;
 
 use serde_json::Value;
 
@@ -10,13 +10,6 @@ use crate::support::{
 };
 
 const MEGABYTE: usize = 1 << 20;
-
-/// The most memory that a process has ever had, in bytes.
-fn peak(process: &Process) -> usize {
-    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
-}
 
 /// A megabyte of rows with ids and labels of their own, from a number on: so many that they do not stay in memory.
 fn rows(number: &mut u64) -> Vec<u8> {
@@ -60,9 +53,9 @@ async fn a_large_upload_takes_a_small_fixed_amount_of_memory() {
     );
     Client::new(listen).until_ready().await;
     upload(listen, 1).await;
-    let before = peak(&serve);
+    let before = serve.peak_memory();
     let file = upload(listen, 64).await;
-    let grown = peak(&serve) - before;
+    let grown = serve.peak_memory() - before;
     assert!(file["validation"]["rows"].as_u64() > Some(150_000), "{file:#}");
     assert_eq!(file["validation"]["rows"], file["validation"]["valid_rows"]);
     assert!(grown < 32 * MEGABYTE, "{} MiB for 64 MiB", grown / MEGABYTE);

@@ -1,62 +1,85 @@
-//! The first and the last word of an attempt in the ledger: calls that nobody waits for any more are `unknown`.
+//! The first and the last word about a job's ledger, by the worker that leads the job.
 
-use sqlx::{PgPool, PgTransaction};
+use sqlx::PgTransaction;
+use uuid::Uuid;
 
-use super::{Held, lock, settle, sums};
+use super::{settle, sums::SumsRow};
 use crate::{
     domain::{AnnotationSums, Lease, Tokens},
     store::{Store, StoreError},
 };
 
 impl Store {
-    /// Opens the ledger of a job for an attempt: makes its row of sums, and settles as unknown what an earlier attempt had
-    /// left under way. Returns the sums, and how many calls these were with what had been reserved for them.
-    pub async fn open_ledger(&self, lease: Lease) -> Result<(AnnotationSums, i64, Tokens), StoreError> {
-        sqlx::query!(
-            r#"-- open_ledger
-            insert into annotation_sums (job_id, project_id)
-            select id, project_id from jobs where id = $1 and lease_epoch = $2 and state = 'running'
-            on conflict do nothing"#,
+    /// Opens the ledger of a job for an attempt and its hands: makes its row of sums.
+    pub async fn open_ledger(&self, lease: Lease) -> Result<(), StoreError> {
+        self.set_closed(lease, false).await
+    }
+
+    /// Closes the ledger before the leader lets go of the job: no call begins any more, and all hands end.
+    pub async fn close_ledger(&self, lease: Lease) -> Result<(), StoreError> {
+        self.set_closed(lease, true).await
+    }
+
+    async fn set_closed(&self, lease: Lease, closed: bool) -> Result<(), StoreError> {
+        let done = sqlx::query!(
+            r#"-- set_closed
+            insert into annotation_sums as s (job_id, project_id, closed)
+            select id, project_id, $3 from jobs where id = $1 and lease_epoch = $2 and state = 'running'
+            on conflict (job_id) do update set closed = $3"#,
             lease.job_id.0,
             lease.epoch,
+            closed,
         )
         .execute(&self.pool)
         .await?;
-        self.abandon_calls(lease).await
-    }
-
-    /// Settles as unknown what is still under way, because nobody waits for it any more.
-    pub async fn abandon_calls(&self, lease: Lease) -> Result<(AnnotationSums, i64, Tokens), StoreError> {
-        let abandoned = tokio::spawn(abandon(self.pool.clone(), lease)).await;
-        abandoned.map_err(StoreError::Abandoned)?
+        if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::LeaseLost(lease)) }
     }
 }
 
-async fn abandon(pool: PgPool, lease: Lease) -> Result<(AnnotationSums, i64, Tokens), StoreError> {
-    let mut transaction = pool.begin().await?;
-    let mut held = lock(&mut transaction, lease).await?;
-    let (calls, tokens) = forget(&mut transaction, &mut held).await?;
-    sums::write(&mut transaction, &held).await?;
-    transaction.commit().await?;
-    Ok((held.sums, calls, tokens))
-}
-
-async fn forget(transaction: &mut PgTransaction<'static>, held: &mut Held) -> Result<(i64, Tokens), StoreError> {
+/// Settles as unknown what a hand has left under way, because nobody waits for it any more: how many calls these are, and
+/// what had been reserved for them.
+pub(in crate::store) async fn forget(
+    transaction: &mut PgTransaction<'static>,
+    job: Uuid,
+    epoch: i64,
+) -> Result<(i64, Tokens), StoreError> {
+    let Some(mut sums) = lock_sums(transaction, job).await? else { return Ok((0, Tokens::default())) };
     let rows = sqlx::query!(
         r#"-- ledger: forget
         update teacher_calls
         set state = 'unknown', error = 'the worker stopped waiting for the answer', settled_at = clock_timestamp()
-        where job_id = $1 and state = 'sent'
+        where job_id = $1 and lease_epoch = $2 and state = 'sent'
         returning reserved_input_tokens, reserved_output_tokens"#,
-        held.job,
+        job,
+        epoch,
     )
     .fetch_all(&mut **transaction)
     .await?;
     let (mut calls, mut tokens) = (0, Tokens::default());
     for row in rows {
         let reserved = Tokens { input: row.reserved_input_tokens, output: row.reserved_output_tokens };
-        settle::count(&mut held.sums, "unknown", reserved, Tokens::default());
+        settle::count(&mut sums, "unknown", reserved, Tokens::default());
         (calls, tokens) = (calls + 1, tokens.plus(reserved));
     }
+    if calls > 0 {
+        super::sums::write(transaction, job, &sums).await?;
+    }
     Ok((calls, tokens))
+}
+
+async fn lock_sums(transaction: &mut PgTransaction<'static>, job: Uuid) -> Result<Option<AnnotationSums>, StoreError> {
+    let row = sqlx::query_as!(
+        SumsRow,
+        r#"-- ledger: lock_sums
+        select project_id, false as "cancel_requested!", false as "pause_requested!", valid, invalid, refused, truncated,
+            failed, answered_calls, failed_calls, unknown_calls, reused_calls, input_tokens, output_tokens,
+            unknown_input_tokens, unknown_output_tokens, reserved_input_tokens, reserved_output_tokens
+        from annotation_sums
+        where job_id = $1
+        for update"#,
+        job,
+    )
+    .fetch_optional(&mut **transaction)
+    .await?;
+    Ok(row.map(|row| row.sums()))
 }

@@ -3,7 +3,6 @@
 use sqlx::PgTransaction;
 use uuid::Uuid;
 
-use super::Held;
 use crate::{
     domain::{AnnotationSums, JobId, Tokens},
     store::{Store, StoreError},
@@ -68,10 +67,14 @@ impl Store {
 }
 
 /// Writes the sums of a held job as they stand now.
-pub(super) async fn write(transaction: &mut PgTransaction<'static>, held: &Held) -> Result<(), StoreError> {
-    let AnnotationSums { verdicts: [valid, invalid, refused, truncated, failed], .. } = held.sums;
-    let AnnotationSums { answered_calls, failed_calls, unknown_calls, reused_calls, .. } = held.sums;
-    let AnnotationSums { answered, unknown, reserved, .. } = held.sums;
+pub(super) async fn write(
+    transaction: &mut PgTransaction<'static>,
+    job: Uuid,
+    sums: &AnnotationSums,
+) -> Result<(), StoreError> {
+    let AnnotationSums { verdicts: [valid, invalid, refused, truncated, failed], .. } = *sums;
+    let AnnotationSums { answered_calls, failed_calls, unknown_calls, reused_calls, .. } = *sums;
+    let AnnotationSums { answered, unknown, reserved, .. } = *sums;
     sqlx::query!(
         r#"-- ledger: sums
         update annotation_sums
@@ -79,7 +82,7 @@ pub(super) async fn write(transaction: &mut PgTransaction<'static>, held: &Held)
             unknown_calls = $9, reused_calls = $10, input_tokens = $11, output_tokens = $12, unknown_input_tokens = $13,
             unknown_output_tokens = $14, reserved_input_tokens = $15, reserved_output_tokens = $16
         where job_id = $1"#,
-        held.job,
+        job,
         valid,
         invalid,
         refused,

@@ -1,8 +1,11 @@
 //! What all questions of one attempt share: whom they ask, where they write it down, and why no more are asked.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    future,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use serde_json::json;
@@ -10,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Closed, Ledger};
 use crate::{
-    domain::AnnotationSpec,
+    domain::{AnnotationSpec, Hand},
     store::{EventLevel, NewEvent},
     task::rationale_quality::RationaleChecks,
     teacher::{TeacherClient, TeacherError},
@@ -25,9 +28,20 @@ pub(super) struct Ended;
 /// What comes of asking.
 pub(super) type Asked<T> = Result<T, Ended>;
 
-/// Asks on behalf of one attempt.
+/// Whose part the asking is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part<'a> {
+    /// The leader's: when the lease on the job is lost or to be let go, its hand stops as well.
+    Leads(&'a Attempt),
+    /// A helper's, who has nothing to say about the job itself.
+    Helps,
+}
+
+/// Asks on behalf of one hand.
 pub(super) struct Asking<'a> {
     pub(super) attempt: &'a Attempt,
+    pub(super) hand: Hand,
+    part: Part<'a>,
     pub(super) spec: &'a AnnotationSpec,
     pub(super) teacher: &'a TeacherClient,
     pub(super) ledger: Ledger,
@@ -46,12 +60,15 @@ pub(super) struct Asking<'a> {
 impl<'a> Asking<'a> {
     pub(super) fn new(
         attempt: &'a Attempt,
+        (hand, part): (Hand, Part<'a>),
         spec: &'a AnnotationSpec,
         teacher: &'a TeacherClient,
         ledger: Ledger,
     ) -> Self {
         Self {
             attempt,
+            hand,
+            part,
             spec,
             teacher,
             ledger,
@@ -80,8 +97,24 @@ impl<'a> Asking<'a> {
     pub(super) async fn until_ended(&self) -> Ended {
         tokio::select! {
             stop = self.attempt.until_stopped() => self.end(AttemptError::Stopped(stop)),
+            stop = self.until_leader_stops() => self.end(AttemptError::Stopped(stop)),
             () = self.ended.cancelled() => Ended,
         }
+    }
+
+    async fn until_leader_stops(&self) -> Stop {
+        match self.part {
+            Part::Leads(attempt) => attempt.until_stopped().await,
+            Part::Helps => future::pending().await,
+        }
+    }
+
+    fn stopped(&self) -> Option<Stop> {
+        let leader = match self.part {
+            Part::Leads(attempt) => attempt.stopped(),
+            Part::Helps => None,
+        };
+        self.attempt.stopped().max(leader)
     }
 
     /// Does something that may be given up as soon as no further call may begin.
@@ -93,9 +126,20 @@ impl<'a> Asking<'a> {
         }
     }
 
+    /// What is worth its time until there is no more: see [`Attempt::in_time`].
+    pub(super) async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, AttemptError>>,
+    ) -> Result<T, AttemptError> {
+        match self.part {
+            Part::Leads(leader) => leader.in_time(self.attempt.in_time(work)).await,
+            Part::Helps => self.attempt.in_time(work).await,
+        }
+    }
+
     /// Whether further calls may begin.
     pub(super) fn check(&self) -> Asked<()> {
-        match self.attempt.stopped() {
+        match self.stopped() {
             Some(stop) => Err(self.end(AttemptError::Stopped(stop))),
             None if self.ended.is_cancelled() => Err(Ended),
             None => Ok(()),
@@ -113,7 +157,11 @@ impl<'a> Asking<'a> {
             return Ok(());
         }
         let message = format!("the teacher {:?} does not answer; trying on: {}", self.teacher.name(), chain(error));
+        let Part::Leads(leader) = self.part else {
+            tracing::warn!(job = %self.hand.job_id, message);
+            return Ok(());
+        };
         let event = NewEvent { level: EventLevel::Warn, code: error.code().to_owned(), message, data: json!({}) };
-        self.attempt.tell(event).await.map_err(|error| self.end(error))
+        leader.tell(event).await.map_err(|error| self.end(error))
     }
 }

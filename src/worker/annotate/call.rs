@@ -80,7 +80,7 @@ impl Asking<'_> {
         let turn = self.unless_ended(self.teacher.turn()).await?;
         self.begin(call.clone()).await?;
         // A pause and a drain let the calls under way end; a cancel or a lost lease does not wait for them.
-        let answer = self.attempt.in_time(async { Ok(self.teacher.ask(turn, request).await) }).await;
+        let answer = self.in_time(async { Ok(self.teacher.ask(turn, request).await) }).await;
         let answer = answer.map_err(|error| self.end(error))?.map(reply);
         let outcome = match &answer {
             Ok(reply) => CallOutcome::Answered(reply.clone()),

@@ -6,7 +6,7 @@ use std::{collections::HashMap, ops::Range};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use crate::{
-    domain::{CallPurpose, Example, File, PastCall, Reply},
+    domain::{CallPurpose, Chunk, Example, File, PastCall, Reply},
     worker::{Attempt, AttemptError, Worker, inputs},
 };
 
@@ -61,6 +61,18 @@ pub(super) fn unsettled<'a>(
         .and_then(move |part| known(attempt, part))
         .map_ok(|questions| stream::iter(questions).map(Ok))
         .try_flatten()
+}
+
+/// Those of a chunk.
+pub(super) async fn of_chunk(
+    worker: &Worker,
+    attempt: &Attempt,
+    file: &File,
+    chunk: &Chunk,
+) -> Result<Vec<Question>, AttemptError> {
+    let first = usize::try_from(chunk.first_index).unwrap_or(usize::MAX);
+    let examples = inputs::examples_of(worker, file, chunk).await?;
+    known(attempt, examples.into_iter().enumerate().map(|(place, example)| (first + place, example)).collect()).await
 }
 
 async fn known(attempt: &Attempt, part: Vec<(usize, Example)>) -> Result<Vec<Question>, AttemptError> {

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::ledger::{Entry, Permission};
 use crate::{
-    domain::{Allowance, AnnotationSums, CallOutcome, NewCall, Reply, Tokens},
+    domain::{Allowance, AnnotationSums, CallOutcome, Hand, NewCall, Reply, Tokens},
     store::{LedgerBatch, LedgerCommit},
     worker::{AttemptError, Hold},
 };
@@ -33,6 +33,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) hold: Hold,
+    pub(super) hand: Hand,
     pub(super) allowance: Allowance,
     pub(super) inbox: UnboundedReceiver<Entry>,
     /// Taken from the inbox and not yet committed.
@@ -50,18 +51,18 @@ struct Waiters {
 }
 
 impl Writer {
-    pub(super) fn new(hold: Hold, allowance: Allowance, inbox: UnboundedReceiver<Entry>) -> Self {
-        Self { hold, allowance, inbox, taken: VecDeque::new(), waiting: VecDeque::new() }
+    pub(super) fn new(hold: Hold, hand: Hand, allowance: Allowance, inbox: UnboundedReceiver<Entry>) -> Self {
+        Self { hold, hand, allowance, inbox, taken: VecDeque::new(), waiting: VecDeque::new() }
     }
 
-    /// Writes until all who could say something are gone; what nobody waits for any more is then unknown.
+    /// Writes until all who could say something are gone, and ends the hand; what nobody waits for any more is then unknown.
     pub(super) async fn run(mut self) -> Result<(), AttemptError> {
         while self.gather().await {
             let (batch, waiters) = self.batch();
             let commit = self.commit(batch).await?;
             self.answer(commit, waiters);
         }
-        self.hold.persist(|| self.hold.store.abandon_calls(self.hold.lease)).await.map(drop)
+        self.hold.persist(|| self.hold.store.end_hand(self.hand)).await.map(drop)
     }
 
     /// Waits for something to write. False at the end.
@@ -106,8 +107,8 @@ impl Writer {
 
     async fn commit(&self, batch: LedgerBatch) -> Result<LedgerCommit, AttemptError> {
         let (batch, repeated) = (Arc::new(batch), AtomicBool::new(false));
-        let (store, lease) = (&self.hold.store, self.hold.lease);
-        let commit = || store.commit_ledger(lease, Arc::clone(&batch), repeated.swap(true, Ordering::Relaxed));
+        let (store, hand) = (&self.hold.store, self.hand);
+        let commit = || store.commit_ledger(hand, Arc::clone(&batch), repeated.swap(true, Ordering::Relaxed));
         self.hold.persist(commit).await
     }
 

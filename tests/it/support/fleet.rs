@@ -50,6 +50,15 @@ impl Fleet {
         Process::start(&arguments, &[("DATABASE_URL", self.database.url.as_str())], &log)
     }
 
+    /// A worker that asks this teacher, four questions at once.
+    pub fn asking_worker(&self, name: &str, teacher: &GatedTeacher) -> Process {
+        let config = self.folder.path().join("worker.toml");
+        let settings = "name = \"gated\"\nmodel = \"m\"\nmax_concurrency = 4";
+        fs::write(&config, format!("[[teachers]]\n{settings}\nbase_url = \"http://{}/v1\"\n", teacher.address))
+            .unwrap();
+        self.worker_with(name, &["--config", config.to_str().unwrap()])
+    }
+
     /// Submits a training of so many steps on labeled rows.
     pub async fn training(&self, max_steps: u32) -> String {
         self.training_with(json!({"max_steps": max_steps, "eval_steps": 1_000_000})).await
@@ -141,19 +150,17 @@ impl Fleet {
     pub async fn expire_leases(&self) {
         let expire = "update jobs set lease_expires_at = now() - interval '1 second' where state = 'running'";
         sqlx::query(expire).execute(&self.database.pool).await.unwrap();
+        self.database.expire_hands().await;
     }
 }
 
 /// A worker that asks this teacher, four questions at once, about so many rows.
 pub async fn annotate(fleet: &Fleet, teacher: &GatedTeacher, rows: usize) -> (Process, String) {
-    let (config, questions) = (fleet.folder.path().join("worker.toml"), fleet.folder.path().join("questions.jsonl"));
-    let address = teacher.address;
-    let settings = "name = \"gated\"\nmodel = \"m\"\nmax_concurrency = 4";
-    fs::write(&config, format!("[[teachers]]\n{settings}\nbase_url = \"http://{address}/v1\"\n")).unwrap();
+    let questions = fleet.folder.path().join("questions.jsonl");
     let rows: String =
         (0..rows).map(|number| format!("{}\n", json!({"input": format!("question {number}")}))).collect();
     fs::write(&questions, rows).unwrap();
-    let worker = fleet.worker_with("worker", &["--config", config.to_str().unwrap()]);
+    let worker = fleet.asking_worker("worker", teacher);
     let file = fleet.client.upload(&questions).await;
     (worker, fleet.annotation(&file, "gated").await)
 }

@@ -7,9 +7,9 @@ use stepwise::{
     clock::Clock,
     domain::{
         Annotation, AnnotationSpec, AnswerForm, CallKey, CallPurpose, DistillationSpec, File, FileId, FileStatus,
-        FromScratch, Hyperparameters, Job, JobId, JobKind, JobSpec, LabelSource, Lease, LeaseTerms, Method, Model,
-        ModelId, NewCall, Purpose, RationaleChoice, RationaleKeeping, StudentSpec, TaskDefinition, TrainingSource,
-        Validating, Validation, WorkerId,
+        FromScratch, Hand, Hyperparameters, Job, JobId, JobKind, JobSpec, LabelSource, Lease, LeaseTerms, Method,
+        Model, ModelId, NewCall, Purpose, RationaleChoice, RationaleKeeping, StudentSpec, TaskDefinition,
+        TrainingSource, Validating, Validation, WorkerId,
     },
     store::{LedgerBatch, NewJob, Store, StoreError},
 };
@@ -57,6 +57,12 @@ impl TestDatabase {
         self.set(id, "lease_expires_at = clock_timestamp() - interval '1 second'").await;
     }
 
+    /// Makes every hand look as old as a dead worker's.
+    pub async fn expire_hands(&self) {
+        let expire = "update annotation_hands set expires_at = clock_timestamp() - interval '1 second'";
+        sqlx::query(expire).execute(&self.pool).await.unwrap();
+    }
+
     /// Makes a job claimable now, whatever it waits for.
     pub async fn make_due(&self, id: JobId) {
         self.set(id, "run_at = clock_timestamp()").await;
@@ -72,10 +78,17 @@ impl TestDatabase {
 
 /// Commits a verdict by itself.
 pub async fn settle(store: &Store, lease: Lease, verdict: &Annotation) -> Result<(), StoreError> {
-    store.open_ledger(lease).await?;
+    let hand = hand_in(store, lease).await?;
     let verdict = Annotation { samples: verdict.samples.max(1), ..verdict.clone() };
     let batch = LedgerBatch { verdicts: vec![verdict], ..LedgerBatch::default() };
-    store.commit_ledger(lease, Arc::new(batch), false).await.map(drop)
+    store.commit_ledger(hand, Arc::new(batch), false).await?;
+    store.end_hand(hand).await.map(drop)
+}
+
+/// A hand in a running job, its ledger open.
+pub async fn hand_in(store: &Store, lease: Lease) -> Result<Hand, StoreError> {
+    store.open_ledger(lease).await?;
+    store.take_hand(lease, new_worker(), long_terms().duration).await
 }
 
 /// A batch that begins one call.
