@@ -27,6 +27,8 @@ pub(super) struct Local {
     turns: VecDeque<Instant>,
     charge: i64,
     narrowed_at: Option<Instant>,
+    /// Calls that were pushed back since the last answer, and since the last exchange.
+    in_a_row: u32,
     untold: Untold,
 }
 
@@ -76,7 +78,7 @@ impl Local {
 
     /// Begins a call, if one may begin now.
     pub(super) fn begin(&mut self, now: Instant) -> May {
-        if self.under_way >= self.permits || self.held_until.is_none_or(|until| until <= now) {
+        if self.under_way >= self.permits || self.is_jammed() || self.held_until.is_none_or(|until| until <= now) {
             return May::Later;
         }
         if let Some(until) = self.blocked_until.filter(|until| *until > now) {
@@ -96,6 +98,11 @@ impl Local {
         May::Begin(Ticket { charge: self.charge, lost_at })
     }
 
+    /// Whether a windowful was pushed back and nothing answered: what all workers make of it comes before the next call.
+    fn is_jammed(&self) -> bool {
+        self.in_a_row > 0 && self.in_a_row >= self.permits
+    }
+
     fn next_turn(&mut self, now: Instant) -> Option<Instant> {
         while self.turns.front().is_some_and(|turn| *turn + TURN_KEEPS < now) {
             self.turns.pop_front();
@@ -111,6 +118,7 @@ impl Local {
     /// The teacher answered, and counted so many tokens, if it did.
     pub(super) fn answered(&mut self, ticket: Ticket, tokens: Option<i64>) {
         self.untold.answered += 1;
+        self.in_a_row = 0;
         if let Some(tokens) = tokens {
             self.untold.spent.calls += 1;
             self.untold.spent.tokens = self.untold.spent.tokens.saturating_add(tokens);
@@ -119,10 +127,12 @@ impl Local {
     }
 
     /// The teacher pushed a call back that was sent then. What all workers make of it comes with the next exchange; this
-    /// one narrows at once, and keeps to that for as long as no exchange succeeds.
+    /// one narrows at once, and keeps to that for as long as no exchange succeeds. A windowful without an answer is no
+    /// matter of width: push-backs come back at once, and the next call would be the next of them.
     pub(super) fn pushed_back(&mut self, sent: Instant, wish: Duration, now: Instant) {
         let untold = &mut self.untold;
         untold.pushed_back += 1;
+        self.in_a_row += 1;
         untold.youngest = untold.youngest.max(Some(sent));
         untold.wish = untold.wish.max((!wish.is_zero()).then(|| now + wish));
         self.blocked_until = self.blocked_until.max(untold.wish);
@@ -169,7 +179,7 @@ impl Local {
 
     /// An exchange that was begun at `asked` has brought this.
     pub(super) fn take(&mut self, grant: &Grant, asked: Instant, now: Instant) {
-        self.permits = grant.permits;
+        (self.permits, self.in_a_row) = (grant.permits, 0);
         // By the time before asking: where the share is written down it expires no earlier.
         self.held_until = Some(asked + SHARE_SERVES);
         // A wish that was heard after asking still counts.

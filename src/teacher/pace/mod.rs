@@ -11,7 +11,8 @@
 //!   that no call waits for the database unless the limits on requests and tokens give out turns, or the teacher pushed
 //!   back.
 //! - A process that cannot reach the database goes on with what it holds, narrows at push-backs, and begins no call any
-//!   more once its share may be another's. One that died leaves a share that expires.
+//!   more once its share may be another's, or once all that it may have under way was pushed back. One that died leaves a
+//!   share that expires.
 //! - A push-back is a 429, 503 or 529. `window` has what it does; a wish to be left alone holds for everybody.
 
 mod book;
