@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on panics")]
 
 mod annotation_ends;
+mod annotation_faults;
 mod annotation_kills;
 mod annotation_lines;
 mod annotation_memory;

@@ -12,6 +12,8 @@ use super::mix::FaultMix;
 /// How long a fault of each kind lasts before the scale is applied.
 const HANG: Duration = Duration::from_secs(120);
 const TRICKLE: Duration = Duration::from_secs(1);
+/// Whatever the scale: faster bytes would be a slow reply and no trickle.
+const FASTEST_TRICKLE: Duration = Duration::from_millis(25);
 const LONGEST_WISH_SECONDS: f64 = 4.0;
 /// What some servers ask for; none of it can be meant.
 const ABSURD: [&str; 6] = ["-1", "soon", "31536000", "1e300", "Wed, 21 Oct 2195 07:28:00 GMT", ""];
@@ -110,7 +112,7 @@ impl Faults {
         } else if falls(hang) {
             Some(Fault::Hang(HANG.mul_f64(self.scale)))
         } else if falls(trickle) {
-            Some(Fault::Trickle(TRICKLE.mul_f64(self.scale)))
+            Some(Fault::Trickle(TRICKLE.mul_f64(self.scale).max(FASTEST_TRICKLE)))
         } else if falls(bad) {
             Some(bad_reply(&mut chance))
         } else {

@@ -203,11 +203,13 @@ async fn answer(script: &Script, endpoint: Endpoint, headers: &HeaderMap, body: 
         Ok(asked) => asked,
         Err(reason) => return refusal(StatusCode::BAD_REQUEST, "invalid_request", &reason),
     };
+    let (status, reply) = respond(script, &asked, call.fault);
+    // Whoever goes away while it thinks is charged all the same.
+    call.charge(Asked::tokens(&reply));
     tokio::time::sleep(script.delay).await;
     if let Some(Fault::Hang(time)) = call.fault {
         tokio::time::sleep(time).await;
     }
-    let (status, reply) = respond(script, &asked, call.fault);
     match call.fault.filter(|_| status == StatusCode::OK) {
         Some(fault) => spoiled::body(fault, reply.to_string().into_bytes(), call),
         None => (status, axum::Json(reply)).into_response(),

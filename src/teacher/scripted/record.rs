@@ -35,6 +35,7 @@ struct Entries {
     calls: u64,
     under_way: usize,
     most_at_once: usize,
+    billed_tokens: u64,
     faults: BTreeMap<&'static str, u64>,
     /// When each call came, in milliseconds since the start.
     came_at: Vec<u32>,
@@ -63,6 +64,8 @@ pub struct Tally {
     pub billed: u64,
     /// Of these, those that had been charged for before.
     pub billed_twice: u64,
+    /// Tokens charged for, in and out.
+    pub billed_tokens: u64,
     /// Calls that were under way at once, at the most.
     pub most_at_once: usize,
     /// Calls that met a fault, by its kind.
@@ -77,6 +80,7 @@ pub(super) struct Call {
     record: Arc<Record>,
     /// What happens to it.
     pub(super) fault: Option<Fault>,
+    is_billed: bool,
 }
 
 impl Record {
@@ -98,14 +102,16 @@ impl Record {
         }
         let fault = self.faults.as_ref().and_then(|faults| faults.fate(place, question.asked));
         question.asked += 1;
+        let billed = question.billed;
         let fault = self.bill(question, fault);
+        let is_billed = question.billed > billed;
         if let Some(fault) = fault {
             *entries.faults.entry(fault.name()).or_default() += 1;
         }
         entries.under_way += 1;
         entries.most_at_once = entries.most_at_once.max(entries.under_way);
         drop(entries);
-        Ok(Call { record: Arc::clone(self), fault })
+        Ok(Call { record: Arc::clone(self), fault, is_billed })
     }
 
     /// Charges for an answer that is thought out; one that is remembered costs nothing and has the flaw that it had.
@@ -130,6 +136,7 @@ impl Record {
             questions: entries.questions.len(),
             billed: billed(|question| question.billed),
             billed_twice: billed(|question| question.billed.saturating_sub(1)),
+            billed_tokens: entries.billed_tokens,
             most_at_once: entries.most_at_once,
             faults: entries.faults.clone(),
             came_at: entries.came_at.clone(),
@@ -138,6 +145,15 @@ impl Record {
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Call {
+    /// Charges for so many tokens, unless the answer is a remembered one.
+    pub(super) fn charge(&self, tokens: usize) {
+        if self.is_billed {
+            self.record.entries().billed_tokens += tokens as u64;
+        }
     }
 }
 

@@ -91,6 +91,11 @@ impl Asked {
         Ok(Self { endpoint, question, prompt_tokens, options })
     }
 
+    /// Tokens of a reply to this and of the question itself.
+    pub(super) fn tokens(reply: &Value) -> usize {
+        reply["usage"]["total_tokens"].as_u64().and_then(|tokens| tokens.try_into().ok()).unwrap_or_default()
+    }
+
     /// The reply that holds these recorded outputs, sample by sample, with what a fault makes of the answers.
     pub(super) fn reply(&self, outputs: &[String], fault: Option<Fault>) -> Value {
         let count = self.options.n.unwrap_or(1).clamp(1, MAX_CHOICES);

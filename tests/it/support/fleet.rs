@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, net::SocketAddr};
 
 use serde_json::{Value, json};
-use stepwise::domain::{AnnotationSpec, AnswerForm, JobSpec, RationaleKeeping, TaskDefinition};
+use stepwise::domain::{AnnotationSpec, AnswerForm, JobId, JobSpec, RationaleKeeping, TaskDefinition, WorkerId};
 use tempfile::TempDir;
 
 use super::{
@@ -52,11 +52,16 @@ impl Fleet {
 
     /// A worker that asks this teacher, four questions at once.
     pub fn asking_worker(&self, name: &str, teacher: &GatedTeacher) -> Process {
+        self.asking_worker_with(name, teacher, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn asking_worker_with(&self, name: &str, teacher: &GatedTeacher, more: &[&str]) -> Process {
         let config = self.folder.path().join("worker.toml");
         let settings = "name = \"gated\"\nmodel = \"m\"\nmax_concurrency = 4";
         fs::write(&config, format!("[[teachers]]\n{settings}\nbase_url = \"http://{}/v1\"\n", teacher.address))
             .unwrap();
-        self.worker_with(name, &["--config", config.to_str().unwrap()])
+        self.worker_with(name, &[&["--config", config.to_str().unwrap()], more].concat())
     }
 
     /// Submits a training of so many steps on labeled rows.
@@ -144,6 +149,27 @@ impl Fleet {
         self.client
             .until_job(job, "trains", |job| job["state"] == "running" && job["progress"]["step"].as_i64() > Some(0))
             .await
+    }
+
+    /// Does at once with what a killed worker held what becomes of it when its time is over. The others keep theirs.
+    pub async fn forget_the_dead(&self, name: &str, job: JobId) {
+        let log = fs::read_to_string(self.folder.path().join(format!("{name}.log"))).unwrap();
+        let id = log.split("worker=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        // One that was killed before it had begun has nothing.
+        let Some(id) = id else { return };
+        let id: WorkerId = id.parse().unwrap();
+        for statement in [
+            "update jobs set lease_expires_at = now() - interval '1 second' where state = 'running' and lease_owner = $1",
+            "update annotation_hands set expires_at = now() - interval '1 second' where worker = $1",
+            "update teacher_shares set expires_at = now() - interval '1 second' where worker = $1",
+        ] {
+            sqlx::query(statement).bind(id.0).execute(&self.database.pool).await.unwrap();
+        }
+        self.database.store.reap(100).await.unwrap();
+        self.database.store.reap_hands(100).await.unwrap();
+        // More often than any job that does not kill its workers loses them.
+        self.database.set(job, "lost_count = 0").await;
+        self.database.make_due(job).await;
     }
 
     /// Makes every lease look as old as a dead worker's.

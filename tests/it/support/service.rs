@@ -122,6 +122,13 @@ impl Client {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// A body as it is.
+    pub async fn text(&self, path: &str) -> String {
+        let reply = self.http.get(format!("{}{path}", self.base)).send().await.unwrap();
+        assert!(reply.status().is_success(), "{path}: {} {}", reply.status(), reply.text().await.unwrap());
+        reply.text().await.unwrap()
+    }
+
     pub async fn status(&self, path: &str) -> Option<u16> {
         self.http.get(format!("{}{path}", self.base)).send().await.ok().map(|reply| reply.status().as_u16())
     }
