@@ -97,7 +97,9 @@ impl Exchange {
         }
         turns::count(pace, report.spent, &self.limits, now);
         let mine = PaceShare { worker, permits: report.under_way, wanted: report.wanted };
-        let permits = permits(window::width(pace, limit), mine, others, now);
+        // Until it is known what a call takes, one goes ahead and all others wait for its answer.
+        let width = if turns::is_unknown(pace, &self.limits) { 1 } else { window::width(pace, limit) };
+        let permits = permits(width, mine, others, now);
         let grant = Grant {
             permits,
             blocked_for: pace.blocked_until.and_then(|until| (until - now).to_std().ok()).unwrap_or_default(),

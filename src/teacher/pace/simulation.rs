@@ -208,13 +208,15 @@ fn the_limit_on_requests_holds_in_any_ten_seconds_for_all_workers_together() {
 }
 
 #[test]
-fn the_limit_on_tokens_holds_once_the_first_answers_are_counted() {
+fn the_limit_on_tokens_holds_from_the_first_call_on_whose_answer_all_others_wait_for() {
     let mut world = World::new(5, Limits { tokens_per_minute: Some(60_000), ..concurrency(32) });
     world.join(1, 32);
     world.join(2, 32);
     for _ in 0..6000 {
         world.tick(Duration::from_millis(300), |_| false);
     }
+    let first = world.sent[0] + Duration::from_millis(300);
+    assert_eq!(world.sent.iter().filter(|sent| **sent < first).count(), 1, "nobody knows what a call takes");
     // A call takes 100 tokens: ten calls a second.
     let most = world.most_in(Duration::from_secs(10));
     assert!((95..=106).contains(&most), "{most} calls in ten seconds");

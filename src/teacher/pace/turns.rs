@@ -27,9 +27,7 @@ pub struct Spent {
 
 /// The next `wanted` turns at the most, as times from `now`.
 pub(super) fn take(pace: &mut TeacherPace, limits: &Limits, wanted: u32, now: DateTime<Utc>) -> Vec<Duration> {
-    // Before the first answer nobody knows what a call costs: they begin one by one.
-    let unknown = limits.tokens_per_minute.is_some() && pace.tokens_a_call.is_none();
-    let wanted = if unknown { wanted.min(1) } else { wanted };
+    let wanted = if is_unknown(pace, limits) { wanted.min(1) } else { wanted };
     let mut turns = Vec::new();
     while turns.len() < wanted as usize {
         let floors = [pace.blocked_until, pace.next_request_at, pace.next_token_at];
@@ -43,6 +41,11 @@ pub(super) fn take(pace: &mut TeacherPace, limits: &Limits, wanted: u32, now: Da
         turns.push((at - now).to_std().unwrap_or_default());
     }
     turns
+}
+
+/// Whether a limit on tokens is to be held before any answer has told what a call takes.
+pub(super) fn is_unknown(pace: &TeacherPace, limits: &Limits) -> bool {
+    limits.tokens_per_minute.is_some() && pace.tokens_a_call.is_none()
 }
 
 /// Tokens that a turn is charged until its answer is counted.
