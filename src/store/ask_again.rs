@@ -1,5 +1,6 @@
 //! Asking a teacher again for examples that went wrong: their verdicts go, their answers are set aside in the ledger, where
-//! they still count, and the job goes back to the queue.
+//! they still count, and the job goes back to the queue. Calls that brought no answer stay: the question is still the same,
+//! and a teacher that honors its `Idempotency-Key` may have the answer.
 
 use serde_json::json;
 
@@ -54,7 +55,7 @@ impl Store {
                 set set_aside_at = clock_timestamp()
                 from possible, removed
                 where c.job_id = possible.id and c.example_index = removed.example_index and c.set_aside_at is null
-                    and c.state <> 'sent'
+                    and c.state in ('answered', 'reused')
             ), unplanned as (
                 delete from annotation_chunks k using possible where k.job_id = possible.id
             ), counted as (

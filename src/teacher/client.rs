@@ -84,13 +84,12 @@ impl TeacherClient {
         self.pace.turn().await
     }
 
-    /// Asks once, at once, for callers that have waited for their turn. The turn ends with the call, and the pace is told
-    /// what became of it.
+    /// Asks once, at once, for callers that have waited for their turn ([`Turn::in_time`] where they have done something since).
+    /// The turn ends with the call, and the pace is told what became of it.
     ///
     /// # Errors
     /// As [`complete`](Self::complete).
     pub async fn ask(&self, turn: Turn, request: &CompletionRequest) -> Result<Completion, TeacherError> {
-        let turn = turn.in_time().await;
         let sent = Instant::now();
         let answer = self.send(request).await;
         match &answer {

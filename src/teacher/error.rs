@@ -143,8 +143,8 @@ impl TeacherError {
             | Self::BrokenOff { .. }
             | Self::BadReply { .. }
             | Self::OtherShape { .. } => true,
-            // A gateway has waited in vain for a teacher that may be at work.
-            Self::Status { status, .. } => matches!(status.as_u16(), 504 | 524),
+            // A gateway has waited in vain for a teacher that may be at work, or that broke off in the midst of it.
+            Self::Status { status, .. } => matches!(status.as_u16(), 502 | 504 | 520 | 524),
             Self::Settings { .. } | Self::RateLimited { .. } | Self::RefusedKey { .. } | Self::NotServed { .. } => {
                 false
             }
@@ -154,6 +154,15 @@ impl TeacherError {
     /// Whether it forbade the request, as gateways do with one text that they do not like, and others with a key.
     pub fn is_forbidden(&self) -> bool {
         matches!(self, Self::RefusedKey { status: StatusCode::FORBIDDEN, .. })
+    }
+
+    /// Whether the teacher itself said something, or began to work: neither the network nor a gateway before it is to blame.
+    pub fn is_sign_of_life(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => !matches!(status.as_u16(), 502..=504 | 520..=530),
+            Self::Settings { .. } | Self::Unreachable { .. } => false,
+            _ => true,
+        }
     }
 
     /// Whether the teacher is well and only wants fewer requests.

@@ -12,7 +12,9 @@
 mod asking;
 mod call;
 mod chunks;
+mod judgment;
 mod ledger;
+mod patience;
 mod pause;
 mod plan;
 mod questions;
@@ -28,6 +30,7 @@ use self::{
     asking::{Asked, Asking, Part},
     chunks::Until,
     ledger::Ledger,
+    patience::Patience,
     writer::Writer,
 };
 use super::{Attempt, AttemptError, Stop, Worker, annotation_files, inputs, tally::Tally};
@@ -84,6 +87,15 @@ impl<'a> Work<'a> {
             let message = format!("this worker's configuration has no teacher {:?}", spec.teacher);
             AttemptError::passing(JobError::new("teacher_unknown", message))
         })?;
+        let is_limited_in_dollars = spec.budget.is_some_and(|budget| budget.max_usd.is_some());
+        if is_limited_in_dollars && !teacher.prices().are_known() {
+            let message = format!(
+                "this worker's configuration has no prices for the teacher {:?}, so that no limit in dollars would ever be \
+                 reached; name them in `[[teachers]]`",
+                spec.teacher
+            );
+            return Err(AttemptError::passing(JobError::new("teacher_misconfigured", message)));
+        }
         let end = spec.max_examples.unwrap_or(u64::MAX).min(file.validation.valid_rows);
         Ok(Self { spec, file, teacher, end })
     }
@@ -109,9 +121,12 @@ async fn ask(
     work: &Work<'_>,
 ) -> Result<(), AttemptError> {
     let (ledger, inbox) = Ledger::open();
+    let sums = attempt.persist(|| attempt.store().annotation_sums(attempt.job.id)).await?;
+    let patience = Patience::new(sums.answered_calls.try_into().unwrap_or_default());
+    let asking = Asking::new(attempt, (hand, part), work.spec, work.teacher, ledger, patience);
     let allowance = Allowance { budget: work.spec.budget.unwrap_or_default(), prices: work.teacher.prices() };
-    let writer = tokio::spawn(Writer::new(attempt.held().clone(), hand, allowance, inbox).run());
-    let asking = Asking::new(attempt, (hand, part), work.spec, work.teacher, ledger);
+    let writer = Writer::new(attempt.held().clone(), hand, allowance, inbox, asking.ended());
+    let writer = tokio::spawn(writer.run());
     // Whatever ended it is kept in `asking`.
     drop(match part {
         Part::Leads(leader) => lead(worker, leader, &asking, work).await,

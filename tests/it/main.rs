@@ -13,6 +13,7 @@ mod annotation_report;
 mod annotation_retries;
 mod annotation_samples;
 mod annotation_sharing;
+mod annotation_tries;
 mod annotation_unusable;
 mod answer_forms;
 mod api_aliases;

@@ -150,7 +150,7 @@ impl Gate {
 
 impl Turn {
     /// This turn, or a later one where its call was held up for so long that it would come in a burst with others.
-    pub(super) async fn in_time(self) -> Self {
+    pub async fn in_time(self) -> Self {
         if !self.ticket.is_lost(Instant::now()) {
             return self;
         }

@@ -11,7 +11,10 @@ use std::{
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::ledger::{Closed, Ledger};
+use super::{
+    ledger::{Closed, Ledger},
+    patience::Patience,
+};
 use crate::{
     domain::{AnnotationSpec, Hand},
     store::{EventLevel, NewEvent},
@@ -47,8 +50,8 @@ pub(super) struct Asking<'a> {
     pub(super) ledger: Ledger,
     /// What rationales are examined by.
     pub(super) checks: RationaleChecks<'a>,
-    /// Calls that were answered: as long as it grows, a question that is not answered is to blame and not the teacher.
-    pub(super) answered: AtomicU64,
+    /// Who is to blame for a question without an answer.
+    pub(super) patience: Patience,
     /// Calls that were refused since the last one that was answered.
     pub(super) refused: AtomicU64,
     ended: CancellationToken,
@@ -64,6 +67,7 @@ impl<'a> Asking<'a> {
         spec: &'a AnnotationSpec,
         teacher: &'a TeacherClient,
         ledger: Ledger,
+        patience: Patience,
     ) -> Self {
         Self {
             attempt,
@@ -73,7 +77,7 @@ impl<'a> Asking<'a> {
             teacher,
             ledger,
             checks: RationaleChecks::of(&spec.task),
-            answered: AtomicU64::new(0),
+            patience,
             refused: AtomicU64::new(0),
             ended: CancellationToken::new(),
             why: Mutex::new(None),
@@ -144,6 +148,11 @@ impl<'a> Asking<'a> {
             None if self.ended.is_cancelled() => Err(Ended),
             None => Ok(()),
         }
+    }
+
+    /// Is cancelled when no further call may begin.
+    pub(super) fn ended(&self) -> CancellationToken {
+        self.ended.clone()
     }
 
     /// Closes this side of the ledger. An error where not everything was asked.

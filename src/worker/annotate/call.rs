@@ -1,8 +1,6 @@
 //! One thing that is asked of the teacher, until there is an answer: from this job's ledger, from another job's, or by as
 //! many calls as it takes. Each call is written down before it is sent and settled with its outcome.
 
-use std::sync::atomic::Ordering;
-
 use super::{
     asking::{Asked, Asking, Ended},
     ledger::Permission,
@@ -10,7 +8,7 @@ use super::{
     questions::Question,
 };
 use crate::{
-    domain::{CallKey, CallOutcome, CallPurpose, JobError, NewCall, Reply, Tokens},
+    domain::{CallKey, CallOutcome, CallPurpose, NewCall, Reply, Tokens},
     outbound::retry,
     task::prompt::{self, Message},
     teacher::{Completion, CompletionRequest, TeacherError},
@@ -20,8 +18,6 @@ use crate::{
 
 /// Tries at one thing before it is given up; a 429 is not a try.
 const MAX_TRIES: u32 = 5;
-/// Calls that are refused one after the other before it is asked whether any was ever answered.
-const MAX_REFUSED: u64 = 20;
 
 /// What is asked.
 pub(super) struct Wanted {
@@ -31,7 +27,7 @@ pub(super) struct Wanted {
 }
 
 /// What became of one call.
-enum Sent {
+pub(super) enum Sent {
     /// It was answered.
     Answered(Reply),
     /// The teacher cannot answer this.
@@ -49,15 +45,18 @@ impl Asking<'_> {
         if let Some(reply) = question.replay(sample, purpose, &call.request_sha256) {
             return Ok(Ok(reply));
         }
+        // A question that was set aside is to be asked: another job's answer may be the very one that was no good.
         if self.spec.reuse
+            && question.round() == 0
             && let Some(reply) = self.ledger.reuse(call.clone()).await.map_err(|closed| self.end_closed(closed))?
         {
             return Ok(Ok(reply));
         }
+        let _open = self.patience.enter();
         let (mut answered_before, mut tries) = (0, 0);
         loop {
             if tries <= MAX_TRIES - 2 {
-                answered_before = self.answered.load(Ordering::Relaxed);
+                answered_before = self.patience.answered();
             }
             let error = match self.send(&call, &request).await? {
                 Sent::Answered(reply) => return Ok(Ok(reply)),
@@ -66,7 +65,7 @@ impl Asking<'_> {
             };
             tries += u32::from(!error.is_rate_limit());
             if tries >= MAX_TRIES {
-                return self.give_up(&error, answered_before);
+                return self.give_up(MAX_TRIES, &error, answered_before).await;
             }
             self.complain(&error).await?;
             let pause = retry::pause(tries.max(1), error.retry_after());
@@ -79,6 +78,11 @@ impl Asking<'_> {
     async fn send(&self, call: &NewCall, request: &CompletionRequest) -> Asked<Sent> {
         let turn = self.unless_ended(self.teacher.turn()).await?;
         self.begin(call.clone()).await?;
+        // Writing it down may have taken so long that it is somebody else's turn.
+        let turn = match self.unless_ended(turn.in_time()).await {
+            Ok(turn) => turn,
+            Err(ended) => return self.take_back(call).and(Err(ended)),
+        };
         // A pause and a drain let the calls under way end; a cancel or a lost lease does not wait for them.
         let answer = self.in_time(async { Ok(self.teacher.ask(turn, request).await) }).await;
         let answer = answer.map_err(|error| self.end(error))?.map(reply);
@@ -90,8 +94,7 @@ impl Asking<'_> {
         self.ledger.settle(call.key, outcome).map_err(|closed| self.end_closed(closed))?;
         match answer {
             Ok(reply) => {
-                self.answered.fetch_add(1, Ordering::Relaxed);
-                self.refused.store(0, Ordering::Relaxed);
+                self.note_answer();
                 Ok(Sent::Answered(reply))
             }
             Err(error) => self.judge(error).await,
@@ -105,48 +108,14 @@ impl Asking<'_> {
             Permission::Granted => Ok(()),
             Permission::NoRoom(sums) => Err(self.end(pause::out_of_budget(self.spec, self.teacher, &sums, worst))),
             Permission::Stopping(stop) => Err(self.end(AttemptError::Stopped(stop))),
+            Permission::Ended => Err(Ended),
         }
     }
 
-    /// What an error means for the question, and for all others.
-    async fn judge(&self, error: TeacherError) -> Asked<Sent> {
-        let is_answering = self.answered.load(Ordering::Relaxed) > 0;
-        // A key that others were answered by is good: it is this text that is forbidden.
-        if error.is_fatal() && !(is_answering && error.is_forbidden()) {
-            return Err(self.end(AttemptError::fatal(JobError::new(error.code(), chain(&error)))));
-        }
-        if error.is_retryable() {
-            return Ok(Sent::Again(error));
-        }
-        if self.refused.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_REFUSED {
-            self.doubt(&error).await?;
-        }
-        Ok(Sent::Refused(chain(&error)))
-    }
-
-    /// Ends a job none of whose calls was ever answered, and one whose key is refused by now: whatever the teacher dislikes,
-    /// it is not the one text.
-    async fn doubt(&self, error: &TeacherError) -> Asked<()> {
-        if error.is_forbidden() {
-            return Err(self.end(AttemptError::fatal(JobError::new(error.code(), chain(error)))));
-        }
-        let (attempt, store) = (self.attempt, self.attempt.store());
-        let sums = attempt.persist(|| store.annotation_sums(attempt.job.id)).await.map_err(|error| self.end(error))?;
-        if sums.answered_calls + sums.reused_calls > 0 {
-            self.refused.store(0, Ordering::Relaxed);
-            return Ok(());
-        }
-        let message = format!("none of the first {MAX_REFUSED} calls was answered; the last: {}", chain(error));
-        Err(self.end(AttemptError::fatal(JobError::new("teacher_refuses", message))))
-    }
-
-    /// A teacher that has answered others since the last try but one costs this one its answer; one that answers nobody costs
-    /// the attempt, and the job comes back later.
-    fn give_up(&self, error: &TeacherError, answered_before: u64) -> Result<Result<Reply, String>, Ended> {
-        if self.answered.load(Ordering::Relaxed) > answered_before {
-            return Ok(Err(format!("given up after {MAX_TRIES} tries: {}", chain(error))));
-        }
-        Err(self.end(AttemptError::passing(JobError::new(error.code(), chain(error)))))
+    /// Settles a call that was written down and will not be sent.
+    fn take_back(&self, call: &NewCall) -> Asked<()> {
+        let outcome = CallOutcome::Failed("it was not sent: no further call was to begin".to_owned());
+        self.ledger.settle(call.key, outcome).map_err(|closed| self.end_closed(closed))
     }
 
     fn request(
@@ -157,11 +126,7 @@ impl Asking<'_> {
         messages: Vec<Message>,
     ) -> CompletionRequest {
         let (job, index, round) = (self.attempt.job.id, question.index, question.round());
-        // The same over all tries and attempts: a teacher that honors it answers a repeated question from its memory. A
-        // question that was set aside is another one.
-        let key = format!("{job}-{index}-{sample}-{}", purpose.as_str());
-        let key = if round == 0 { key } else { format!("{key}-{round}") };
-        CompletionRequest {
+        let mut request = CompletionRequest {
             messages,
             temperature: self.spec.temperature,
             max_output_tokens: self.spec.max_output_tokens,
@@ -169,8 +134,16 @@ impl Asking<'_> {
             // A teacher asked once is asked as it is: not all know seeds.
             seed: (self.spec.samples > 1).then(|| u64::try_from(sample).unwrap_or_default()),
             answer_schema: prompt::answer_schema(&self.spec.task, self.spec.answer_form),
-            idempotency_key: Some(key),
-        }
+            idempotency_key: None,
+        };
+        // The same over all tries and attempts: a teacher that honors it answers a repeated question from its memory. A
+        // question that was set aside is another one, and so is one that is put otherwise since the worker was configured
+        // anew: the same key for it is an error to a strict teacher.
+        let digest = self.teacher.request_sha256(&request);
+        let digest: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let key = format!("{job}-{index}-{sample}-{digest}-{}", purpose.as_str());
+        request.idempotency_key = Some(if round == 0 { key } else { format!("{key}-{round}") });
+        request
     }
 
     fn new_call(&self, question: &Question, sample: i32, purpose: CallPurpose, request: &CompletionRequest) -> NewCall {

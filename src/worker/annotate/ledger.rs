@@ -28,8 +28,10 @@ pub(super) enum Permission {
     Granted,
     /// The budget has no room for it, and nothing that is under way can make any.
     NoRoom(AnnotationSums),
-    /// The job is to be paused or cancelled.
+    /// The job is to be paused or cancelled, or its worker ends.
     Stopping(Stop),
+    /// No further call is to begin, for whatever reason.
+    Ended,
 }
 
 /// The ledger is closed: its writer could not go on, and knows why.

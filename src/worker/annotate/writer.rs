@@ -15,12 +15,13 @@ use tokio::{
     sync::{mpsc::UnboundedReceiver, oneshot},
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Entry, Permission};
 use crate::{
     domain::{Allowance, AnnotationSums, CallOutcome, Hand, NewCall, Reply, Tokens},
     store::{LedgerBatch, LedgerCommit},
-    worker::{AttemptError, Hold},
+    worker::{AttemptError, Hold, Stop},
 };
 
 /// Entries of one transaction, at most, and bytes of text after which it takes no more.
@@ -36,6 +37,8 @@ pub(super) struct Writer {
     pub(super) hand: Hand,
     pub(super) allowance: Allowance,
     pub(super) inbox: UnboundedReceiver<Entry>,
+    /// Says that no further call is to begin.
+    ended: CancellationToken,
     /// Taken from the inbox and not yet committed.
     taken: VecDeque<Entry>,
     /// Calls that the budget has no room for until others are settled, the oldest first.
@@ -51,8 +54,14 @@ struct Waiters {
 }
 
 impl Writer {
-    pub(super) fn new(hold: Hold, hand: Hand, allowance: Allowance, inbox: UnboundedReceiver<Entry>) -> Self {
-        Self { hold, hand, allowance, inbox, taken: VecDeque::new(), waiting: VecDeque::new() }
+    pub(super) fn new(
+        hold: Hold,
+        hand: Hand,
+        allowance: Allowance,
+        inbox: UnboundedReceiver<Entry>,
+        ended: CancellationToken,
+    ) -> Self {
+        Self { hold, hand, allowance, inbox, ended, taken: VecDeque::new(), waiting: VecDeque::new() }
     }
 
     /// Writes until all who could say something are gone, and ends the hand; what nobody waits for any more is then unknown.
@@ -127,8 +136,10 @@ impl Writer {
                 self.taken.push_back(Entry::Settled(call.key, outcome));
             }
         }
-        match requested {
-            Some(request) => refuse(waiters.begins, || Permission::Stopping(request.into())),
+        // Whoever waits for room must not outlast the reason to stop: what is under way may never make any.
+        match requested.map(Stop::from).or(self.hold.signal.stopped()) {
+            Some(stop) => refuse(waiters.begins, || Permission::Stopping(stop)),
+            None if self.ended.is_cancelled() => refuse(waiters.begins, || Permission::Ended),
             None if is_idle(&sums) => refuse(waiters.begins, || Permission::NoRoom(sums)),
             None => self.waiting = waiters.begins,
         }

@@ -64,6 +64,11 @@ impl Process {
         assert_eq!(unsafe { libc::kill(id, signal) }, 0, "the process is gone already");
     }
 
+    /// Whether the process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
     /// Waits for the process to end; whether it said success.
     pub fn wait(&mut self) -> bool {
         self.0.wait().unwrap().success()
