@@ -26,6 +26,7 @@
 //! | round | the steps of a training under one of its seeds |
 //! | pace | how fast a teacher may be asked: calls at once, requests and tokens a minute; shared by all workers |
 //! | permit, turn | the right to have one call under way, and that right once it is this call's |
+//! | near | a call whose turn is one of the next: the time to write it down |
 //! | push-back | a 429, 503 or 529: the teacher is well and wants fewer calls |
 //! | hand | a worker's hold on its part of an annotation that several workers share |
 //! | chunk | some hundred examples of an annotation's file |

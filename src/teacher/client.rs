@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Completion, CompletionRequest, Dispensable, TeacherError, TeacherSettings,
     complaint::{Complaint, without_key},
-    pace::{Pace, PaceBook, Turn},
+    pace::{Near, Pace, PaceBook, Turn},
     reply::{self, ReplyFault},
     said::Reply,
     wire::Body,
@@ -75,17 +75,17 @@ impl TeacherClient {
     /// # Errors
     /// Says what happened; `TeacherError::is_retryable` says whether the same request may succeed later.
     pub async fn complete(&self, request: &CompletionRequest) -> Result<Completion, TeacherError> {
-        let turn = self.turn().await;
+        let turn = self.near().await.turn().await;
         self.ask(turn, request).await
     }
 
-    /// Waits until the pace allows another request. Nothing is under way meanwhile: the wait may be given up.
-    pub async fn turn(&self) -> Turn {
-        self.pace.turn().await
+    /// Waits until another request is one of the next that the pace allows. The wait may be given up.
+    pub async fn near(&self) -> Near {
+        self.pace.near().await
     }
 
-    /// Asks once, at once, for callers that have waited for their turn ([`Turn::in_time`] where they have done something since).
-    /// The turn ends with the call, and the pace is told what became of it.
+    /// Asks once, at once, for callers that have waited for their turn. The turn ends with the call, and the pace is told
+    /// what became of it.
     ///
     /// # Errors
     /// As [`complete`](Self::complete).

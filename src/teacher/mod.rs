@@ -16,7 +16,7 @@ mod wire;
 
 pub use client::TeacherClient;
 pub use error::TeacherError;
-pub use pace::Turn;
+pub use pace::{Near, Turn};
 pub use parameters::{Dispensable, MaxTokensParameter};
 pub use request::{Completion, CompletionRequest};
 pub use settings::{TEACHER_KEYS, TeacherSettings};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! questions ──▶ verdict ──▶ sample (k of them) ──▶ call ──▶ teacher
-//! the file, a    their vote   an answer,              reuse, turn, begin, send, settle
+//! the file, a    their vote   an answer,              reuse, near, begin, turn, send, settle
 //! part at a time              perhaps its repair           │
 //!                                                    ledger ──▶ writer ──▶ one transaction for all that waits
 //! ```

@@ -14,6 +14,9 @@ use crate::support::{
 /// Several chunks, the last one short.
 const ROWS: usize = 600;
 
+/// Calls that one worker may leave: those that the teacher takes at once, and one that waits for its turn.
+const UNDER_WAY: i64 = 5;
+
 /// A job that two workers are asking about: of the four questions that the teacher takes at once each has some.
 struct Shared {
     fleet: Fleet,
@@ -106,7 +109,7 @@ async fn a_killed_helpers_part_is_taken_up_by_the_others() {
         from jobs j where j.id = h.job_id and h.worker <> j.lease_owner";
     shared.bury(its_hand).await;
     let ended = shared.finish().await;
-    assert!(ended["result"]["calls"]["unknown"].as_i64().unwrap() <= 4, "{ended:#}");
+    assert!(ended["result"]["calls"]["unknown"].as_i64().unwrap() <= UNDER_WAY, "{ended:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +123,7 @@ async fn a_killed_leader_is_followed_by_another_and_nothing_is_lost() {
         update jobs set lease_expires_at = now() - interval '1 second' where state = 'running'";
     shared.bury(its_hand_and_lease).await;
     let ended = shared.finish().await;
-    assert!(ended["result"]["calls"]["unknown"].as_i64().unwrap() <= 4, "{ended:#}");
+    assert!(ended["result"]["calls"]["unknown"].as_i64().unwrap() <= UNDER_WAY, "{ended:#}");
     assert_eq!(ended["attempt"], 2, "{ended:#}");
 }
 

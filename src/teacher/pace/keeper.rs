@@ -47,6 +47,7 @@ async fn exchange(pace: &Arc<Pace>) -> bool {
     match timeout(PATIENCE, pace.book.exchange(&pace.teacher, exchange)).await {
         Ok(Ok(grant)) => {
             pace.gate().local.take(&grant, asked, Instant::now());
+            pace.let_near();
             false
         }
         Ok(Err(error)) => {

@@ -110,6 +110,11 @@ impl Local {
         self.turns.front().copied()
     }
 
+    /// Calls that may be under way.
+    pub(super) fn permits(&self) -> u32 {
+        self.permits
+    }
+
     /// A call has ended, however.
     pub(super) fn end(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);

@@ -1,6 +1,9 @@
-//! How fast a teacher is asked. Every call waits for a turn, whose holder may have one call under way.
+//! How fast a teacher is asked. Every call waits for a turn, whose holder may have one call under way. Before that it comes
+//! near: it is one of those whose turn is next, and has the time to be written down.
 //!
 //! ```text
+//!  near()     at most a quarter of the calls that may be under way
+//!    │
 //!  turn() ──▶ Local: permits, turns, until when the teacher wants to be left alone      (one a process and teacher)
 //!               │ ▲
 //!        report │ │ grant                      a few times a second while the teacher is in use, at once after a push-back
@@ -43,6 +46,9 @@ use local::{Local, May, Ticket};
 pub use turns::Spent;
 pub use window::PushBacks;
 
+/// Of so many calls that may be under way one may be near.
+const NEAR: u32 = 4;
+
 /// The pace at which this process may ask one teacher.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -57,12 +63,22 @@ pub(super) struct Pace {
 #[derive(Debug)]
 struct Gate {
     local: Local,
-    /// In the order of their coming; those that gave up are closed.
+    /// Calls that are near.
+    near: u32,
+    /// Calls that wait to come near, in the order of their coming; those that gave up are closed.
+    far: VecDeque<oneshot::Sender<Near>>,
+    /// Calls that are near and wait for their turn, likewise.
     waiting: VecDeque<oneshot::Sender<Turn>>,
     /// Runs while the teacher is in use.
     keeper: Option<JoinHandle<()>>,
     /// Whether something happened that the other workers should know at once.
     is_urgent: bool,
+}
+
+/// A place among the calls whose turn comes next; it is given up when this value is dropped.
+#[derive(Debug)]
+pub struct Near {
+    pace: Arc<Pace>,
 }
 
 /// The right to have one call under way; it ends when this value is dropped.
@@ -76,7 +92,8 @@ impl Pace {
     /// A pace that is kept in this book.
     pub(super) fn new(teacher: String, limits: Limits, book: Arc<dyn PaceBook>) -> Arc<Self> {
         let local = Local::new(limits.has_rates());
-        let gate = Gate { local, waiting: VecDeque::new(), keeper: None, is_urgent: false };
+        let (far, waiting) = (VecDeque::new(), VecDeque::new());
+        let gate = Gate { local, near: 0, far, waiting, keeper: None, is_urgent: false };
         Arc::new(Self { teacher, limits, book, gate: Mutex::new(gate), look: Notify::new() })
     }
 
@@ -85,20 +102,46 @@ impl Pace {
         Self::new(teacher, limits, Arc::new(book::OwnBook::new()))
     }
 
-    /// Waits until a call may begin. Nothing is under way meanwhile: the wait may be given up.
-    pub(super) async fn turn(self: &Arc<Self>) -> Turn {
-        let turn = match self.begin_or_wait() {
-            Ok(turn) => return turn,
-            Err(turn) => turn,
+    /// Waits until a call is near its turn.
+    pub(super) async fn near(self: &Arc<Self>) -> Near {
+        let near = {
+            let mut gate = self.gate();
+            if gate.keeper.as_ref().is_none_or(JoinHandle::is_finished) {
+                gate.keeper = Some(tokio::spawn(keeper::keep(Arc::clone(self))));
+            }
+            if gate.far.is_empty() && gate.has_room() {
+                gate.near += 1;
+                return Near { pace: Arc::clone(self) };
+            }
+            let (sender, near) = oneshot::channel();
+            gate.far.push_back(sender);
+            near
         };
-        turn.await.expect("the pace, which holds the other end until it sends a turn, is borrowed here")
+        near.await.expect("the pace, which holds the other end until it lets a call come near, is borrowed here")
+    }
+
+    /// Lets calls come near as there is room.
+    fn let_near(self: &Arc<Self>) {
+        loop {
+            let sender = {
+                let mut gate = self.gate();
+                while gate.far.front().is_some_and(oneshot::Sender::is_closed) {
+                    gate.far.pop_front();
+                }
+                if !gate.has_room() {
+                    return;
+                }
+                let Some(sender) = gate.far.pop_front() else { return };
+                gate.near += 1;
+                sender
+            };
+            // Outside of the lock, which it takes when nobody receives it.
+            drop(sender.send(Near { pace: Arc::clone(self) }));
+        }
     }
 
     fn begin_or_wait(self: &Arc<Self>) -> Result<Turn, oneshot::Receiver<Turn>> {
         let mut gate = self.gate();
-        if gate.keeper.as_ref().is_none_or(JoinHandle::is_finished) {
-            gate.keeper = Some(tokio::spawn(keeper::keep(Arc::clone(self))));
-        }
         if gate.waiting.is_empty() {
             match gate.local.begin(Instant::now()) {
                 May::Begin(ticket) => return Ok(Turn { pace: Arc::clone(self), ticket }),
@@ -142,23 +185,43 @@ impl Pace {
 }
 
 impl Gate {
+    /// Calls that are to begin.
     fn waiting(&self) -> u32 {
-        let waiting = self.waiting.iter().filter(|sender| !sender.is_closed()).count();
-        u32::try_from(waiting).unwrap_or(u32::MAX)
+        let far = self.far.iter().filter(|sender| !sender.is_closed()).count();
+        self.near.saturating_add(u32::try_from(far).unwrap_or(u32::MAX))
+    }
+
+    /// Whether another call may come near: while one call takes its time, a few are written down, and no more than that.
+    fn has_room(&self) -> bool {
+        self.near < (self.local.permits() / NEAR).max(1)
+    }
+}
+
+impl Near {
+    /// Waits until the call may begin. Nothing is under way meanwhile: the wait may be given up.
+    pub async fn turn(self) -> Turn {
+        loop {
+            let turn = match self.pace.begin_or_wait() {
+                Ok(turn) => return turn,
+                Err(turn) => turn,
+            };
+            let turn = turn.await.expect("the pace, which holds the other end until it sends a turn, is borrowed here");
+            // Held up for so long that it would come in a burst with others, it waits for a later one.
+            if !turn.ticket.is_lost(Instant::now()) {
+                return turn;
+            }
+        }
+    }
+}
+
+impl Drop for Near {
+    fn drop(&mut self) {
+        self.pace.gate().near -= 1;
+        self.pace.let_near();
     }
 }
 
 impl Turn {
-    /// This turn, or a later one where its call was held up for so long that it would come in a burst with others.
-    pub async fn in_time(self) -> Self {
-        if !self.ticket.is_lost(Instant::now()) {
-            return self;
-        }
-        let pace = Arc::clone(&self.pace);
-        drop(self);
-        pace.turn().await
-    }
-
     /// The call was answered, and so many tokens were counted, if they were.
     pub(super) fn answered(self, tokens: Option<i64>) {
         self.pace.gate().local.answered(self.ticket, tokens);

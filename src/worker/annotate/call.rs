@@ -76,10 +76,10 @@ impl Asking<'_> {
 
     /// One call.
     async fn send(&self, call: &NewCall, request: &CompletionRequest) -> Asked<Sent> {
-        let turn = self.unless_ended(self.teacher.turn()).await?;
+        // It is written down shortly before its turn, and not while it has it: nobody would ask the teacher meanwhile.
+        let near = self.unless_ended(self.teacher.near()).await?;
         self.begin(call.clone()).await?;
-        // Writing it down may have taken so long that it is somebody else's turn.
-        let turn = match self.unless_ended(turn.in_time()).await {
+        let turn = match self.unless_ended(near.turn()).await {
             Ok(turn) => turn,
             Err(ended) => return self.take_back(call).and(Err(ended)),
         };

@@ -163,9 +163,9 @@ mod tests {
         let patience = Patience::new(7);
         let _open = patience.enter();
         assert_eq!(patience.blame(7, 1).now_or_never(), Some(Blame::Question));
-        assert_eq!(patience.blame(7, 1).now_or_never(), Some(Blame::Teacher), "the second in a row");
         patience.note_answer();
         assert_eq!(patience.blame(8, 1).now_or_never(), Some(Blame::Question));
+        assert_eq!(patience.blame(8, 1).now_or_never(), Some(Blame::Teacher), "the second in a row");
     }
 
     #[tokio::test]
