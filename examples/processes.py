@@ -58,10 +58,10 @@ class Processes:
         self.started.append((name, process, log))
         return process
 
-    def scripted_teacher(self, answers):
+    def scripted_teacher(self, answers, *arguments):
         """The base URL of a teacher that replays `answers`."""
         address = f"127.0.0.1:{free_port()}"
-        process = self.start("scripted-teacher", "scripted-teacher", "--answers", answers, "--listen", address)
+        process = self.start("scripted-teacher", "scripted-teacher", "--answers", answers, "--listen", address, *arguments)
         wait_for(process, f"http://{address}", "/v1/models", "the scripted teacher")
         return f"http://{address}/v1"
 
