@@ -15,9 +15,9 @@ pub enum AnnotationStatus {
     Valid,
     /// No label of the set could be read from it.
     Invalid,
-    /// The teacher declined.
+    /// The teacher declined, or a filter took its answer.
     Refused,
-    /// The answer ended before its label.
+    /// The answer was cut off at a token limit: before its label, in it, or in the rationale that follows it.
     Truncated,
     /// No answer came.
     #[default]

@@ -70,7 +70,7 @@ pub struct VerdictCounts {
     /// The teacher declined.
     #[schema(example = 3)]
     pub refused: i64,
-    /// The answer ended before its label.
+    /// The answer was cut off at a token limit.
     #[schema(example = 4)]
     pub truncated: i64,
     /// No answer came.

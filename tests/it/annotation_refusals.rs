@@ -57,6 +57,25 @@ async fn what_was_cut_off_or_declined_is_told_apart_and_not_bought_again() {
 }
 
 #[tokio::test]
+async fn a_count_that_cannot_be_true_is_guessed_and_spends_no_budget() {
+    let app = TestApp::start().await;
+    let teacher = Talker::replying(|_| {
+        let usage = json!({"prompt_tokens": i64::MAX, "completion_tokens": 1.0});
+        let choice = json!({"message": {"content": "It broke.\nAnswer: refund"}, "finish_reason": "stop"});
+        axum::Json(json!({"choices": [choice], "usage": usage})).into_response()
+    })
+    .await;
+    let file = app.file(&rows(10)).await;
+    let budget = json!({"max_tokens": 50_000});
+    let request = json!({"file": file, "teacher": "scripted", "task": "returns", "budget": budget});
+    let job = teacher.annotate(&app, request).await;
+    let result = &job["result"];
+    assert_eq!((&job["state"], &result["counts"]["valid"]), (&json!("succeeded"), &json!(10)), "{job:#}");
+    let tokens = result["input_tokens"].as_i64().unwrap();
+    assert!((1000..50_000).contains(&tokens) && result["output_tokens"] == 10, "{result:#}");
+}
+
+#[tokio::test]
 async fn a_teacher_that_refuses_every_call_is_not_asked_about_every_row() {
     let app = TestApp::start().await;
     let complaint = r#"{"error":{"message":"Unsupported value: 'temperature' does not support 0 with this model."}}"#;
