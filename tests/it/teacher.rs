@@ -150,9 +150,8 @@ struct Listening(tokio::sync::mpsc::UnboundedSender<i64>);
 
 impl PaceBook for Listening {
     fn exchange<'a>(&'a self, _: &'a str, exchange: Exchange) -> BoxFuture<'a, Result<Grant, BookError>> {
-        let spent = exchange.report.map_or(0, |report| report.spent.tokens);
-        if spent > 0 {
-            self.0.send(spent).unwrap();
+        if let Some(report) = exchange.report.filter(|report| report.answered > 0) {
+            self.0.send(report.spent.tokens).unwrap();
         }
         futures::future::ok(Grant { permits: 1, ..Grant::default() }).boxed()
     }
