@@ -60,6 +60,9 @@ async fn a_job_is_told_while_it_runs_that_most_of_its_answers_cannot_be_used() {
     let result = app.get(&format!("/v1/jobs/{job}")).await.body["result"].clone();
     assert_eq!((&result["counts"]["valid"], &result["rejections"][0]["examples"]), (&json!(45), &json!(70)));
     assert_eq!(events(&app, &job, "mostly_invalid").await.len(), 1, "once is enough");
+    let pushed_back = &events(&app, &job, "teacher_rate_limited").await[0]["message"];
+    let message = pushed_back.as_str().unwrap();
+    assert!(message.starts_with("a call to the teacher \"scripted\" failed; trying on: "), "{message}");
     assert!(events(&app, &job, "nothing_valid").await.is_empty());
 }
 

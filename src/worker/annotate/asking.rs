@@ -56,7 +56,7 @@ pub(super) struct Asking<'a> {
     pub(super) refused: AtomicU64,
     ended: CancellationToken,
     why: Mutex<Option<AttemptError>>,
-    /// Whether the job has been told that the teacher does not answer.
+    /// Whether the job has been told that a call failed.
     complained: AtomicBool,
 }
 
@@ -160,12 +160,12 @@ impl<'a> Asking<'a> {
         self.why.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
-    /// Tells the job, once, that its teacher does not answer.
+    /// Tells the job of the first call that failed; whether the teacher answers others is not known yet.
     pub(super) async fn complain(&self, error: &TeacherError) -> Asked<()> {
         if self.complained.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        let message = format!("the teacher {:?} does not answer; trying on: {}", self.teacher.name(), chain(error));
+        let message = format!("a call to the teacher {:?} failed; trying on: {}", self.teacher.name(), chain(error));
         let Part::Leads(leader) = self.part else {
             tracing::warn!(job = %self.hand.job_id, message);
             return Ok(());
