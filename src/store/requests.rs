@@ -153,7 +153,8 @@ impl Store {
     /// are kept, and first rows that went wrong are judged again. Every other job stays as it is. `None` if there is no
     /// such job.
     pub async fn retry_job(&self, project: ProjectId, id: JobId) -> Result<Option<Retried>, StoreError> {
-        // The files are locked against `delete_file`, as when a job is created.
+        // The files are locked against `delete_file`, as when a job is created. Chunks that were planned when somebody wanted
+        // the rest all the same go: other workers would ask about them before the first rows are judged again.
         sqlx::query!(
             r#"-- retry_job
             with target as materialized (
@@ -189,6 +190,9 @@ impl Store {
                 returning j.id, j.project_id
             ), unjudged as (
                 update annotation_sums s set smoke = null from moved where s.job_id = moved.id and s.smoke = 'failed'
+                returning s.job_id
+            ), unplanned as (
+                delete from annotation_chunks c using unjudged where c.job_id = unjudged.job_id
             )
             insert into job_events (job_id, project_id, level, code, message)
             select id, project_id, 'info', 'queued', 'tried again: waits for a worker' from moved"#,

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use stepwise::{
-    domain::{JobState, PauseReason},
+    domain::{Chunk, JobState, PauseReason},
     store::{EventLevel, NewEvent, Store},
 };
 
@@ -144,6 +144,23 @@ async fn first_rows_whose_pause_a_cancel_overtakes_are_not_judged() {
     let state = app.store.pause_running(lease, PauseReason::Smoke, &event).await.unwrap();
     assert_eq!(state, JobState::Cancelled);
     assert!(!app.store.is_smoke_judged(lease.job_id).await.unwrap(), "nobody has said that the rest is wanted");
+}
+
+#[tokio::test]
+async fn no_other_worker_asks_about_the_rest_before_the_first_rows_are_judged_again() {
+    let app = TestApp::start().await;
+    for (smoke, chunks) in [("failed", 0), ("passed", 1)] {
+        let lease = running_annotation(&app, &["invalid"]).await;
+        let chunk = Chunk { number: 0, first_index: 0, end_index: 9, line_number: 1, byte_offset: 0, end_offset: 99 };
+        app.store.plan_chunks(lease, &[chunk]).await.unwrap();
+        let judged = "update annotation_sums set smoke = $2 where job_id = $1";
+        sqlx::query(judged).bind(lease.job_id.0).bind(smoke).execute(app.pool()).await.unwrap();
+        app.store.cancel_job(Store::default_project(), lease.job_id).await.unwrap();
+        app.store.cancelled(lease).await.unwrap();
+        app.store.retry_job(Store::default_project(), lease.job_id).await.unwrap();
+        assert_eq!(app.store.unsettled_chunks(lease.job_id).await.unwrap(), chunks, "{smoke}");
+        app.store.cancel_job(Store::default_project(), lease.job_id).await.unwrap();
+    }
 }
 
 #[tokio::test]
