@@ -127,10 +127,17 @@ async fn a_forbidden_text_costs_its_own_answer_once_others_were_answered() {
     let file = app.file(&rows(8)).await;
     let first = json!({"rows": 1, "min_valid": 1});
     let request = json!({"file": file, "teacher": "scripted", "task": "returns", "smoke": first, "reuse": false});
-    let job = forbids("question 5.").await.annotate(&app, request.clone()).await;
+    let teacher = forbids("question 5.").await;
+    let job = teacher.annotate(&app, request.clone()).await;
     let counts = &job["result"]["counts"];
     assert_eq!((&job["state"], &counts["valid"], &counts["failed"]), (&json!("succeeded"), &json!(7), &json!(1)));
     assert!(verdicts(&app, &job).await[5]["reason"].as_str().unwrap().contains("flagged by moderation"));
+    // Asked again, it is the first of its attempt.
+    let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
+    assert_eq!(app.post(&format!("{path}/retry"), json!({"only": ["failed"]})).await.status, 200);
+    teacher.work(&app).await;
+    let job = app.get(&path).await.body;
+    assert_eq!((&job["state"], &job["result"]["counts"]["failed"]), (&json!("succeeded"), &json!(1)), "{job:#}");
     let many = app.file(&rows(100)).await;
     // From the first call on, or from some call on: a key that was good once.
     for good in ["no question", "question 0."] {

@@ -30,7 +30,8 @@ impl Asking<'_> {
     /// What an error means for the question, and for all others.
     pub(super) async fn judge(&self, error: TeacherError) -> Asked<Sent> {
         // A key that others were answered by is good: it is this text that is forbidden.
-        if error.is_fatal() && !(self.patience.answered() > 0 && error.is_forbidden()) {
+        let spares_others = error.is_forbidden() && self.was_ever_answered().await?;
+        if error.is_fatal() && !spares_others {
             return Err(self.end(AttemptError::fatal(JobError::new(error.code(), chain(&error)))));
         }
         if error.is_retryable() {
@@ -48,14 +49,22 @@ impl Asking<'_> {
         if error.is_forbidden() {
             return Err(self.end(AttemptError::fatal(JobError::new(error.code(), chain(error)))));
         }
-        let (attempt, store) = (self.attempt, self.attempt.store());
-        let sums = attempt.persist(|| store.annotation_sums(attempt.job.id)).await.map_err(|error| self.end(error))?;
-        if sums.answered_calls + sums.reused_calls > 0 {
+        if self.was_ever_answered().await? {
             self.refused.store(0, Ordering::Relaxed);
             return Ok(());
         }
         let message = format!("none of the first {MAX_REFUSED} calls was answered; the last: {}", chain(error));
         Err(self.end(AttemptError::fatal(JobError::new("teacher_refuses", message))))
+    }
+
+    /// Whether any call of the job was answered: in this attempt, or before it, where only what went wrong is asked again.
+    async fn was_ever_answered(&self) -> Asked<bool> {
+        if self.patience.answered() > 0 {
+            return Ok(true);
+        }
+        let (attempt, store) = (self.attempt, self.attempt.store());
+        let sums = attempt.persist(|| store.annotation_sums(attempt.job.id)).await.map_err(|error| self.end(error))?;
+        Ok(sums.answered_calls + sums.reused_calls > 0)
     }
 
     /// A question that is to blame itself gets no answer; a teacher that answers nobody costs the attempt, and the job comes
