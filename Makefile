@@ -17,7 +17,7 @@ BENCHMARK_PEERS := $(SHARED)/bench
 BENCHMARK_STUDENT := $(SHARED)/mini-t5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo seeds up test check benchmarks bench-annotate bench-train export-check reference-check upload-benchmark fmt sqlx openapi errors fuzz doctor image compose-check clean
+.PHONY: help setup build demo seeds up test check benchmarks bench-annotate bench-train bench-serve export-check reference-check upload-benchmark fmt sqlx openapi errors fuzz doctor image compose-check clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ bench-annotate: build ## Time annotating beside OpenAI's package (PYTHON=… wit
 
 bench-train: build ## Time training beside transformers (PYTHON=… with torch and transformers; ARGUMENTS="--sizes tiny base …")
 	examples/training_benchmark/run --binary $(BINARY) --python $(PYTHON) --peers $(BENCHMARK_PEERS) --rows $(BENCHMARK_DATA)/esnli/valid.jsonl $(ARGUMENTS)
+
+bench-serve: build ## Time the engine beside transformers (PYTHON=… with torch and transformers; ARGUMENTS="--sizes small base …")
+	examples/serving_benchmark/run --binary $(BINARY) --python $(PYTHON) --peers $(BENCHMARK_PEERS) --rows $(BENCHMARK_DATA)/esnli/valid.jsonl $(ARGUMENTS)
 
 fmt: ## Format the sources
 	cargo fmt

@@ -1,5 +1,6 @@
 //! The command line: a file a command. It puts the rooms together and knows nothing that they could know.
 
+mod bench_engine;
 mod doctor;
 mod fetch;
 mod healthcheck;
@@ -60,6 +61,9 @@ enum Command {
     Doctor(GivenSettings),
     /// Print every setting as it is in force, and where it came from
     Settings(settings::Arguments),
+    /// Time the engine alone on rows of a file; for `make bench-serve`
+    #[command(hide = true)]
+    BenchEngine(bench_engine::Arguments),
     /// Ask a running service whether it is alive; for container engines
     Healthcheck(healthcheck::Arguments),
     /// Follow a job: a progress bar on a terminal, plain lines elsewhere, an exit code by its outcome
@@ -91,6 +95,7 @@ pub fn run() -> ExitCode {
             start_log(&arguments.given);
             scripted_teacher::run(arguments)
         }
+        Command::BenchEngine(arguments) => bench_engine::run(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Up(given) => up::run(&given),
         Command::Serve(given) => serve::run(&given),

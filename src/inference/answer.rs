@@ -10,7 +10,7 @@ use super::labels::Labels;
 use super::{InferenceError, Prediction};
 use crate::domain::{Method, single_target};
 use crate::student::batch::pad;
-use crate::student::generation::{self, Generated};
+use crate::student::generation::{self, Generated, Lengths};
 use crate::student::{Student, scoring};
 
 /// What the student wrote for a label, taken apart.
@@ -74,7 +74,7 @@ fn write(student: &Student, asked: &[Asked], read: &Read) -> Vec<Option<Written>
     let most = lengths.iter().copied().max().unwrap_or(1);
     let read = read.select(&rows);
     let enough = |row: usize, said: &[i64]| said.len() >= lengths[row];
-    let generated = generation::greedy_from(&student.model, &read.encoded, &read.mask, most, &enough);
+    let generated = generation::greedy_from(&student.model, &read.encoded, &read.mask, Lengths::up_to(most), &enough);
     for (row, generated) in rows.into_iter().zip(generated) {
         written[row] = Some(take_apart(student, &generated, single_target));
     }
@@ -140,7 +140,7 @@ fn explain(student: &Student, asked: &[Asked]) -> Vec<Option<Explained>> {
     let most = lengths.iter().copied().max().unwrap_or(1);
     let enough = |row: usize, said: &[i64]| said.len() >= lengths[row];
     let encoded = student.model.encode(&ids, &mask);
-    let generated = generation::greedy_from(&student.model, &encoded, &mask, most, &enough);
+    let generated = generation::greedy_from(&student.model, &encoded, &mask, Lengths::up_to(most), &enough);
     for (row, generated) in rows.into_iter().zip(generated) {
         rationales[row] = Some(Explained {
             text: student.tokenizer.decode(&generated.ids),

@@ -6,9 +6,10 @@ use tch::Tensor;
 
 use super::completion::{Completion, CompletionRequest, Finish, Prompt};
 use super::error::InferenceError;
+use crate::student::Student;
 use crate::student::batch::pad;
 use crate::student::beam_search::{self, BeamSearch};
-use crate::student::{Student, generation};
+use crate::student::generation::{self, Lengths};
 
 /// A prompt as one student reads it.
 pub(super) struct Raw {
@@ -51,12 +52,12 @@ pub(super) fn complete(student: &Student, prompts: &[Raw]) -> Vec<Result<Complet
     let (ids, mask) = pad(&inputs, student.tokenizer.pad_id(), student.device);
     let encoded = student.model.encode(&ids, &mask);
     let mut completions: Vec<_> = prompts.iter().map(|_| Err(InferenceError::no_numbers())).collect();
-    for (beams, rows) in by_beams(prompts) {
+    for ((beams, least), rows) in by_search(prompts) {
         let asked: Vec<&Raw> = rows.iter().map(|row| &prompts[*row]).collect();
         let places: Vec<i64> = rows.iter().map(|row| i64::try_from(*row).unwrap_or_default()).collect();
         let places = Tensor::from_slice(&places).to_device(student.device);
         let (encoded, mask) = (encoded.index_select(0, &places), mask.index_select(0, &places));
-        for (row, written) in rows.into_iter().zip(write(student, &asked, beams, &encoded, &mask)) {
+        for (row, written) in rows.into_iter().zip(write(student, &asked, (beams, least), &encoded, &mask)) {
             if let Some(written) = written {
                 completions[row] = Ok(prompts[row].completion(student, &written));
             }
@@ -65,27 +66,37 @@ pub(super) fn complete(student: &Student, prompts: &[Raw]) -> Vec<Result<Complet
     completions
 }
 
-/// Places of the prompts that are gone on from by so many beams.
-fn by_beams(prompts: &[Raw]) -> BTreeMap<usize, Vec<usize>> {
-    let mut rows: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (row, prompt) in prompts.iter().enumerate() {
-        rows.entry(prompt.request.beams).or_default().push(row);
+/// Places of the prompts that are searched alike: by so many beams, and with an end not before so many tokens. Greedy rows need
+/// not have the same least length.
+fn by_search(prompts: &[Raw]) -> BTreeMap<(usize, usize), Vec<usize>> {
+    let mut rows: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+    for (row, Raw { request, .. }) in prompts.iter().enumerate() {
+        let least = if request.beams == 1 { 0 } else { request.min_tokens };
+        rows.entry((request.beams, least)).or_default().push(row);
     }
     rows
 }
 
 /// The ids that answer each prompt; none where no score is a number, so that a search finds nothing.
-fn write(student: &Student, asked: &[&Raw], beams: usize, encoded: &Tensor, mask: &Tensor) -> Vec<Option<Vec<i64>>> {
+fn write(
+    student: &Student,
+    asked: &[&Raw],
+    (beams, least): (usize, usize),
+    encoded: &Tensor,
+    mask: &Tensor,
+) -> Vec<Option<Vec<i64>>> {
     let most = asked.iter().map(|prompt| prompt.request.max_tokens).max().unwrap_or(1);
     let enough = |row: usize, said: &[i64]| {
         let request = &asked[row].request;
         said.len() >= request.max_tokens || before_stop(&request.stop, || student.tokenizer.decode(said)).is_some()
     };
     if beams == 1 {
-        let written = generation::greedy_from(&student.model, encoded, mask, most, &enough);
+        let least: Vec<usize> = asked.iter().map(|prompt| prompt.request.min_tokens).collect();
+        let lengths = Lengths { most, least: &least };
+        let written = generation::greedy_from(&student.model, encoded, mask, lengths, &enough);
         return written.into_iter().map(|written| Some(written.ids)).collect();
     }
-    let settings = BeamSearch { beams, max_new_tokens: most, ..BeamSearch::default() };
+    let settings = BeamSearch { beams, max_new_tokens: most, min_new_tokens: least, ..BeamSearch::default() };
     let found = beam_search::search_from(&student.model, encoded, mask, &settings, &enough);
     found.into_iter().map(|found| found.into_iter().next().map(|best| best.ids)).collect()
 }

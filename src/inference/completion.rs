@@ -16,6 +16,8 @@ pub struct CompletionRequest {
     pub prompt: Prompt,
     /// Tokens that may be written, end token included; at least 1.
     pub max_tokens: usize,
+    /// Tokens before which the answer does not end of itself, at most `max_tokens`.
+    pub min_tokens: usize,
     /// Beginnings that are gone on from side by side; 1: the likeliest next token alone.
     pub beams: usize,
     /// Texts before which the answer ends.

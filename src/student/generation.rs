@@ -18,10 +18,31 @@ pub struct Generated {
 /// Whether a row, by its place, has said enough with these tokens. Asked after each of its tokens.
 pub type Enough<'a> = dyn Fn(usize, &[i64]) -> bool + 'a;
 
+/// How much may be said.
+#[derive(Debug, Clone, Copy)]
+pub struct Lengths<'a> {
+    /// Tokens of a row at most, `</s>` included.
+    pub most: usize,
+    /// By a row's place, its tokens before which it cannot say `</s>`; rows that are not listed may say it at once.
+    pub least: &'a [usize],
+}
+
+impl Lengths<'_> {
+    /// So many tokens, or fewer.
+    pub const fn up_to(most: usize) -> Self {
+        Self { most, least: &[] }
+    }
+
+    fn forbids_end(&self, row: usize, said: &Generated) -> bool {
+        self.least.get(row).is_some_and(|least| said.ids.len() < *least)
+    }
+}
+
 /// Greedy decoding of each row of `input_ids` (rows, length) with its `mask` (rows, length), at most `max_new_tokens`
 /// each, in the order of the rows.
 pub fn greedy(model: &T5, input_ids: &Tensor, mask: &Tensor, max_new_tokens: usize) -> Vec<Generated> {
-    no_grad(|| greedy_from(model, &model.encode(input_ids, mask), mask, max_new_tokens, &|_, _| false))
+    let lengths = Lengths::up_to(max_new_tokens);
+    no_grad(|| greedy_from(model, &model.encode(input_ids, mask), mask, lengths, &|_, _| false))
 }
 
 /// The same from what the encoder made of the inputs, `encoded` (rows, length, d_model); a row also ends where it has said
@@ -30,23 +51,26 @@ pub fn greedy_from(
     model: &T5,
     encoded: &Tensor,
     mask: &Tensor,
-    max_new_tokens: usize,
+    lengths: Lengths<'_>,
     enough: &Enough<'_>,
 ) -> Vec<Generated> {
-    no_grad(|| decode(model, encoded, mask, max_new_tokens, enough))
+    no_grad(|| decode(model, encoded, mask, lengths, enough))
 }
 
-fn decode(model: &T5, encoded: &Tensor, mask: &Tensor, max_new_tokens: usize, enough: &Enough<'_>) -> Vec<Generated> {
+fn decode(model: &T5, encoded: &Tensor, mask: &Tensor, lengths: Lengths<'_>, enough: &Enough<'_>) -> Vec<Generated> {
     let rows = encoded.size()[0];
     let mut outputs = vec![Generated::default(); usize::try_from(rows).unwrap_or_default()];
     let mut finished = vec![false; outputs.len()];
     let mut in_batch: Vec<usize> = (0..outputs.len()).collect();
-    let mut decoding = Decoding::new(model, encoded, mask, size(max_new_tokens), 1);
+    let mut decoding = Decoding::new(model, encoded, mask, size(lengths.most), 1);
     let mut tokens = Tensor::full([rows], model.config().decoder_start_token_id, (Kind::Int64, encoded.device()));
     let eos = model.config().eos_token_id;
-    for _ in 0..max_new_tokens {
+    for _ in 0..lengths.most {
         let going: Vec<usize> = in_batch.iter().copied().filter(|row| !finished[*row]).collect();
-        tokens = say(model, &decoding.step(&tokens), &in_batch, &mut outputs, &finished);
+        let mut logits = model.logits(&decoding.step(&tokens)).to_kind(Kind::Float);
+        let unending = (0..).zip(&in_batch).filter(|(_, row)| lengths.forbids_end(**row, &outputs[**row]));
+        forbid(&mut logits, eos, unending.map(|(at, _)| at).collect());
+        tokens = say(&logits, &in_batch, &mut outputs, &finished);
         for row in going {
             let said = &outputs[row].ids;
             finished[row] = said.last() == Some(&eos) || enough(row, said);
@@ -71,9 +95,17 @@ fn leaving_pays(rows: usize, going: usize) -> bool {
     going * 4 <= rows * 3
 }
 
-/// Chooses each row's next token (rows) and writes it down for the rows that have not finished.
-fn say(model: &T5, hidden: &Tensor, in_batch: &[usize], outputs: &mut [Generated], finished: &[bool]) -> Tensor {
-    let logits = model.logits(hidden).to_kind(Kind::Float);
+/// Takes a token from the choices of some rows.
+fn forbid(logits: &mut Tensor, token: i64, rows: Vec<i64>) {
+    if !rows.is_empty() {
+        let rows = Tensor::from_slice(&rows).to_device(logits.device());
+        let _ = logits.select(1, token).index_fill_(0, &rows, f64::NEG_INFINITY);
+    }
+}
+
+/// Chooses each row's next token (rows) by its `logits` (rows, vocabulary) in fp32, and writes it down for the rows that have
+/// not finished.
+fn say(logits: &Tensor, in_batch: &[usize], outputs: &mut [Generated], finished: &[bool]) -> Tensor {
     let (best, tokens) = logits.max_dim(-1, false);
     let log_probabilities = host::<f64>(&(best - logits.logsumexp([-1], false)).to_kind(Kind::Double));
     for ((row, token), log_probability) in in_batch.iter().zip(host::<i64>(&tokens)).zip(log_probabilities) {

@@ -307,12 +307,40 @@ async fn what_a_student_cannot_do_is_refused_by_name_and_neutral_values_are_take
 }
 
 #[tokio::test]
+async fn an_answer_does_not_end_before_its_least_length() {
+    let app = TestApp::start().await;
+    // The first random student that stops of itself, both ways.
+    let mut ended = Vec::new();
+    for seed in 0..500 {
+        write_seeded_student(&app, "tiny", LabelSet::Open, seed);
+        ended.clear();
+        for beams in [1, 3] {
+            ended.push(complete(&app, json!({"max_tokens": 9, "beams": beams})).await.body["choices"][0].clone());
+        }
+        if ended.iter().all(|choice| choice["finish_reason"] == "stop") {
+            break;
+        }
+    }
+    assert!(ended.iter().all(|choice| choice["finish_reason"] == "stop"), "no random student stops");
+    let prompt = format!("predict: {INPUT}");
+    for beams in [1, 3] {
+        let long = json!({"max_tokens": 9, "min_tokens": 9, "beams": beams, "prompt": [prompt, "explain: refund"]});
+        let long = complete(&app, long).await.body;
+        assert_eq!(long["usage"]["completion_tokens"], 18, "{long:#}");
+        assert!(long["choices"].as_array().unwrap().iter().all(|choice| choice["finish_reason"] == "length"));
+        let free = complete(&app, json!({"max_tokens": 9, "min_tokens": 1, "beams": beams})).await.body;
+        assert!(free["usage"]["completion_tokens"].as_u64() <= Some(9));
+    }
+}
+
+#[tokio::test]
 async fn bad_values_and_unknown_names_are_refused_with_what_would_be_right() {
     let app = with_student(desk_labels()).await;
     let typo = complete(&app, json!({"max_token": 5})).await;
     assert!(typo.refused(400, "unknown_parameter", "#/max_token").contains("did you mean \"max_tokens\""));
     chat(&app, json!({"lable_set": ["a", "b"]})).await.refused(400, "unknown_parameter", "#/lable_set");
     complete(&app, json!({"max_tokens": 0})).await.refused(400, "invalid_value", "#/max_tokens");
+    complete(&app, json!({"max_tokens": 5, "min_tokens": 6})).await.refused(400, "invalid_value", "#/min_tokens");
     complete(&app, json!({"max_tokens": 1_000_000})).await.refused(400, "invalid_value", "#/max_tokens");
     complete(&app, json!({"temperature": 3})).await.refused(400, "invalid_value", "#/temperature");
     complete(&app, json!({"top_p": 0})).await.refused(400, "invalid_value", "#/top_p");

@@ -37,6 +37,9 @@ pub struct CompletionBody {
     /// Tokens of an answer, end token included, 1 to 2048; default 16.
     #[schema(example = 16)]
     max_tokens: Option<u32>,
+    /// Tokens before which an answer does not end of itself, 0, the default, to `max_tokens`. Not OpenAI's.
+    #[schema(example = 0)]
+    min_tokens: Option<u32>,
     /// 1, the default, to 16: so many beginnings of an answer are gone on from side by side, and the likeliest answer for its
     /// length is given (beam search with a length penalty of 1, as `transformers` does it). Not OpenAI's.
     #[schema(example = 4)]
@@ -113,6 +116,10 @@ impl CompletionBody {
         unsupported(&mut refusals, "suffix", suffix, "send null");
         let stop = stops(&mut refusals, self.stop);
         let max_tokens = self.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS) as usize;
+        let min_tokens = self.min_tokens.unwrap_or_default() as usize;
+        refusals.require(min_tokens <= max_tokens, "#/min_tokens", || {
+            format!("min_tokens is {min_tokens}; send 0 to max_tokens, which is {max_tokens}")
+        });
         let beams = self.beams.unwrap_or(1);
         refusals.require((1..=MAX_BEAMS).contains(&beams), "#/beams", || {
             format!("beams is {beams}; send 1 to {MAX_BEAMS}")
@@ -120,7 +127,14 @@ impl CompletionBody {
         let echo = self.echo.unwrap_or_default();
         let prompts = prompts(&mut refusals, self.prompt).into_iter().map(|(pointer, prompt)| Prompted {
             pointer,
-            request: CompletionRequest { prompt, max_tokens, beams: beams as usize, stop: stop.clone(), echo },
+            request: CompletionRequest {
+                prompt,
+                max_tokens,
+                min_tokens,
+                beams: beams as usize,
+                stop: stop.clone(),
+                echo,
+            },
         });
         let prompts = prompts.collect();
         refusals.finish()?;
