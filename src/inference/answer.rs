@@ -1,20 +1,16 @@
-//! A batch of questions to one student: the input is read once, labels of a set are scored, the rest is generated.
+//! A question on its way to an answer: the input is read once, labels of a set are weighed, the rest is written.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use tch::Tensor;
-
 use super::asked::Asked;
-use super::labels::Labels;
+use super::read::Read;
 use super::{InferenceError, Prediction};
 use crate::domain::{Method, single_target};
-use crate::student::batch::pad;
-use crate::student::generation::{self, Generated, Lengths};
+use crate::student::generation::Generated;
 use crate::student::{Student, scoring};
 
 /// What the student wrote for a label, taken apart.
-#[derive(Clone)]
 struct Written {
     label: String,
     rationale: Option<String>,
@@ -24,84 +20,120 @@ struct Written {
 }
 
 /// A rationale that was learned apart.
-#[derive(Clone)]
 struct Explained {
     text: String,
     tokens: usize,
     complete: bool,
 }
 
-/// One answer a question, in their order; `asked` must not be empty. Panics where the tensor library does.
-pub(super) fn answer(student: &Student, asked: &[Asked]) -> Vec<Result<Prediction, InferenceError>> {
-    let inputs: Vec<Vec<i64>> = asked.iter().map(|asked| asked.input.ids.clone()).collect();
-    let (ids, mask) = pad(&inputs, student.tokenizer.pad_id(), student.device);
-    let read = Read { encoded: student.model.encode(&ids, &mask), mask };
-    let written = write(student, asked, &read);
-    let scores = score(student, asked, &read, &written);
-    let rationales = explain(student, asked);
-    let parts = asked.iter().zip(written).zip(scores).zip(rationales);
-    parts.map(|(((asked, written), scores), rationale)| assemble(student, asked, written, scores, rationale)).collect()
+/// A question and what is known of its answer.
+pub(super) struct Answering {
+    pub asked: Asked,
+    /// The log-likelihood of each label of its set.
+    scores: Option<Vec<f64>>,
+    /// The input, where its labels can be weighed only when the rationale before them is written.
+    read: Option<Read>,
+    written: Option<Written>,
+    explained: Option<Explained>,
 }
 
-/// What the encoder made of a batch: (batch, length, d_model) and (batch, length).
-struct Read {
-    encoded: Tensor,
-    mask: Tensor,
+/// Questions that have begun.
+pub(super) struct Begun {
+    /// One a question, in their order.
+    pub answering: Vec<Answering>,
+    /// Inputs that the student's own words are wanted for.
+    pub labels: Option<Joining>,
+    /// Inputs that rationales are wanted for, which were learned apart.
+    pub rationales: Option<Joining>,
 }
 
-impl Read {
-    fn select(&self, rows: &[usize]) -> Self {
-        let rows: Vec<i64> = rows.iter().map(|row| i64::try_from(*row).unwrap_or_default()).collect();
-        let rows = Tensor::from_slice(&rows).to_device(self.mask.device());
-        Self { encoded: self.encoded.index_select(0, &rows), mask: self.mask.index_select(0, &rows) }
+/// Inputs that something is to be written for.
+pub(super) struct Joining {
+    /// Their questions, by their places.
+    pub places: Vec<usize>,
+    /// The inputs.
+    pub read: Read,
+}
+
+/// Reads the inputs, and weighs what can be weighed at once; `asked` must not be empty. Panics where the tensor library does.
+pub(super) fn begin(student: &Student, asked: Vec<Asked>) -> Begun {
+    let read = Read::new(student, &asked.iter().map(|asked| &asked.input.ids).collect::<Vec<_>>());
+    let labels = places(&asked, |asked| asked.generates).map(|places| Joining { read: read.select(&places), places });
+    let rationales = places(&asked, |asked| asked.rationale_input.is_some()).map(|places| {
+        let inputs: Vec<&Vec<i64>> = asked.iter().filter_map(|asked| asked.rationale_input.as_ref()).collect();
+        Joining { read: Read::new(student, &inputs), places }
+    });
+    let waits = |asked: &Asked| asked.labels.is_some() && student.card.method == Method::RationaleThenLabel;
+    let at_once = |asked: &Asked| asked.labels.as_ref().filter(|_| !waits(asked)).map(|labels| Rc::clone(&labels.ids));
+    let scores = score(student, &asked.iter().map(at_once).collect::<Vec<_>>(), &read);
+    let answering = (0..).zip(asked).zip(scores).map(|((place, asked), scores)| Answering {
+        read: waits(&asked).then(|| read.select(&[place])),
+        asked,
+        scores,
+        written: None,
+        explained: None,
+    });
+    Begun { answering: answering.collect(), labels, rationales }
+}
+
+/// Places of the questions that something is wanted for; none where there are none.
+fn places(asked: &[Asked], wanted: impl Fn(&Asked) -> bool) -> Option<Vec<usize>> {
+    let places: Vec<usize> =
+        asked.iter().enumerate().filter(|(_, asked)| wanted(asked)).map(|(place, _)| place).collect();
+    (!places.is_empty()).then_some(places)
+}
+
+/// One prediction a question whose words are all written, in their order. Panics where the tensor library does.
+pub(super) fn finish(student: &Student, mut answering: Vec<Answering>) -> Vec<Result<Prediction, InferenceError>> {
+    let (targets, reads): (Vec<_>, Vec<_>) =
+        answering.iter_mut().filter_map(|one| Some((one.targets(student), one.read.take()?))).unzip();
+    if !reads.is_empty() {
+        let mut scores = score(student, &targets, &Read::together(&reads)).into_iter();
+        let weighed = |one: &&mut Answering| one.scores.is_none() && one.asked.labels.is_some();
+        answering.iter_mut().filter(weighed).for_each(|one| one.scores = scores.next().flatten());
+    }
+    answering.into_iter().map(|one| assemble(student, one)).collect()
+}
+
+impl Answering {
+    /// The student's own words.
+    pub fn write(&mut self, student: &Student, generated: &Generated) {
+        let text = student.tokenizer.decode(&generated.ids);
+        let single_target = student.card.method == Method::RationaleThenLabel;
+        let (rationale, label) = if single_target { single_target::split(&text) } else { (None, text.as_str()) };
+        self.written = Some(Written {
+            label: label.to_owned(),
+            rationale: rationale.map(str::to_owned),
+            tokens: generated.ids.len(),
+            complete: generated.ids.last() == Some(&student.tokenizer.eos_id()),
+            log_probability: generated.log_probability,
+        });
+    }
+
+    /// A rationale that was learned apart.
+    pub fn explain(&mut self, student: &Student, generated: &Generated) {
+        self.explained = Some(Explained {
+            text: student.tokenizer.decode(&generated.ids),
+            tokens: generated.ids.len(),
+            complete: generated.ids.last() == Some(&student.tokenizer.eos_id()),
+        });
+    }
+
+    /// What a student of the single target is asked the likelihood of, label by label: how it would go on after its own
+    /// rationale, which all its labels share.
+    fn targets(&self, student: &Student) -> Option<Rc<[Vec<i64>]>> {
+        let rationale = self.written.as_ref().and_then(|written| written.rationale.as_deref()).unwrap_or("");
+        let encode = |label| student.tokenizer.encode(&single_target::join(rationale, label), usize::MAX).ids;
+        Some(self.asked.labels.as_ref()?.texts.iter().map(|label| encode(label)).collect())
     }
 }
 
-/// Places of the questions that something is wanted for.
-fn places(asked: &[Asked], wanted: impl Fn(&Asked) -> bool) -> Vec<usize> {
-    asked.iter().enumerate().filter(|(_, asked)| wanted(asked)).map(|(place, _)| place).collect()
-}
-
-/// The student's own words, where they are wanted.
-fn write(student: &Student, asked: &[Asked], read: &Read) -> Vec<Option<Written>> {
-    let mut written = vec![None; asked.len()];
-    let rows = places(asked, |asked| asked.generates);
-    if rows.is_empty() {
-        return written;
-    }
-    let single_target = student.card.method == Method::RationaleThenLabel;
-    let lengths: Vec<usize> = rows.iter().map(|row| asked[*row].label_length).collect();
-    let most = lengths.iter().copied().max().unwrap_or(1);
-    let read = read.select(&rows);
-    let enough = |row: usize, said: &[i64]| said.len() >= lengths[row];
-    let generated = generation::greedy_from(&student.model, &read.encoded, &read.mask, Lengths::up_to(most), &enough);
-    for (row, generated) in rows.into_iter().zip(generated) {
-        written[row] = Some(take_apart(student, &generated, single_target));
-    }
-    written
-}
-
-fn take_apart(student: &Student, generated: &Generated, single_target: bool) -> Written {
-    let text = student.tokenizer.decode(&generated.ids);
-    let (rationale, label) = if single_target { single_target::split(&text) } else { (None, text.as_str()) };
-    Written {
-        label: label.to_owned(),
-        rationale: rationale.map(str::to_owned),
-        tokens: generated.ids.len(),
-        complete: generated.ids.last() == Some(&student.tokenizer.eos_id()),
-        log_probability: generated.log_probability,
-    }
-}
-
-/// The log-likelihood of each label of a question's set. A student of the single target is asked how it would go on
-/// after its own rationale, which all its labels share.
-fn score(student: &Student, asked: &[Asked], read: &Read, written: &[Option<Written>]) -> Vec<Option<Vec<f64>>> {
-    let mut scores = vec![None; asked.len()];
+/// The log-likelihood of each label of each input's set; none where it has none.
+fn score(student: &Student, labels: &[Option<Rc<[Vec<i64>]>>], read: &Read) -> Vec<Option<Vec<f64>>> {
+    let mut scores = vec![None; labels.len()];
     // Sets of one size at a time: a shorter set would be filled up to the largest.
-    for rows in by_label_count(asked).into_values() {
-        let targets =
-            rows.iter().filter_map(|row| Some(targets(student, asked[*row].labels.as_ref()?, &written[*row])));
-        let labels: Vec<Rc<[Vec<i64>]>> = targets.collect();
+    for rows in by_label_count(labels).into_values() {
+        let labels: Vec<&Rc<[Vec<i64>]>> = rows.iter().filter_map(|row| labels[*row].as_ref()).collect();
         let read = read.select(&rows);
         let found = scoring::label_log_likelihoods(&student.model, &read.encoded, &read.mask, &labels);
         rows.into_iter().zip(found).for_each(|(row, found)| scores[row] = Some(found));
@@ -109,55 +141,16 @@ fn score(student: &Student, asked: &[Asked], read: &Read, written: &[Option<Writ
     scores
 }
 
-/// What the student is asked the likelihood of, label by label.
-fn targets(student: &Student, labels: &Labels, written: &Option<Written>) -> Rc<[Vec<i64>]> {
-    let Some(written) = written.as_ref().filter(|_| student.card.method == Method::RationaleThenLabel) else {
-        return Rc::clone(&labels.ids);
-    };
-    let rationale = written.rationale.as_deref().unwrap_or("");
-    let encode = |label| student.tokenizer.encode(&single_target::join(rationale, label), usize::MAX).ids;
-    labels.texts.iter().map(|label| encode(label)).collect()
-}
-
-fn by_label_count(asked: &[Asked]) -> BTreeMap<usize, Vec<usize>> {
+fn by_label_count(labels: &[Option<Rc<[Vec<i64>]>>]) -> BTreeMap<usize, Vec<usize>> {
     let mut rows: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (row, labels) in asked.iter().enumerate().filter_map(|(row, asked)| Some((row, asked.labels.as_ref()?))) {
-        rows.entry(labels.ids.len()).or_default().push(row);
+    for (row, labels) in labels.iter().enumerate().filter_map(|(row, labels)| Some((row, labels.as_ref()?))) {
+        rows.entry(labels.len()).or_default().push(row);
     }
     rows
 }
 
-/// The rationales that are wanted and were learned apart.
-fn explain(student: &Student, asked: &[Asked]) -> Vec<Option<Explained>> {
-    let mut rationales = vec![None; asked.len()];
-    let rows = places(asked, |asked| asked.rationale_input.is_some());
-    if rows.is_empty() {
-        return rationales;
-    }
-    let inputs: Vec<Vec<i64>> = asked.iter().filter_map(|asked| asked.rationale_input.clone()).collect();
-    let (ids, mask) = pad(&inputs, student.tokenizer.pad_id(), student.device);
-    let lengths: Vec<usize> = rows.iter().map(|row| asked[*row].rationale_length).collect();
-    let most = lengths.iter().copied().max().unwrap_or(1);
-    let enough = |row: usize, said: &[i64]| said.len() >= lengths[row];
-    let encoded = student.model.encode(&ids, &mask);
-    let generated = generation::greedy_from(&student.model, &encoded, &mask, Lengths::up_to(most), &enough);
-    for (row, generated) in rows.into_iter().zip(generated) {
-        rationales[row] = Some(Explained {
-            text: student.tokenizer.decode(&generated.ids),
-            tokens: generated.ids.len(),
-            complete: generated.ids.last() == Some(&student.tokenizer.eos_id()),
-        });
-    }
-    rationales
-}
-
-fn assemble(
-    student: &Student,
-    asked: &Asked,
-    written: Option<Written>,
-    scores: Option<Vec<f64>>,
-    rationale: Option<Explained>,
-) -> Result<Prediction, InferenceError> {
+fn assemble(student: &Student, answering: Answering) -> Result<Prediction, InferenceError> {
+    let Answering { asked, scores, written, explained: rationale, .. } = answering;
     let chosen =
         asked.labels.as_ref().zip(scores).map(|(labels, scores)| choose(&labels.texts, &scores)).transpose()?;
     let (label_tokens, label_complete) = match (&chosen, &written) {

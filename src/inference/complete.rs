@@ -1,15 +1,12 @@
-//! A batch of raw prompts to one student: read as they are, and gone on from greedily or by a beam search.
+//! Raw prompts to one student: read as they are, and gone on from greedily or by a beam search.
 
 use std::collections::BTreeMap;
 
-use tch::Tensor;
-
 use super::completion::{Completion, CompletionRequest, Finish, Prompt};
 use super::error::InferenceError;
+use super::read::Read;
 use crate::student::Student;
-use crate::student::batch::pad;
 use crate::student::beam_search::{self, BeamSearch};
-use crate::student::generation::{self, Lengths};
 
 /// A prompt as one student reads it.
 pub(super) struct Raw {
@@ -46,63 +43,65 @@ fn known(student: &Student, ids: &[i64]) -> Result<Vec<i64>, InferenceError> {
     }
 }
 
-/// One completion a prompt, in their order; `prompts` must not be empty. Panics where the tensor library does.
-pub(super) fn complete(student: &Student, prompts: &[Raw]) -> Vec<Result<Completion, InferenceError>> {
-    let inputs: Vec<Vec<i64>> = prompts.iter().map(|prompt| prompt.ids.clone()).collect();
-    let (ids, mask) = pad(&inputs, student.tokenizer.pad_id(), student.device);
-    let encoded = student.model.encode(&ids, &mask);
+/// One completion a prompt, in their order, each by a beam search; `prompts` must not be empty. Panics where the tensor library
+/// does.
+pub(super) fn search(student: &Student, prompts: &[Raw]) -> Vec<Result<Completion, InferenceError>> {
+    let read = Read::new(student, prompts);
     let mut completions: Vec<_> = prompts.iter().map(|_| Err(InferenceError::no_numbers())).collect();
-    for ((beams, least), rows) in by_search(prompts) {
+    for (settings, rows) in by_search(prompts) {
         let asked: Vec<&Raw> = rows.iter().map(|row| &prompts[*row]).collect();
-        let places: Vec<i64> = rows.iter().map(|row| i64::try_from(*row).unwrap_or_default()).collect();
-        let places = Tensor::from_slice(&places).to_device(student.device);
-        let (encoded, mask) = (encoded.index_select(0, &places), mask.index_select(0, &places));
-        for (row, written) in rows.into_iter().zip(write(student, &asked, (beams, least), &encoded, &mask)) {
+        for (row, written) in rows.iter().zip(write(student, &asked, settings, &read.select(&rows))) {
             if let Some(written) = written {
-                completions[row] = Ok(prompts[row].completion(student, &written));
+                completions[*row] = Ok(prompts[*row].completion(student, &written));
             }
         }
     }
     completions
 }
 
-/// Places of the prompts that are searched alike: by so many beams, and with an end not before so many tokens. Greedy rows need
-/// not have the same least length.
+/// Places of the prompts that are searched alike: by so many beams, and with an end not before so many tokens.
 fn by_search(prompts: &[Raw]) -> BTreeMap<(usize, usize), Vec<usize>> {
     let mut rows: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
     for (row, Raw { request, .. }) in prompts.iter().enumerate() {
-        let least = if request.beams == 1 { 0 } else { request.min_tokens };
-        rows.entry((request.beams, least)).or_default().push(row);
+        rows.entry((request.beams, request.min_tokens)).or_default().push(row);
     }
     rows
 }
 
 /// The ids that answer each prompt; none where no score is a number, so that a search finds nothing.
-fn write(
-    student: &Student,
-    asked: &[&Raw],
-    (beams, least): (usize, usize),
-    encoded: &Tensor,
-    mask: &Tensor,
-) -> Vec<Option<Vec<i64>>> {
+fn write(student: &Student, asked: &[&Raw], (beams, least): (usize, usize), read: &Read) -> Vec<Option<Vec<i64>>> {
     let most = asked.iter().map(|prompt| prompt.request.max_tokens).max().unwrap_or(1);
-    let enough = |row: usize, said: &[i64]| {
-        let request = &asked[row].request;
-        said.len() >= request.max_tokens || before_stop(&request.stop, || student.tokenizer.decode(said)).is_some()
-    };
-    if beams == 1 {
-        let least: Vec<usize> = asked.iter().map(|prompt| prompt.request.min_tokens).collect();
-        let lengths = Lengths { most, least: &least };
-        let written = generation::greedy_from(&student.model, encoded, mask, lengths, &enough);
-        return written.into_iter().map(|written| Some(written.ids)).collect();
-    }
+    let enough = |row: usize, said: &[i64]| asked[row].is_enough(student, said);
     let settings = BeamSearch { beams, max_new_tokens: most, min_new_tokens: least, ..BeamSearch::default() };
-    let found = beam_search::search_from(&student.model, encoded, mask, &settings, &enough);
+    let found = beam_search::search_from(&student.model, &read.encoded, &read.mask, &settings, &enough);
     found.into_iter().map(|found| found.into_iter().next().map(|best| best.ids)).collect()
 }
 
+impl AsRef<[i64]> for Raw {
+    fn as_ref(&self) -> &[i64] {
+        &self.ids
+    }
+}
+
 impl Raw {
-    fn completion(&self, student: &Student, written: &[i64]) -> Completion {
+    /// Whether it needs a search, which goes on from several beginnings.
+    pub fn is_searched(&self) -> bool {
+        self.request.beams > 1
+    }
+
+    /// Tokens before which the student cannot end.
+    pub fn least(&self) -> usize {
+        self.request.min_tokens
+    }
+
+    /// Whether nothing may follow these tokens.
+    pub fn is_enough(&self, student: &Student, said: &[i64]) -> bool {
+        let decoded = || student.tokenizer.decode(said);
+        said.len() >= self.request.max_tokens || before_stop(&self.request.stop, decoded).is_some()
+    }
+
+    /// What these tokens are.
+    pub fn completion(&self, student: &Student, written: &[i64]) -> Completion {
         let text = student.tokenizer.decode(written);
         let cut = before_stop(&self.request.stop, || text.clone());
         let ended = cut.is_some() || written.last() == Some(&student.tokenizer.eos_id());

@@ -6,7 +6,9 @@
 //!                                                                  │ takes the oldest request's model, and with it all
 //!                                                                  │ waiting requests for that model, up to a limit
 //!                                                                  │ shelf: loads it, least recently used one out
-//!                                                                  │ batches of like lengths; whoever left is skipped
+//!                                                                  │ serving: batches of like lengths are read, labels
+//!                                                                  │ weighed, and rows written side by side; between two
+//!                                                                  │ steps rows that ended leave, and whoever came joins
 //!            ◀───────────── one answer a request ──────────────────┘ a failed batch fails its requests alone
 //! ```
 
@@ -17,11 +19,15 @@ mod completion;
 mod device_thread;
 mod engine;
 mod error;
+mod inbox;
 mod labels;
 mod model_tokenizer;
 mod prediction;
+mod read;
+mod serving;
 mod shape;
 mod shelf;
+mod under_way;
 mod warm_up;
 
 pub use completion::{Completion, CompletionRequest, Finish, Prompt};

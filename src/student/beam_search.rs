@@ -220,12 +220,12 @@ impl<'a> Search<'a> {
         let device = self.tokens.device();
         self.tokens = Tensor::from_slice(&tokens).to_device(device);
         if !sources.iter().copied().eq(0..size(self.rows.len() * beams)) {
-            self.decoding.follow(&Tensor::from_slice(&sources).to_device(device));
+            self.decoding.follow(&sources);
         }
         if going.len() < self.rows.len() {
             let places: Vec<i64> = going.iter().map(|row| size(*row)).collect();
-            let places = Tensor::from_slice(&places).to_device(device);
             self.decoding.keep_inputs(&places);
+            let places = Tensor::from_slice(&places).to_device(device);
             self.running_scores = self.running_scores.index_select(0, &places);
             self.ended_scores = self.ended_scores.index_select(0, &places);
             let mut place = 0..;

@@ -7,13 +7,23 @@ use std::time::Duration;
 use futures::future::join_all;
 use futures::poll;
 use stepwise::domain::{LabelSet, Method, Precision, StudentCard, TaskDefinition};
-use stepwise::inference::{Engine, EngineSettings, InferenceError, ModelFiles, PredictionRequest};
+use stepwise::inference::{
+    CompletionRequest, Engine, EngineSettings, InferenceError, ModelFiles, PredictionRequest, Prompt,
+};
 
 use super::student::small_checkpoint;
 
 fn engine(max_waiting: usize, max_models: usize) -> Engine {
+    engine_of(EngineSettings { max_waiting, max_models, ..settings() })
+}
+
+fn engine_of(settings: EngineSettings) -> Engine {
+    Engine::start(settings).unwrap()
+}
+
+fn settings() -> EngineSettings {
     let (device, precision) = ("cpu".to_owned(), Precision::Fp32);
-    Engine::start(EngineSettings { device, threads: 1, precision, max_waiting, max_batch: 4, max_models }).unwrap()
+    EngineSettings { device, threads: 1, precision, max_waiting: 64, max_batch: 4, max_models: 1 }
 }
 
 fn card(method: Method) -> StudentCard {
@@ -37,6 +47,18 @@ fn model(folder: &Path, key: &str) -> ModelFiles {
 
 fn ask(input: &str) -> PredictionRequest {
     PredictionRequest { input: input.to_owned(), ..PredictionRequest::default() }
+}
+
+/// So many tokens, no more and no less.
+fn write(prompt: &str, tokens: usize) -> CompletionRequest {
+    CompletionRequest {
+        prompt: Prompt::Text(prompt.to_owned()),
+        max_tokens: tokens,
+        min_tokens: tokens,
+        beams: 1,
+        stop: Vec::new(),
+        echo: false,
+    }
 }
 
 const INPUTS: [&str; 6] = [
@@ -85,6 +107,48 @@ async fn a_batch_answers_what_each_input_alone_is_answered() {
             assert!((together.confidence - alone.confidence).abs() < 1e-4);
         }
     }
+}
+
+#[tokio::test]
+async fn a_late_short_answer_does_not_wait_for_an_early_long_one() {
+    let folder = tempfile::tempdir().unwrap();
+    small_checkpoint(folder.path(), &card(Method::StepByStep));
+    let (engine, model) = (engine_of(EngineSettings { max_batch: 16, ..settings() }), model(folder.path(), "a"));
+    let mut long = Box::pin(engine.complete(&model, vec![write("the box was torn", 1000)]));
+    assert!(poll!(&mut long).is_pending());
+    // Messages are taken in turn, so the long answer has begun, or begins next.
+    engine.warm_up().await.unwrap();
+    let short = engine.complete(&model, vec![write("day two", 2), write("torn", 3)]).await.unwrap();
+    assert!(poll!(&mut long).is_pending(), "the long answer was ready first");
+    let tokens = short.into_iter().map(|written| written.unwrap().completion_tokens).collect::<Vec<_>>();
+    assert_eq!((tokens, long.await.unwrap()[0].as_ref().unwrap().completion_tokens), (vec![2, 3], 1000));
+}
+
+#[tokio::test]
+async fn whatever_is_written_beside_it_an_answer_is_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    small_checkpoint(folder.path(), &card(Method::StepByStep));
+    let (engine, model) = (engine_of(EngineSettings { max_batch: 3, ..settings() }), model(folder.path(), "a"));
+    let asked: Vec<_> = INPUTS.iter().enumerate().map(|(at, input)| write(input, 1 + 5 * (5 - at))).collect();
+    let mut alone = Vec::new();
+    for asked in &asked {
+        alone.extend(engine.complete(&model, vec![asked.clone()]).await.unwrap());
+    }
+    let labeled = |input: &&str| PredictionRequest { rationale: true, generated_label: true, ..ask(input) };
+    let labels_alone = engine.predict(&model, INPUTS.iter().map(labeled).collect()).await.unwrap();
+    // Six answers of all lengths in a batch of three, with labels and rationales of others between them.
+    let together = join_all(asked.iter().map(|asked| engine.complete(&model, vec![asked.clone()])));
+    let labels = join_all(INPUTS.iter().map(|input| engine.predict(&model, vec![labeled(input)])));
+    let (together, labels) = tokio::join!(together, labels);
+    for (together, alone) in together.into_iter().zip(&alone) {
+        assert_eq!(&together.unwrap()[0], alone);
+    }
+    for (together, alone) in labels.into_iter().zip(labels_alone) {
+        let (together, alone) = (together.unwrap().remove(0).unwrap(), alone.unwrap());
+        assert_eq!((&together.label, &together.rationale), (&alone.label, &alone.rationale));
+        assert_eq!(together.generated_label, alone.generated_label);
+    }
+    assert_eq!(engine.waiting(), 0);
 }
 
 #[tokio::test]
