@@ -84,6 +84,12 @@ impl TeacherClient {
         self.pace.near().await
     }
 
+    /// Gives up its part of the pace, at the end of a process, so that others need not wait until it expires. No call may be
+    /// under way.
+    pub async fn leave(&self) {
+        self.pace.leave().await;
+    }
+
     /// Asks once, at once, for callers that have waited for their turn. The turn ends with the call, and the pace is told
     /// what became of it.
     ///

@@ -14,6 +14,7 @@ use crate::{
     leakage::Leakage,
     shutdown::Shutdown,
     store::{JobListener, Store, StoreError},
+    teacher::TeacherClient,
     telemetry::chain,
 };
 
@@ -47,6 +48,7 @@ pub async fn run(worker: Arc<Worker>, database_url: &str, shutdown: &Shutdown) {
     let sweeper = tokio::spawn(sweep::run(Arc::clone(&worker), shutdown.clone()));
     lanes.extend(helper);
     join_all(lanes).await;
+    join_all(worker.teachers.iter().map(TeacherClient::leave)).await;
     // Half-written files get no row, and another worker begins anew.
     ends.iter().for_each(JoinHandle::abort);
     reaper.abort();

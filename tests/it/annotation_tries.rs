@@ -123,6 +123,9 @@ async fn a_worker_that_is_to_end_does_not_wait_for_room_in_a_budget() {
     let sent = "select count(*) from teacher_calls where state = 'sent'";
     let sent: i64 = sqlx::query_scalar(sent).fetch_one(&fleet.database.pool).await.unwrap();
     assert_eq!(sent, 0, "what was under way is known to be unknown");
+    let shares = "select count(*) from teacher_shares where expires_at > clock_timestamp()";
+    let shares: i64 = sqlx::query_scalar(shares).fetch_one(&fleet.database.pool).await.unwrap();
+    assert_eq!(shares, 0, "nobody waits for what it held");
 }
 
 #[tokio::test(flavor = "multi_thread")]

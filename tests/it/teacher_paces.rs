@@ -117,6 +117,17 @@ async fn the_share_of_a_dead_worker_expires() {
     assert_eq!(exchange(&db, second, wanting(64)).await.permits, 16);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_ends_leaves_its_share_to_others_at_once() {
+    let (db, teacher) = (TestDatabase::new().await, Counting::default());
+    let client = client(teacher.serve().await, 16, &db.store, new_worker());
+    ask(&client, 40).await;
+    client.leave().await;
+    assert_eq!(exchange(&db, new_worker(), wanting(64)).await.permits, 16);
+    ask(&client, 1).await;
+    assert_eq!(teacher.answered.load(Ordering::SeqCst), 41, "it may come back");
+}
+
 #[tokio::test]
 async fn a_teachers_wish_to_be_left_alone_holds_for_every_worker() {
     let (db, [first, second]) = (TestDatabase::new().await, [new_worker(), new_worker()]);

@@ -94,7 +94,7 @@ fn is_idle(pace: &Pace) -> bool {
 }
 
 /// Gives everything back; whether nobody came meanwhile.
-async fn leave(pace: &Pace) -> bool {
+pub(super) async fn leave(pace: &Pace) -> bool {
     pace.gate().local.leave();
     let nothing = Exchange { limits: pace.limits, report: None, chance: 0.0 };
     // Where this fails, the share expires.

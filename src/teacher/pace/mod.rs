@@ -23,6 +23,7 @@ mod division;
 mod exchange;
 mod keeper;
 mod local;
+mod near;
 #[cfg(test)]
 mod simulation;
 mod turns;
@@ -43,11 +44,9 @@ use tokio::{
 pub use book::{BookError, PaceBook};
 pub use exchange::{Exchange, Grant, Limits, Report, SHARE_KEEPS};
 use local::{Local, May, Ticket};
+pub use near::Near;
 pub use turns::Spent;
 pub use window::PushBacks;
-
-/// Of so many calls that may be under way one may be near.
-const NEAR: u32 = 4;
 
 /// The pace at which this process may ask one teacher.
 #[derive(Debug)]
@@ -75,12 +74,6 @@ struct Gate {
     is_urgent: bool,
 }
 
-/// A place among the calls whose turn comes next; it is given up when this value is dropped.
-#[derive(Debug)]
-pub struct Near {
-    pace: Arc<Pace>,
-}
-
 /// The right to have one call under way; it ends when this value is dropped.
 #[derive(Debug)]
 pub struct Turn {
@@ -102,42 +95,13 @@ impl Pace {
         Self::new(teacher, limits, Arc::new(book::OwnBook::new()))
     }
 
-    /// Waits until a call is near its turn.
-    pub(super) async fn near(self: &Arc<Self>) -> Near {
-        let near = {
-            let mut gate = self.gate();
-            if gate.keeper.as_ref().is_none_or(JoinHandle::is_finished) {
-                gate.keeper = Some(tokio::spawn(keeper::keep(Arc::clone(self))));
-            }
-            if gate.far.is_empty() && gate.has_room() {
-                gate.near += 1;
-                return Near { pace: Arc::clone(self) };
-            }
-            let (sender, near) = oneshot::channel();
-            gate.far.push_back(sender);
-            near
-        };
-        near.await.expect("the pace, which holds the other end until it lets a call come near, is borrowed here")
-    }
-
-    /// Lets calls come near as there is room.
-    fn let_near(self: &Arc<Self>) {
-        loop {
-            let sender = {
-                let mut gate = self.gate();
-                while gate.far.front().is_some_and(oneshot::Sender::is_closed) {
-                    gate.far.pop_front();
-                }
-                if !gate.has_room() {
-                    return;
-                }
-                let Some(sender) = gate.far.pop_front() else { return };
-                gate.near += 1;
-                sender
-            };
-            // Outside of the lock, which it takes when nobody receives it.
-            drop(sender.send(Near { pace: Arc::clone(self) }));
-        }
+    /// Gives everything back, where the teacher was in use.
+    pub(super) async fn leave(&self) {
+        let Some(keeper) = self.gate().keeper.take() else { return };
+        // Its last exchange may still be on its way: what it is given, it would hold.
+        keeper.abort();
+        drop(keeper.await);
+        keeper::leave(self).await;
     }
 
     fn begin_or_wait(self: &Arc<Self>) -> Result<Turn, oneshot::Receiver<Turn>> {
@@ -189,35 +153,6 @@ impl Gate {
     fn waiting(&self) -> u32 {
         let far = self.far.iter().filter(|sender| !sender.is_closed()).count();
         self.near.saturating_add(u32::try_from(far).unwrap_or(u32::MAX))
-    }
-
-    /// Whether another call may come near: while one call takes its time, a few are written down, and no more than that.
-    fn has_room(&self) -> bool {
-        self.near < (self.local.permits() / NEAR).max(1)
-    }
-}
-
-impl Near {
-    /// Waits until the call may begin. Nothing is under way meanwhile: the wait may be given up.
-    pub async fn turn(self) -> Turn {
-        loop {
-            let turn = match self.pace.begin_or_wait() {
-                Ok(turn) => return turn,
-                Err(turn) => turn,
-            };
-            let turn = turn.await.expect("the pace, which holds the other end until it sends a turn, is borrowed here");
-            // Held up for so long that it would come in a burst with others, it waits for a later one.
-            if !turn.ticket.is_lost(Instant::now()) {
-                return turn;
-            }
-        }
-    }
-}
-
-impl Drop for Near {
-    fn drop(&mut self) {
-        self.pace.gate().near -= 1;
-        self.pace.let_near();
     }
 }
 
