@@ -50,24 +50,33 @@ impl Store {
         held.map(drop).ok_or(StoreError::LeaseLost(lease))
     }
 
-    /// Takes the first open chunk, while the job runs and nobody wants it to stop. None where there is none.
+    /// Takes the first open chunk, while the job runs and nobody wants it to stop. None where there is none. One that the hand
+    /// has and does not know of comes first: the answer to the statement that took it was lost.
     ///
     /// # Errors
     /// [`StoreError::HandLost`] where the hand was taken away.
-    pub async fn take_chunk(&self, hand: Hand) -> Result<Option<Chunk>, StoreError> {
+    pub async fn take_chunk(&self, hand: Hand, known: &[i32]) -> Result<Option<Chunk>, StoreError> {
         let row = sqlx::query!(
             r#"-- take_chunk
             with mine as materialized (
                 select job_id, epoch from annotation_hands where job_id = $1 and epoch = $2 for share
-            ), next as materialized (
+            ), unknown as materialized (
+                select c.number
+                from mine join annotation_chunks c on c.job_id = mine.job_id and c.hand = mine.epoch
+                where c.number <> all($3)
+                order by c.number
+                limit 1
+            ), open as materialized (
                 select c.number
                 from mine join jobs j on j.id = mine.job_id join annotation_sums s on s.job_id = j.id
                     join annotation_chunks c on c.job_id = j.id
                 where j.state = 'running' and j.cancel_requested_at is null and j.pause_requested_at is null and not s.closed
-                    and c.hand is null and c.settled_at is null
+                    and c.hand is null and c.settled_at is null and not exists (select from unknown)
                 order by c.number
                 limit 1
                 for update of c skip locked
+            ), next as (
+                select number from unknown union all select number from open
             ), taken as (
                 update annotation_chunks c set hand = $2
                 from next
@@ -79,6 +88,7 @@ impl Store {
             from mine left join taken on true"#,
             hand.job_id.0,
             hand.epoch,
+            known,
         )
         .fetch_optional(&self.pool)
         .await?

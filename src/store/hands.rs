@@ -16,6 +16,8 @@
 //!   under way become unknown. Whoever takes the chunk finds verdicts and answers in the ledger and asks for the rest only.
 //! - *The leader dies.* The job goes back to the queue when its lease runs out. Hands see that the job does not run, begin no
 //!   further call, settle what is under way and end; with the next leader they come back.
+//! - *The answer to a statement is lost.* Whoever asks for a chunk says which it knows it has: one that it has besides comes
+//!   first. What was settled or has ended stays so.
 //! - *Somebody pauses or cancels the job.* Every hand's next commit or beat says so, and the change wakes all workers. The
 //!   leader waits until all hands have ended before it ends the job: no verdict comes after the end.
 
@@ -110,11 +112,11 @@ impl Store {
         Ok(row.map(|row| Request::of(row.cancel_requested, row.pause_requested)))
     }
 
-    /// Ends a hand: its chunks are open again, and its calls under way, for which nobody waits any more, are unknown. How many
-    /// calls these are, and what had been reserved for them.
+    /// Ends a hand, unless it has ended: its chunks are open again, and its calls under way, for which nobody waits any more,
+    /// are unknown. How many calls these are, and what had been reserved for them.
     pub async fn end_hand(&self, hand: Hand) -> Result<(i64, Tokens), StoreError> {
         let ended = tokio::spawn(end(self.pool.clone(), hand, false)).await.map_err(StoreError::Abandoned)??;
-        ended.ok_or(StoreError::HandLost(hand))
+        Ok(ended.unwrap_or_default())
     }
 
     /// Takes away at most `limit` hands that nobody renews: each with its calls under way, which are unknown now, and what had

@@ -112,7 +112,7 @@ async fn commit(pool: PgPool, hand: Hand, batch: Arc<LedgerBatch>, repeated: boo
 }
 
 /// Holds the hand and the job's row against a change, and the job's sums against other writers. What was paid for is written
-/// while the job waits for another leader too, but not once it is over.
+/// while the job waits for another leader too, and when it has failed or was cancelled without one: its files wait for all hands.
 async fn lock(transaction: &mut PgTransaction<'static>, hand: Hand) -> Result<Held, StoreError> {
     // The batch's statements are planned anew each time: a plan from when the table was small would read all of it when it
     // is large.
@@ -126,7 +126,7 @@ async fn lock(transaction: &mut PgTransaction<'static>, hand: Hand) -> Result<He
             s.reserved_output_tokens
         from annotation_hands h join jobs j on j.id = h.job_id join annotation_sums s on s.job_id = j.id,
             set_config('plan_cache_mode', 'force_custom_plan', true) as planned_anew
-        where h.job_id = $1 and h.epoch = $2 and j.state in ('running', 'queued', 'paused')
+        where h.job_id = $1 and h.epoch = $2 and j.state <> 'succeeded'
         for share of h, j for update of s"#,
         hand.job_id.0,
         hand.epoch,

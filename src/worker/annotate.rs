@@ -69,9 +69,19 @@ pub async fn annotate(worker: &Worker, attempt: &Attempt, spec: &AnnotationSpec)
         _ => until_alone(attempt).await?,
     }
     tally.close().await?;
-    asked?;
+    asked.map_err(|error| if_held(attempt, error))?;
     attempt.check()?;
     annotation_files::finish(worker, attempt, spec, &work.file).await
+}
+
+/// A leader that was held up so long that its hand was taken away, and that has the job all the same, gives it back at once.
+fn if_held(attempt: &Attempt, error: AttemptError) -> AttemptError {
+    match error {
+        AttemptError::Stopped(Stop::Lost) if attempt.stopped() != Some(Stop::Lost) => {
+            AttemptError::Stopped(Stop::Draining)
+        }
+        error => error,
+    }
 }
 
 /// Lends a hand in an annotation that another worker leads, until it has no open chunk or is to stop.

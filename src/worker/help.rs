@@ -69,8 +69,5 @@ async fn help(worker: &Worker, avoided: &mut Avoided, shutdown: &Shutdown) -> Re
         }
     }
     // The writer has ended it already, unless it never came so far.
-    match worker.store.end_hand(hand).await {
-        Ok(_) | Err(StoreError::HandLost(_)) => Ok(true),
-        Err(error) => Err(error),
-    }
+    worker.store.end_hand(hand).await.map(|_| true)
 }

@@ -129,6 +129,25 @@ async fn a_worker_that_is_to_end_does_not_wait_for_room_in_a_budget() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_waits_for_room_in_its_budget_holds_up_no_other_job() {
+    let (fleet, teacher) = (Fleet::begin().await, GatedTeacher::start().await);
+    budgeted(&fleet, &teacher, Budget { max_usd: None, max_tokens: Some(500) }, 8).await;
+    let (_worker, other) = {
+        let worker = fleet.asking_worker("worker", &teacher);
+        until("its budget is reserved", async || (!teacher.asked().is_empty()).then_some(())).await;
+        let path = fleet.folder.path().join("other.jsonl");
+        std::fs::write(&path, "{\"input\": \"another question\"}\n").unwrap();
+        let file = fleet.client.upload(&path).await;
+        (worker, fleet.annotation(&file, "gated").await)
+    };
+    until("the other job's question is out", async || {
+        let asked = teacher.asked();
+        asked.iter().any(|key| key.starts_with(&other)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_limit_in_dollars_is_not_held_by_a_worker_without_prices() {
     let (fleet, teacher) = (Fleet::begin().await, GatedTeacher::start().await);
     let job = budgeted(&fleet, &teacher, Budget { max_usd: Some(1.0), max_tokens: None }, 2).await;

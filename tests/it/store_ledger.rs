@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stepwise::{
-    domain::{Allowance, AnnotationSums, Budget, CallKey, CallOutcome, Hand, JobId, NewCall, Reply, Tokens},
+    domain::{Allowance, AnnotationSums, Budget, CallKey, CallOutcome, Hand, JobId, Lease, NewCall, Reply, Tokens},
     store::{LedgerBatch, LedgerCommit, Request, Store},
 };
 
@@ -159,6 +159,22 @@ async fn what_a_dead_worker_left_under_way_is_unknown_and_replayed_with_the_answ
     let known: Vec<_> = past.calls.iter().map(|call| (call.key, call.reply.clone())).collect();
     assert_eq!(known, [(call(3).key, Some(reply("yes"))), (call(4).key, None)]);
     assert_eq!(db.store.past_calls(zombie.job_id, 4, 10).await.unwrap().calls.len(), 1);
+}
+
+#[tokio::test]
+async fn a_call_of_which_no_hand_knows_is_unknown_when_the_ledger_is_opened() {
+    let (db, hand) = opened().await;
+    commit(&db, hand, LedgerBatch { begins: vec![call(3), call(4)], ..LedgerBatch::default() }).await;
+    let orphan = "update teacher_calls set lease_epoch = 1000000 where example_index = 4";
+    sqlx::query(orphan).execute(&db.pool).await.unwrap();
+    let lease = Lease { job_id: hand.job_id, epoch: db.read(hand.job_id).await.lease_epoch };
+    db.store.open_ledger(lease).await.unwrap();
+    let sums = db.store.annotation_sums(hand.job_id).await.unwrap();
+    assert_eq!(
+        (sums.unknown_calls, sums.unknown, sums.reserved),
+        (1, WORST, WORST),
+        "the other one is still under way"
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The first and the last word about a job's ledger, by the worker that leads the job.
 
-use sqlx::PgTransaction;
+use sqlx::{PgPool, PgTransaction};
 use uuid::Uuid;
 
 use super::{settle, sums::SumsRow};
@@ -10,9 +10,11 @@ use crate::{
 };
 
 impl Store {
-    /// Opens the ledger of a job for an attempt and its hands: makes its row of sums.
+    /// Opens the ledger of a job for an attempt and its hands: makes its row of sums, and settles as unknown what is under
+    /// way for nobody, as workers from before there were hands left it.
     pub async fn open_ledger(&self, lease: Lease) -> Result<(), StoreError> {
-        self.set_closed(lease, false).await
+        self.set_closed(lease, false).await?;
+        tokio::spawn(forget_orphans(self.pool.clone(), lease)).await.map_err(StoreError::Abandoned)?
     }
 
     /// Closes the ledger before the leader lets go of the job: no call begins any more, and all hands end.
@@ -34,6 +36,24 @@ impl Store {
         .await?;
         if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::LeaseLost(lease)) }
     }
+}
+
+async fn forget_orphans(pool: PgPool, lease: Lease) -> Result<(), StoreError> {
+    let mut transaction = pool.begin().await?;
+    let epochs = sqlx::query_scalar!(
+        r#"-- forget_orphans
+        select distinct c.lease_epoch
+        from teacher_calls c
+        where c.job_id = $1 and c.state = 'sent'
+            and not exists (select from annotation_hands h where h.job_id = $1 and h.epoch = c.lease_epoch)"#,
+        lease.job_id.0,
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    for epoch in epochs {
+        forget(&mut transaction, lease.job_id.0, epoch).await?;
+    }
+    Ok(transaction.commit().await?)
 }
 
 /// Settles as unknown what a hand has left under way, because nobody waits for it any more: how many calls these are, and

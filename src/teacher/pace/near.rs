@@ -18,7 +18,7 @@ pub struct Near {
 
 impl Pace {
     /// Waits until a call is near its turn.
-    pub(super) async fn near(self: &Arc<Self>) -> Near {
+    pub(in crate::teacher) async fn near(self: &Arc<Self>) -> Near {
         let (sender, near) = oneshot::channel();
         {
             let mut gate = self.gate();

@@ -1,6 +1,10 @@
 //! One thing that is asked of the teacher, until there is an answer: from this job's ledger, from another job's, or by as
 //! many calls as it takes. Each call is written down before it is sent and settled with its outcome.
 
+use std::{pin::pin, time::Duration};
+
+use tokio::time::timeout;
+
 use super::{
     asking::{Asked, Asking, Ended},
     ledger::Permission,
@@ -11,13 +15,16 @@ use crate::{
     domain::{CallKey, CallOutcome, CallPurpose, NewCall, Reply, Tokens},
     outbound::retry,
     task::prompt::{self, Message},
-    teacher::{Completion, CompletionRequest, TeacherError},
+    teacher::{Completion, CompletionRequest, TeacherError, Turn},
     telemetry::chain,
     worker::AttemptError,
 };
 
 /// Tries at one thing before it is given up; a 429 is not a try.
 const MAX_TRIES: u32 = 5;
+
+/// How long a call that waits to be written down keeps its place among those whose turn is next.
+const PLACE_KEPT: Duration = Duration::from_millis(500);
 
 /// What is asked.
 pub(super) struct Wanted {
@@ -76,13 +83,7 @@ impl Asking<'_> {
 
     /// One call.
     async fn send(&self, call: &NewCall, request: &CompletionRequest) -> Asked<Sent> {
-        // It is written down shortly before its turn, and not while it has it: nobody would ask the teacher meanwhile.
-        let near = self.unless_ended(self.teacher.near()).await?;
-        self.begin(call.clone()).await?;
-        let turn = match self.unless_ended(near.turn()).await {
-            Ok(turn) => turn,
-            Err(ended) => return self.take_back(call).and(Err(ended)),
-        };
+        let turn = self.written_down(call).await?;
         // A pause and a drain let the calls under way end; a cancel or a lost lease does not wait for them.
         let answer = self.in_time(async { Ok(self.teacher.ask(turn, request).await) }).await;
         let answer = answer.map_err(|error| self.end(error))?.map(reply);
@@ -99,6 +100,26 @@ impl Asking<'_> {
             }
             Err(error) => self.judge(error).await,
         }
+    }
+
+    /// Writes a call down and waits for its turn. It is written down shortly before its turn, and not while it has it: nobody
+    /// would ask the teacher meanwhile.
+    async fn written_down(&self, call: &NewCall) -> Asked<Turn> {
+        let near = self.unless_ended(self.teacher.near()).await?;
+        let mut begun = pin!(self.begin(call.clone()));
+        let turn = match timeout(PLACE_KEPT, &mut begun).await {
+            Ok(begun) => {
+                begun?;
+                self.unless_ended(near.turn()).await
+            }
+            // The budget has no room for now: its place is for other jobs meanwhile.
+            Err(_) => {
+                drop(near);
+                begun.await?;
+                self.unless_ended(async { self.teacher.near().await.turn().await }).await
+            }
+        };
+        turn.or_else(|ended| self.take_back(call).and(Err(ended)))
     }
 
     /// Writes a call down, when there is room for it.

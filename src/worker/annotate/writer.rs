@@ -66,12 +66,18 @@ impl Writer {
 
     /// Writes until all who could say something are gone, and ends the hand; what nobody waits for any more is then unknown.
     pub(super) async fn run(mut self) -> Result<(), AttemptError> {
+        let written = self.write().await;
+        let ended = self.hold.persist(|| self.hold.store.end_hand(self.hand)).await.map(drop);
+        written.and(ended)
+    }
+
+    async fn write(&mut self) -> Result<(), AttemptError> {
         while self.gather().await {
             let (batch, waiters) = self.batch();
             let commit = self.commit(batch).await?;
             self.answer(commit, waiters);
         }
-        self.hold.persist(|| self.hold.store.end_hand(self.hand)).await.map(drop)
+        Ok(())
     }
 
     /// Waits for something to write. False at the end.
