@@ -90,6 +90,32 @@ async fn a_teacher_that_refuses_every_call_is_not_asked_about_every_row() {
 }
 
 #[tokio::test]
+async fn answers_that_another_job_had_paid_for_do_not_keep_a_refused_job_asking() {
+    let app = TestApp::start().await;
+    let (known, all) = (app.file(&rows(1)).await, app.file(&rows(200)).await);
+    // The row that is known is all that is judged first.
+    let first = json!({"rows": 1, "min_valid": 1});
+    let request = |file| json!({"file": file, "teacher": "scripted", "task": "returns", "smoke": first});
+    for (status, code, most) in
+        [(StatusCode::BAD_REQUEST, "teacher_refuses", 30), (StatusCode::FORBIDDEN, "teacher_refused_key", 10)]
+    {
+        let teacher = Talker::replying(move |heard| match asks(heard, "question 0.") {
+            true => refund(),
+            false => (status, "not from you").into_response(),
+        })
+        .await;
+        assert_eq!(teacher.annotate(&app, request(&known)).await["state"], "succeeded");
+        let job = teacher.annotate(&app, request(&all)).await;
+        assert_eq!((&job["state"], &job["error"]["code"]), (&json!("failed"), &json!(code)), "{job:#}");
+        let report = app.get(&format!("/v1/jobs/{}/report", job["id"].as_str().unwrap())).await.body;
+        let calls = &report["calls"];
+        assert_eq!((&calls["answered"], &calls["reused"]), (&json!(0), &json!(1)), "{report:#}");
+        let asked = teacher.heard().len();
+        assert!(asked < most, "those that were under way are the last: {asked}");
+    }
+}
+
+#[tokio::test]
 async fn a_reply_of_another_shape_is_paid_for_once_and_not_about_every_row() {
     let app = TestApp::start().await;
     let teacher = Talker::replying(|_| axum::Json(json!({"output": [{"text": "It broke."}]})).into_response()).await;

@@ -58,13 +58,14 @@ impl Asking<'_> {
     }
 
     /// Whether any call of the job was answered: in this attempt, or before it, where only what went wrong is asked again.
+    /// Answers that other jobs had paid for say nothing of this one's teacher.
     async fn was_ever_answered(&self) -> Asked<bool> {
         if self.patience.answered() > 0 {
             return Ok(true);
         }
         let (attempt, store) = (self.attempt, self.attempt.store());
         let sums = attempt.persist(|| store.annotation_sums(attempt.job.id)).await.map_err(|error| self.end(error))?;
-        Ok(sums.answered_calls + sums.reused_calls > 0)
+        Ok(sums.answered_calls > 0)
     }
 
     /// A question that is to blame itself gets no answer; a teacher that answers nobody costs the attempt, and the job comes
