@@ -123,6 +123,11 @@ fn checked(task: &TaskDefinition, answer_form: AnswerForm, input: &str, label: &
         Scorer::Arithmetic if arithmetic::evaluate(label).is_none() => {
             Err(format!("label {:?} is not arithmetic that has a value", labels::shown(label)))
         }
+        // A set may list signs. Where nobody listed them, they are what is left of a label that could not be read.
+        _ if !label.contains(char::is_alphanumeric) => Err(format!(
+            "label {:?} has neither a letter nor a digit; give the task a fixed label set if it is meant",
+            labels::shown(label)
+        )),
         _ => Ok(label.to_owned()),
     }
 }

@@ -1,5 +1,7 @@
 //! Answers in every form, and texts that are none.
 
+use serde_json::json;
+
 use super::*;
 use crate::task::builtin;
 
@@ -218,6 +220,9 @@ fn a_chat_models_emphasis_is_not_read() {
         ("text", "**Reasoning:** Because.\n\n**Answer:** **Paris**", "Because.", "Paris"),
         ("text", "Because.\nAnswer: **Paris**", "Because.", "Paris"),
         ("text", "## Reasoning:\nBecause.\n\n### Answer:\nParis", "Because.", "Paris"),
+        ("text", "Because.\n\n**Final Answer:** Paris", "Because.", "Paris"),
+        ("text", "Because.\n\n**Final Answer:**\n\nParis", "Because.", "Paris"),
+        ("esnli", "It rains.\n\n**Final Answer:** neutral", "It rains.", "neutral"),
         ("esnli", "It rains.\n\n**Answer: neutral**", "It rains.", "neutral"),
         ("esnli", "It rains.\n\n**Answer**: *Neutral*.", "It rains.", "neutral"),
         ("anli", "It rains. **So the answer is neutral.**", "It rains.", "neutral"),
@@ -231,9 +236,38 @@ fn a_chat_models_emphasis_is_not_read() {
         assert_eq!(parts(&parsed), (Some(label), Some(rationale)), "{text:?} {parsed:?}");
     }
     let open = TaskDefinition::default();
-    for text in ["**yes**\nReasoning: r", "**Answer: yes**\n\n**Reasoning:** r", "yes\n\n**Reasoning: r**"] {
+    for text in [
+        "**Final Answer:** yes\nReasoning: r",
+        "**yes**\nReasoning: r",
+        "**Answer: yes**\n\n**Reasoning:** r",
+        "yes\n\n**Reasoning: r**",
+    ] {
         let parsed = parse(&open, AnswerForm::LabelThenRationale, "", text, false);
         assert_eq!(parts(&parsed), (Some("yes"), Some("r")), "{text:?}");
+    }
+}
+
+#[test]
+fn a_label_of_signs_alone_is_read_only_where_the_set_lists_it() {
+    let signs = ["+", "**", "\u{1f600}"];
+    let listed =
+        TaskDefinition { label_set: LabelSet::Fixed(signs.map(str::to_owned).to_vec()), ..TaskDefinition::default() };
+    for sign in signs {
+        for (form, text) in [
+            (AnswerForm::RationaleThenLabel, format!("Because.\nAnswer: {sign}")),
+            (AnswerForm::LabelThenRationale, format!("{sign}\nReasoning: Because.")),
+            (AnswerForm::Json, json!({"rationale": "Because.", "label": sign}).to_string()),
+        ] {
+            assert_eq!(parts(&parse(&listed, form, "", &text, false)), (Some(sign), Some("Because.")), "{text}");
+            let parsed = parse(&TaskDefinition::default(), form, "", &text, false);
+            assert_eq!((parsed.status, parsed.label), (AnnotationStatus::Invalid, None), "{text}");
+            assert!(parsed.reason.unwrap().contains("neither a letter nor a digit"));
+        }
+    }
+    for label in ["\u{5317}\u{4eac}", "\u{0928}\u{0939}\u{0940}\u{0902}", "\u{0646}\u{0639}\u{0645}", "-5", "C++"] {
+        let text = format!("Because.\nAnswer: {label}");
+        let parsed = parse(&TaskDefinition::default(), AnswerForm::RationaleThenLabel, "", &text, false);
+        assert_eq!(parsed.label.as_deref(), Some(label));
     }
 }
 
