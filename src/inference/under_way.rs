@@ -44,7 +44,7 @@ impl Part {
 
     /// The question's number and the part.
     pub fn of(name: usize) -> (usize, Self) {
-        (name / 2, if name % 2 == 0 { Self::Words } else { Self::Rationale })
+        (name / 2, if name.is_multiple_of(2) { Self::Words } else { Self::Rationale })
     }
 }
 
