@@ -72,40 +72,35 @@ pub struct Event {
     pub data: Value,
 }
 
+/// How often what holds for a job is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Telling {
+    EachTime,
+    Once,
+}
+
 impl Store {
     /// Writes an event of the worker that holds the job.
     pub async fn append_event(&self, lease: Lease, event: &NewEvent) -> Result<(), StoreError> {
-        let done = sqlx::query!(
-            r#"-- append_event
-            with holder as materialized (
-                select id, project_id from jobs where id = $1 and lease_epoch = $2 and state = 'running' for share
-            )
-            insert into job_events (job_id, project_id, level, code, message, data)
-            select id, project_id, $3, $4, $5, $6 from holder"#,
-            lease.job_id.0,
-            lease.epoch,
-            event.level.as_str(),
-            event.code,
-            storable::text(&event.message),
-            storable::json(&event.data),
-        )
-        .execute(&self.pool)
-        .await?;
-        if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::LeaseLost(lease)) }
+        self.append(lease, event, Telling::EachTime).await
     }
 
-    /// Writes an event of the worker that holds the job, unless the job has one of its code since somebody last queued it:
-    /// what holds for a job is told once, however many attempts find it.
+    /// The same, unless the job has one of its code since somebody last queued it: what holds for a job is told once, however
+    /// many attempts find it.
     pub async fn append_event_once(&self, lease: Lease, event: &NewEvent) -> Result<(), StoreError> {
+        self.append(lease, event, Telling::Once).await
+    }
+
+    async fn append(&self, lease: Lease, event: &NewEvent, telling: Telling) -> Result<(), StoreError> {
         let held = sqlx::query_scalar!(
-            r#"-- append_event_once
+            r#"-- append
             with holder as materialized (
                 select id, project_id from jobs where id = $1 and lease_epoch = $2 and state = 'running' for share
             ), told as (
                 insert into job_events (job_id, project_id, level, code, message, data)
                 select id, project_id, $3, $4, $5, $6
                 from holder
-                where not exists (
+                where not $7 or not exists (
                     select from job_events e
                     where e.job_id = holder.id and e.code = $4
                         and e.id > coalesce(
@@ -120,6 +115,7 @@ impl Store {
             event.code,
             storable::text(&event.message),
             storable::json(&event.data),
+            telling == Telling::Once,
         )
         .fetch_optional(&self.pool)
         .await?;
