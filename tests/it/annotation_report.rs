@@ -60,7 +60,7 @@ async fn settle(app: &TestApp, job: JobId) {
             .await
             .unwrap();
     }
-    let calls = "insert into teacher_calls (job_id, example_index, sample, purpose, number, project_id, lease_epoch, round,
+    let calls = "insert into teacher_calls (job_id, example_index, sample, purpose, number, project_id, hand, round,
             request_sha256, state, reserved_input_tokens, reserved_output_tokens, reply, input_tokens, output_tokens,
             latency_ms, settled_at)
         select id, place, 0, 'answer', 0, project_id, 1, 0, decode(repeat('ab', 32), 'hex'), 'answered', 100, 20, 'x', 100, 20,

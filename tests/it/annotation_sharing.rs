@@ -39,7 +39,7 @@ impl Shared {
         .await;
         // The leader gives its turns up one by one, as its questions are answered.
         until("both have questions out", async || {
-            let asking = "select count(distinct lease_epoch) from teacher_calls where state = 'sent'";
+            let asking = "select count(distinct hand) from teacher_calls where state = 'sent'";
             let both = shared.count(asking).await == 2;
             if !both {
                 shared.teacher.let_through(1);
@@ -93,7 +93,7 @@ async fn two_workers_share_one_annotation() {
     let ended = shared.finish().await;
     assert_eq!(shared.teacher.asked().len(), ROWS, "nothing was asked twice");
     assert_eq!(ended["result"]["calls"]["unknown"], 0, "{ended:#}");
-    let hands = "select count(distinct lease_epoch) from teacher_calls where state = 'answered'";
+    let hands = "select count(distinct hand) from teacher_calls where state = 'answered'";
     assert!(shared.count(hands).await >= 2, "both have settled some");
     assert_eq!(shared.count("select count(*) from annotation_chunks where settled_at is null").await, 0);
     assert_eq!(ended["attempt"], 1);

@@ -165,7 +165,7 @@ async fn what_a_dead_worker_left_under_way_is_unknown_and_replayed_with_the_answ
 async fn a_call_of_which_no_hand_knows_is_unknown_when_the_ledger_is_opened() {
     let (db, hand) = opened().await;
     commit(&db, hand, LedgerBatch { begins: vec![call(3), call(4)], ..LedgerBatch::default() }).await;
-    let orphan = "update teacher_calls set lease_epoch = 1000000 where example_index = 4";
+    let orphan = "update teacher_calls set hand = 1000000 where example_index = 4";
     sqlx::query(orphan).execute(&db.pool).await.unwrap();
     let lease = Lease { job_id: hand.job_id, epoch: db.read(hand.job_id).await.lease_epoch };
     db.store.open_ledger(lease).await.unwrap();

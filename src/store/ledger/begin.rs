@@ -74,7 +74,7 @@ async fn insert(transaction: &mut PgTransaction<'static>, held: &Held, calls: &[
         calls.iter().map(|call| (call.input_tokens, call.output_tokens)).unzip();
     sqlx::query!(
         r#"-- ledger: begin
-        insert into teacher_calls (job_id, project_id, lease_epoch, state, example_index, sample, purpose, number, round,
+        insert into teacher_calls (job_id, project_id, hand, state, example_index, sample, purpose, number, round,
             request_sha256, reserved_input_tokens, reserved_output_tokens)
         select $1, $2, $3, 'sent', c.*
         from unnest($4::bigint[], $5::integer[], $6::text[], $7::integer[], $8::integer[], $9::bytea[], $10::bigint[],
@@ -108,7 +108,7 @@ pub(super) async fn take_back(
         delete from teacher_calls c
         using unnest($2::bigint[], $3::integer[], $4::text[], $5::integer[]) as k (example_index, sample, purpose, number)
         where c.job_id = $1 and c.example_index = k.example_index and c.sample = k.sample and c.purpose = k.purpose
-            and c.number = k.number and c.settled_at is null and c.lease_epoch = $6
+            and c.number = k.number and c.settled_at is null and c.hand = $6
         returning c.reserved_input_tokens, c.reserved_output_tokens"#,
         held.job,
         &keys.indexes,

@@ -40,18 +40,18 @@ impl Store {
 
 async fn forget_orphans(pool: PgPool, lease: Lease) -> Result<(), StoreError> {
     let mut transaction = pool.begin().await?;
-    let epochs = sqlx::query_scalar!(
+    let hands = sqlx::query_scalar!(
         r#"-- forget_orphans
-        select distinct c.lease_epoch
+        select distinct c.hand
         from teacher_calls c
         where c.job_id = $1 and c.state = 'sent'
-            and not exists (select from annotation_hands h where h.job_id = $1 and h.epoch = c.lease_epoch)"#,
+            and not exists (select from annotation_hands h where h.job_id = $1 and h.epoch = c.hand)"#,
         lease.job_id.0,
     )
     .fetch_all(&mut *transaction)
     .await?;
-    for epoch in epochs {
-        forget(&mut transaction, lease.job_id.0, epoch).await?;
+    for hand in hands {
+        forget(&mut transaction, lease.job_id.0, hand).await?;
     }
     Ok(transaction.commit().await?)
 }
@@ -68,7 +68,7 @@ pub(in crate::store) async fn forget(
         r#"-- ledger: forget
         update teacher_calls
         set state = 'unknown', error = 'the worker stopped waiting for the answer', settled_at = clock_timestamp()
-        where job_id = $1 and lease_epoch = $2 and state = 'sent'
+        where job_id = $1 and hand = $2 and state = 'sent'
         returning reserved_input_tokens, reserved_output_tokens"#,
         job,
         epoch,

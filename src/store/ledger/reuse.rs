@@ -23,7 +23,7 @@ pub(super) async fn reuse(
     // Where the same batch is committed twice, the second time finds the rows of the first: those are given, not counted.
     let rows = sqlx::query!(
         r#"-- ledger: reuse
-        insert into teacher_calls as c (job_id, project_id, lease_epoch, state, reserved_input_tokens,
+        insert into teacher_calls as c (job_id, project_id, hand, state, reserved_input_tokens,
             reserved_output_tokens, input_tokens, output_tokens, settled_at, example_index, sample, purpose, number, round,
             request_sha256, reply, finish_reason, latency_ms, reused_from_job_id)
         select $1, $2, $3, 'reused', 0, 0, 0, 0, clock_timestamp(), w.*, source.*
@@ -37,7 +37,7 @@ pub(super) async fn reuse(
                 order by a.settled_at
                 limit 1
             ) as source
-        on conflict (job_id, example_index, sample, purpose, number) do update set lease_epoch = excluded.lease_epoch
+        on conflict (job_id, example_index, sample, purpose, number) do update set hand = excluded.hand
         returning c.example_index, c.sample, c.purpose, c.number, c.reply as "reply!", c.finish_reason,
             c.latency_ms as "latency_ms!", c.xmax::text = '0' as "is_new!""#,
         held.job,
