@@ -47,8 +47,9 @@ impl Asking<'_> {
     /// The teacher's reply; the inner error is its last word on this one thing.
     pub(super) async fn call(&self, question: &Question, wanted: Wanted) -> Asked<Result<Reply, String>> {
         let Wanted { sample, purpose, messages } = wanted;
-        let request = self.request(question, sample, purpose, messages);
+        let mut request = self.request(sample, messages);
         let mut call = self.new_call(question, sample, purpose, &request);
+        request.idempotency_key = Some(self.idempotency_key(&call));
         if let Some(reply) = question.replay(sample, purpose, &call.request_sha256) {
             return Ok(Ok(reply));
         }
@@ -139,15 +140,8 @@ impl Asking<'_> {
         self.ledger.settle(call.key, outcome).map_err(|closed| self.end_closed(closed))
     }
 
-    fn request(
-        &self,
-        question: &Question,
-        sample: i32,
-        purpose: CallPurpose,
-        messages: Vec<Message>,
-    ) -> CompletionRequest {
-        let (job, index, round) = (self.attempt.job.id, question.index, question.round());
-        let mut request = CompletionRequest {
+    fn request(&self, sample: i32, messages: Vec<Message>) -> CompletionRequest {
+        CompletionRequest {
             messages,
             temperature: self.spec.temperature,
             max_output_tokens: self.spec.max_output_tokens,
@@ -156,15 +150,17 @@ impl Asking<'_> {
             seed: (self.spec.samples > 1).then(|| u64::try_from(sample).unwrap_or_default()),
             answer_schema: prompt::answer_schema(&self.spec.task, self.spec.answer_form),
             idempotency_key: None,
-        };
-        // The same over all tries and attempts: a teacher that honors it answers a repeated question from its memory. A
-        // question that was set aside is another one, and so is one that is put otherwise since the worker was configured
-        // anew: the same key for it is an error to a strict teacher.
-        let digest = self.teacher.request_sha256(&request);
-        let digest: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        let key = format!("{job}-{index}-{sample}-{digest}-{}", purpose.as_str());
-        request.idempotency_key = Some(if round == 0 { key } else { format!("{key}-{round}") });
-        request
+        }
+    }
+
+    /// The same over all tries and attempts: a teacher that honors it answers a repeated question from its memory. A question
+    /// that was set aside is another one, and so is one that is put otherwise since the worker was configured anew: the same
+    /// key for it is an error to a strict teacher.
+    fn idempotency_key(&self, call: &NewCall) -> String {
+        let CallKey { example_index, sample, purpose, .. } = call.key;
+        let digest: String = call.request_sha256.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let key = format!("{}-{example_index}-{sample}-{digest}-{}", self.attempt.job.id, purpose.as_str());
+        if call.round == 0 { key } else { format!("{key}-{}", call.round) }
     }
 
     fn new_call(&self, question: &Question, sample: i32, purpose: CallPurpose, request: &CompletionRequest) -> NewCall {
