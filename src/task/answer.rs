@@ -171,5 +171,8 @@ fn is_refusal(text: &str) -> bool {
 }
 
 #[cfg(test)]
+#[path = "answer_chat_tests.rs"]
+mod chat_tests;
+#[cfg(test)]
 #[path = "answer_tests.rs"]
 mod tests;
