@@ -11,16 +11,14 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use serde_json::{Value, json};
 use stepwise::{
-    domain::{
-        AnnotationSpec, AnswerForm, Budget, JobId, JobSpec, JobState, LabelSet, RationaleKeeping, TaskDefinition,
-    },
+    domain::{AnnotationSpec, Budget, JobId, JobSpec, JobState, LabelSet, TaskDefinition},
     store::NewJob,
     teacher::scripted::{FaultMix, Faults, Memory, ScriptedSettings, ScriptedTeacher, Tally},
 };
 
 use crate::support::{
     fleet::Fleet,
-    seed::new_job,
+    seed::{annotation_spec, new_job},
     service::{Process, until},
 };
 
@@ -95,25 +93,19 @@ impl Trial {
     }
 
     fn job(&self, file: &str) -> NewJob {
-        let spec = JobSpec::Annotation(AnnotationSpec {
-            file: file.parse().unwrap(),
+        let labels = LABELS.map(str::to_owned).to_vec();
+        let spec = AnnotationSpec {
             teacher: "wild".to_owned(),
             task: TaskDefinition {
                 name: "returns".to_owned(),
-                label_set: LabelSet::Fixed(LABELS.map(str::to_owned).to_vec()),
+                label_set: LabelSet::Fixed(labels),
                 ..TaskDefinition::default()
             },
-            max_examples: None,
-            temperature: 0.0,
             max_output_tokens: 64,
-            answer_form: AnswerForm::default(),
-            samples: 1,
-            repair: true,
-            rationales: RationaleKeeping::All,
-            reuse: true,
             budget: self.budget,
-            smoke: None,
-        });
+            ..annotation_spec(file.parse().unwrap())
+        };
+        let spec = JobSpec::Annotation(spec);
         NewJob { max_attempts: 1000, ..new_job(spec) }
     }
 

@@ -157,10 +157,7 @@ async fn a_report_before_the_first_answer_says_so_and_one_on_another_kind_is_ref
 #[tokio::test]
 async fn rows_from_before_lengths_were_kept_have_theirs() {
     let db = TestDatabase::before(17).await;
-    let job = "insert into jobs (id, project_id, kind, state, spec, priority, max_attempts, metadata, run_at, sort_at)
-        select '00000000-0000-7000-8000-00000000000a', id, 'annotation', 'queued', '{\"kind\": \"annotation\"}', 0, 5, '{}', now(),
-            now() from projects";
-    sqlx::query(job).execute(&db.pool).await.unwrap();
+    db.old_annotation().await;
     let rows = "insert into annotations (job_id, example_index, project_id, example_id, input, status, teacher_label, agreement,
             rationale, input_tokens, output_tokens, latency_ms)
         select j.id, number, project_id, 'line-' || number, repeat('ü', number::integer + 1), 'valid', 'yes', 1,

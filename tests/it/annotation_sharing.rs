@@ -50,19 +50,23 @@ impl Shared {
         shared
     }
 
+    /// The same, in the midst of its work.
+    async fn halfway() -> Self {
+        let shared = Self::begin().await;
+        shared.teacher.let_through(40);
+        until("answers are settled", async || {
+            (shared.count("select count(*) from annotations").await >= 30).then_some(())
+        })
+        .await;
+        shared
+    }
+
     async fn count(&self, statement: &'static str) -> i64 {
         sqlx::query_scalar(statement).fetch_one(&self.fleet.database.pool).await.unwrap()
     }
 
     async fn ask(&self, what: &str) {
         self.fleet.client.post(&format!("/v1/jobs/{}/{what}", self.job), &json!({})).await;
-    }
-
-    async fn until_settled(&self, count: i64) {
-        until("answers are settled", async || {
-            (self.count("select count(*) from annotations").await >= count).then_some(())
-        })
-        .await;
     }
 
     /// Makes what a dead worker held look so old that anybody may take it; what the living hold stays.
@@ -101,9 +105,7 @@ async fn two_workers_share_one_annotation() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_helpers_part_is_taken_up_by_the_others() {
-    let shared = Shared::begin().await;
-    shared.teacher.let_through(40);
-    shared.until_settled(30).await;
+    let shared = Shared::halfway().await;
     shared.helper.signal(libc::SIGKILL);
     let its_hand = "update annotation_hands h set expires_at = now() - interval '1 second'
         from jobs j where j.id = h.job_id and h.worker <> j.lease_owner";
@@ -114,9 +116,7 @@ async fn a_killed_helpers_part_is_taken_up_by_the_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_leader_is_followed_by_another_and_nothing_is_lost() {
-    let shared = Shared::begin().await;
-    shared.teacher.let_through(40);
-    shared.until_settled(30).await;
+    let shared = Shared::halfway().await;
     shared.leader.signal(libc::SIGKILL);
     let its_hand_and_lease = "update annotation_hands h set expires_at = now() - interval '1 second'
         from jobs j where j.id = h.job_id and h.worker = j.lease_owner;

@@ -9,7 +9,7 @@ use stepwise::domain::{AnnotationSpec, Budget, JobSpec};
 use crate::support::{
     app::TestApp,
     fleet::Fleet,
-    seed::{annotation_of, new_job},
+    seed::{annotation_spec, new_job},
     service::until,
     talker::{Heard, Talker},
     teacher::GatedTeacher,
@@ -104,7 +104,7 @@ async fn budgeted(fleet: &Fleet, teacher: &GatedTeacher, budget: Budget, rows: u
     let text: String = (0..rows).map(|row| format!("{}\n", json!({"input": format!("question {row}")}))).collect();
     std::fs::write(&path, text).unwrap();
     let file = fleet.client.upload(&path).await;
-    let JobSpec::Annotation(spec) = annotation_of(file.parse().unwrap()) else { unreachable!() };
+    let spec = annotation_spec(file.parse().unwrap());
     let spec = AnnotationSpec { teacher: "gated".to_owned(), budget: Some(budget), max_output_tokens: 64, ..spec };
     assert!(teacher.asked().is_empty());
     fleet.database.store.create_job(&new_job(JobSpec::Annotation(spec))).await.unwrap().id.to_string()

@@ -205,10 +205,7 @@ async fn an_equal_request_of_another_job_is_reused_unless_it_was_set_aside() {
 #[tokio::test]
 async fn answers_from_before_the_ledger_are_verdicts_of_one_sample_and_are_in_the_sums() {
     let db = TestDatabase::before(12).await;
-    let job = "insert into jobs (id, project_id, kind, state, spec, priority, max_attempts, metadata, run_at, sort_at)
-        select '00000000-0000-7000-8000-00000000000a', id, 'annotation', 'queued', '{\"kind\": \"annotation\"}', 0, 5, '{}', now(),
-            now() from projects";
-    sqlx::query(job).execute(&db.pool).await.unwrap();
+    db.old_annotation().await;
     let rows = "insert into annotations (job_id, example_index, project_id, example_id, input, status, teacher_label,
             rationale, input_tokens, output_tokens, latency_ms)
         select j.id, number, project_id, 'line-' || number, 'a', case number when 2 then 'invalid' else 'valid' end,

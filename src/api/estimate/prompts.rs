@@ -60,9 +60,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::{
-        AnnotationSpec, AnswerForm, Estimate, FileId, JobId, JobSpec, RationaleKeeping, Taken, TaskDefinition,
-    };
+    use crate::domain::{Estimate, FileId, JobId, Taken, TaskDefinition};
 
     #[test]
     fn a_script_of_three_bytes_has_about_a_token_for_each_character() {
@@ -75,25 +73,12 @@ mod tests {
 
     /// A job that answered so many prompts, and what the teacher counted of them.
     fn past(answered: i64, input_tokens: i64, prompt_tokens_by_rule: Option<f64>) -> PastJob {
-        let spec = AnnotationSpec {
-            file: FileId(uuid::Uuid::nil()),
-            teacher: "desk".to_owned(),
-            task: TaskDefinition::default(),
-            max_examples: None,
-            temperature: 0.0,
-            max_output_tokens: 256,
-            answer_form: AnswerForm::default(),
-            samples: 1,
-            repair: true,
-            rationales: RationaleKeeping::All,
-            reuse: true,
-            budget: None,
-            smoke: None,
-        };
+        let spec = json!({"kind": "annotation", "file": FileId(uuid::Uuid::nil()), "teacher": "desk",
+            "task": TaskDefinition::default(), "temperature": 0.0, "max_output_tokens": 256});
         let result = json!({"calls": {"answered": answered}, "input_tokens": input_tokens});
         PastJob {
             id: JobId(uuid::Uuid::nil()),
-            spec: JobSpec::Annotation(spec),
+            spec: serde_json::from_value(spec).unwrap(),
             estimate: Estimate { prompt_tokens_by_rule, ..Estimate::default() },
             taken: Taken { result, ..Taken::default() },
         }

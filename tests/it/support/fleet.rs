@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, fs, net::SocketAddr};
 
 use serde_json::{Value, json};
-use stepwise::domain::{AnnotationSpec, AnswerForm, JobId, JobSpec, RationaleKeeping, TaskDefinition, WorkerId};
+use stepwise::domain::{AnnotationSpec, JobId, JobSpec, WorkerId};
 use tempfile::TempDir;
 
 use super::{
     database::TestDatabase,
-    seed::new_job,
+    seed::{annotation_spec, new_job},
     service::{Client, Process, free_address, head, returns_desk},
     teacher::GatedTeacher,
 };
@@ -92,21 +92,14 @@ impl Fleet {
 
     /// The same with so many samples of each row.
     pub async fn sampled_annotation(&self, file: &str, teacher: &str, samples: u32) -> String {
-        let spec = JobSpec::Annotation(AnnotationSpec {
-            file: file.parse().unwrap(),
+        let spec = AnnotationSpec {
             teacher: teacher.to_owned(),
-            task: TaskDefinition::default(),
-            max_examples: None,
-            temperature: 0.0,
             max_output_tokens: 64,
-            answer_form: AnswerForm::default(),
             samples,
             repair: false,
-            rationales: RationaleKeeping::All,
-            reuse: true,
-            budget: None,
-            smoke: None,
-        });
+            ..annotation_spec(file.parse().unwrap())
+        };
+        let spec = JobSpec::Annotation(spec);
         self.database.store.create_job(&new_job(spec)).await.unwrap().id.to_string()
     }
 

@@ -57,6 +57,14 @@ impl TestDatabase {
         self.set(id, "lease_expires_at = clock_timestamp() - interval '1 second'").await;
     }
 
+    /// An annotation in a database of an earlier schema, written as the API wrote it then.
+    pub async fn old_annotation(&self) {
+        let job = "insert into jobs (id, project_id, kind, state, spec, priority, max_attempts, metadata, run_at, sort_at)
+            select '00000000-0000-7000-8000-00000000000a', id, 'annotation', 'queued', '{\"kind\": \"annotation\"}', 0, 5,
+                '{}', now(), now() from projects";
+        sqlx::query(job).execute(&self.pool).await.unwrap();
+    }
+
     /// Makes every hand look as old as a dead worker's.
     pub async fn expire_hands(&self) {
         let expire = "update annotation_hands set expires_at = clock_timestamp() - interval '1 second'";
@@ -148,7 +156,12 @@ pub fn new_job(spec: JobSpec) -> NewJob {
 }
 
 pub fn annotation_of(file: FileId) -> JobSpec {
-    JobSpec::Annotation(AnnotationSpec {
+    JobSpec::Annotation(annotation_spec(file))
+}
+
+/// An annotation with the defaults of a request.
+pub fn annotation_spec(file: FileId) -> AnnotationSpec {
+    AnnotationSpec {
         file,
         teacher: "scripted".to_owned(),
         task: TaskDefinition::default(),
@@ -162,7 +175,7 @@ pub fn annotation_of(file: FileId) -> JobSpec {
         reuse: true,
         budget: None,
         smoke: None,
-    })
+    }
 }
 
 pub fn distillation_of(training: TrainingSource) -> JobSpec {
