@@ -6,7 +6,7 @@ use crate::{domain::Span, store::PastJob};
 
 /// Tokens that a chat's frame adds to its texts.
 const FRAME_TOKENS: f64 = 8.0;
-/// Tokens of a character, by the bytes that it takes in UTF-8. More than the last figure no call reserves.
+/// Tokens of a character, by the bytes that it takes in UTF-8.
 const OF_BYTES: [Span; 4] = [
     // English, digits, programs: of digits a token holds one to three.
     Span { low: 0.2, expected: 0.25, high: 0.5 },
