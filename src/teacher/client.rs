@@ -158,7 +158,7 @@ impl TeacherClient {
         let choice = choices.into_iter().next().ok_or_else(|| self.bad_reply("it has no choices".to_owned()))?;
         let said =
             choice.said().ok_or_else(|| self.other_shape("its choice has neither a message nor a text".into()))?;
-        let tokens = usage.unwrap_or_default().or(request.guessed(&said.text));
+        let tokens = usage.unwrap_or_default().or(|| request.guessed(&said.text));
         Ok(Completion {
             text: said.text,
             finish_reason: said.finish_reason,

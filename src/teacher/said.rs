@@ -100,13 +100,15 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// The counts; what was guessed instead of one that is not there or cannot be true.
-    pub(super) fn or(&self, guessed: Tokens) -> Tokens {
-        let believed =
-            |count: f64, guessed: i64| if (1.0..=MAX_TOKENS).contains(&count) { count as i64 } else { guessed };
-        Tokens {
-            input: believed(self.prompt_tokens, guessed.input),
-            output: believed(self.completion_tokens, guessed.output),
+    /// The counts; a guess, made only then, instead of one that is not there or cannot be true.
+    pub(super) fn or(&self, guess: impl FnOnce() -> Tokens) -> Tokens {
+        let believed = |count: f64| (1.0..=MAX_TOKENS).contains(&count).then_some(count as i64);
+        match (believed(self.prompt_tokens), believed(self.completion_tokens)) {
+            (Some(input), Some(output)) => Tokens { input, output },
+            (input, output) => {
+                let guessed = guess();
+                Tokens { input: input.unwrap_or(guessed.input), output: output.unwrap_or(guessed.output) }
+            }
         }
     }
 }
@@ -149,7 +151,7 @@ mod tests {
     #[test]
     fn counts_that_are_not_there_or_cannot_be_true_are_guessed() {
         let counted = |usage: &str| {
-            let tokens = serde_json::from_str::<Usage>(usage).unwrap().or(Tokens { input: 50, output: 20 });
+            let tokens = serde_json::from_str::<Usage>(usage).unwrap().or(|| Tokens { input: 50, output: 20 });
             (tokens.input, tokens.output)
         };
         for (usage, tokens) in [
