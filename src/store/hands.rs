@@ -26,7 +26,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 
 use super::{Request, Store, StoreError, interval, ledger::open::forget};
-use crate::domain::{Hand, Job, JobId, Lease, ProjectId, Tokens, WorkerId};
+use crate::domain::{Hand, Job, JobId, Lease, ProjectId, WorkerId};
 
 impl Store {
     /// A hand of the worker that leads the job.
@@ -113,15 +113,14 @@ impl Store {
     }
 
     /// Ends a hand, unless it has ended: its chunks are open again, and its calls under way, for which nobody waits any more,
-    /// are unknown. How many calls these are, and what had been reserved for them.
-    pub async fn end_hand(&self, hand: Hand) -> Result<(i64, Tokens), StoreError> {
-        let ended = tokio::spawn(end(self.pool.clone(), hand, false)).await.map_err(StoreError::Abandoned)??;
-        Ok(ended.unwrap_or_default())
+    /// are unknown.
+    pub async fn end_hand(&self, hand: Hand) -> Result<(), StoreError> {
+        tokio::spawn(end(self.pool.clone(), hand, false)).await.map_err(StoreError::Abandoned)?.map(drop)
     }
 
-    /// Takes away at most `limit` hands that nobody renews: each with its calls under way, which are unknown now, and what had
-    /// been reserved for them.
-    pub async fn reap_hands(&self, limit: u32) -> Result<Vec<(Hand, i64, Tokens)>, StoreError> {
+    /// Takes away at most `limit` hands that nobody renews: each with how many calls it had under way, which are unknown
+    /// now.
+    pub async fn reap_hands(&self, limit: u32) -> Result<Vec<(Hand, i64)>, StoreError> {
         let expired = sqlx::query!(
             r#"-- reap_hands
             select job_id, epoch from annotation_hands where expires_at < clock_timestamp() order by job_id, epoch limit $1"#,
@@ -133,7 +132,7 @@ impl Store {
         for row in expired {
             let hand = Hand { job_id: JobId(row.job_id), epoch: row.epoch };
             let ended = tokio::spawn(end(self.pool.clone(), hand, true)).await.map_err(StoreError::Abandoned)??;
-            reaped.extend(ended.map(|(calls, reserved)| (hand, calls, reserved)));
+            reaped.extend(ended.map(|calls| (hand, calls)));
         }
         Ok(reaped)
     }
@@ -150,8 +149,8 @@ impl Store {
     }
 }
 
-/// Two statements: the hand's row is locked before the sums, as a commit does it.
-async fn end(pool: PgPool, hand: Hand, only_expired: bool) -> Result<Option<(i64, Tokens)>, StoreError> {
+/// How many calls a hand had under way; none where there is no such hand. Two statements: the hand's row is locked before the sums, as a commit does it.
+async fn end(pool: PgPool, hand: Hand, only_expired: bool) -> Result<Option<i64>, StoreError> {
     let mut transaction = pool.begin().await?;
     let ended = sqlx::query!(
         r#"-- end_hand
@@ -193,5 +192,5 @@ async fn end(pool: PgPool, hand: Hand, only_expired: bool) -> Result<Option<(i64
         .await?;
     }
     transaction.commit().await?;
-    Ok(Some((calls, reserved)))
+    Ok(Some(calls))
 }

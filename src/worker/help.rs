@@ -69,5 +69,5 @@ async fn help(worker: &Worker, avoided: &mut Avoided, shutdown: &Shutdown) -> Re
         }
     }
     // The writer has ended it already, unless it never came so far.
-    worker.store.end_hand(hand).await.map(|_| true)
+    worker.store.end_hand(hand).await.map(|()| true)
 }

@@ -71,7 +71,7 @@ pub async fn reap_once(worker: &Worker) -> Result<(), StoreError> {
     for (job, state) in worker.store.reap(REAP_LIMIT).await? {
         tracing::warn!(%job, %state, "took a job from a worker that no longer renews its lease");
     }
-    for (hand, calls, _) in worker.store.reap_hands(REAP_LIMIT).await? {
+    for (hand, calls) in worker.store.reap_hands(REAP_LIMIT).await? {
         tracing::warn!(job = %hand.job_id, hand = hand.epoch, calls, "took a hand away that nobody renews");
     }
     worker.store.fail_orphans().await?;

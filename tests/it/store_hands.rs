@@ -79,7 +79,7 @@ async fn a_hand_that_ends_or_is_taken_away_leaves_its_chunks_to_the_others() {
     db.expire_hands().await;
     assert_eq!(db.store.beat_hand(leader, long_terms().duration).await.unwrap(), Some(None));
     let reaped = db.store.reap_hands(10).await.unwrap();
-    assert_eq!(reaped.iter().map(|(hand, ..)| *hand).collect::<Vec<_>>(), [second]);
+    assert_eq!(reaped.iter().map(|(hand, _)| *hand).collect::<Vec<_>>(), [second]);
     assert_eq!(db.store.take_chunk(leader, &[0]).await.unwrap(), Some(chunks(2)[1]));
     for lost in [first, second] {
         assert!(db.store.beat_hand(lost, long_terms().duration).await.unwrap().is_none());

@@ -148,7 +148,7 @@ async fn what_a_dead_worker_left_under_way_is_unknown_and_replayed_with_the_answ
     commit(&db, zombie, settled(call(3).key, CallOutcome::Answered(reply("yes")))).await;
     assert!(db.store.reap_hands(10).await.unwrap().is_empty(), "it is renewed");
     db.expire_hands().await;
-    assert_eq!(db.store.reap_hands(10).await.unwrap(), [(zombie, 1, WORST)]);
+    assert_eq!(db.store.reap_hands(10).await.unwrap(), [(zombie, 1)]);
     assert!(db.store.reap_hands(10).await.unwrap().is_empty(), "it is counted once");
     let sums = db.store.annotation_sums(zombie.job_id).await.unwrap();
     assert_eq!((sums.unknown_calls, sums.unknown, sums.reserved), (1, WORST, Tokens::default()));

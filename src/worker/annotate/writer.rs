@@ -67,7 +67,7 @@ impl Writer {
     /// Writes until all who could say something are gone, and ends the hand; what nobody waits for any more is then unknown.
     pub(super) async fn run(mut self) -> Result<(), AttemptError> {
         let written = self.write().await;
-        let ended = self.hold.persist(|| self.hold.store.end_hand(self.hand)).await.map(drop);
+        let ended = self.hold.persist(|| self.hold.store.end_hand(self.hand)).await;
         written.and(ended)
     }
 

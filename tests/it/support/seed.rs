@@ -90,7 +90,7 @@ pub async fn settle(store: &Store, lease: Lease, verdict: &Annotation) -> Result
     let verdict = Annotation { samples: verdict.samples.max(1), ..verdict.clone() };
     let batch = LedgerBatch { verdicts: vec![verdict], ..LedgerBatch::default() };
     store.commit_ledger(hand, Arc::new(batch), false).await?;
-    store.end_hand(hand).await.map(drop)
+    store.end_hand(hand).await
 }
 
 /// A hand in a running job, its ledger open.
