@@ -121,11 +121,12 @@ impl Store {
         if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::HandLost(hand)) }
     }
 
-    /// How many chunks are not settled yet.
-    pub async fn unsettled_chunks(&self, id: JobId) -> Result<i64, StoreError> {
+    /// Whether a chunk is not settled yet: open, or held. Each has an index of its own.
+    pub async fn has_unsettled_chunks(&self, id: JobId) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar!(
-            r#"-- unsettled_chunks
-            select count(*) as "count!" from annotation_chunks where job_id = $1 and settled_at is null"#,
+            r#"-- has_unsettled_chunks
+            select exists (select from annotation_chunks where job_id = $1 and hand is null and settled_at is null)
+                or exists (select from annotation_chunks where job_id = $1 and hand is not null) as "has_unsettled!""#,
             id.0,
         )
         .fetch_one(&self.pool)

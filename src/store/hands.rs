@@ -137,11 +137,11 @@ impl Store {
         Ok(reaped)
     }
 
-    /// How many hands a job has.
-    pub async fn hands(&self, id: JobId) -> Result<i64, StoreError> {
+    /// Whether anybody has a hand in a job.
+    pub async fn has_hands(&self, id: JobId) -> Result<bool, StoreError> {
         Ok(sqlx::query_scalar!(
-            r#"-- hands
-            select count(*) as "count!" from annotation_hands where job_id = $1"#,
+            r#"-- has_hands
+            select exists (select from annotation_hands where job_id = $1) as "has_hands!""#,
             id.0,
         )
         .fetch_one(&self.pool)

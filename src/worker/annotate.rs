@@ -115,7 +115,7 @@ impl<'a> Work<'a> {
 async fn until_alone(attempt: &Attempt) -> Result<(), AttemptError> {
     let (store, job) = (attempt.store(), attempt.job.id);
     attempt.persist(|| store.close_ledger(attempt.lease)).await?;
-    while attempt.persist(|| store.hands(job)).await? > 0 && attempt.stopped() != Some(Stop::Lost) {
+    while attempt.persist(|| store.has_hands(job)).await? && attempt.stopped() != Some(Stop::Lost) {
         attempt.persist(|| store.reap_hands(REAPED)).await?;
         tokio::time::sleep(LOOK_AGAIN).await;
     }

@@ -41,19 +41,22 @@ async fn a_chunk_is_taken_once_and_settled_by_who_has_it() {
     // A plan that is repeated adds nothing.
     db.store.plan_chunks(lease, &chunks(3)).await.unwrap();
     assert_eq!(db.store.last_chunk(lease.job_id).await.unwrap(), Some(chunks(3)[2]));
+    assert!(db.store.has_unsettled_chunks(lease.job_id).await.unwrap(), "all are open");
     let helper = join(&db, new_worker()).await.unwrap();
     let (first, second) = tokio::join!(db.store.take_chunk(leader, &[]), db.store.take_chunk(helper, &[]));
-    let mut taken = [first.unwrap().unwrap().number, second.unwrap().unwrap().number];
-    let mine = taken[0];
-    taken.sort_unstable();
-    assert_eq!(taken, [0, 1]);
+    let [mine, others] = [first, second].map(|chunk| chunk.unwrap().unwrap().number);
+    assert_eq!((mine.min(others), mine.max(others)), (0, 1));
     let refused = db.store.settle_chunk(helper, mine).await;
     assert!(matches!(refused, Err(StoreError::HandLost(hand)) if hand == helper), "it is the other's: {refused:?}");
     db.store.settle_chunk(leader, mine).await.unwrap();
     db.store.settle_chunk(leader, mine).await.unwrap();
-    assert_eq!(db.store.unsettled_chunks(lease.job_id).await.unwrap(), 2);
     assert_eq!(db.store.take_chunk(leader, &[]).await.unwrap(), Some(chunks(3)[2]));
     assert_eq!(db.store.take_chunk(leader, &[2]).await.unwrap(), None);
+    for (hand, number) in [(leader, 2), (helper, others)] {
+        assert!(db.store.has_unsettled_chunks(lease.job_id).await.unwrap(), "one is held");
+        db.store.settle_chunk(hand, number).await.unwrap();
+    }
+    assert!(!db.store.has_unsettled_chunks(lease.job_id).await.unwrap());
 }
 
 #[tokio::test]
@@ -87,7 +90,9 @@ async fn a_hand_that_ends_or_is_taken_away_leaves_its_chunks_to_the_others() {
         let late = std::sync::Arc::new(begin(call(0)));
         assert!(matches!(db.store.commit_ledger(lost, late, false).await, Err(StoreError::HandLost(_))));
     }
-    assert_eq!(db.store.hands(lease.job_id).await.unwrap(), 1);
+    assert!(db.store.has_hands(lease.job_id).await.unwrap(), "the leader's");
+    db.store.end_hand(leader).await.unwrap();
+    assert!(!db.store.has_hands(lease.job_id).await.unwrap());
 }
 
 #[tokio::test]

@@ -124,5 +124,5 @@ async fn is_over(asking: &Asking<'_>, until: Until<'_>) -> Result<bool, AttemptE
     }
     let (attempt, store) = (asking.attempt, asking.attempt.store());
     attempt.persist(|| store.reap_hands(REAPED)).await?;
-    Ok(attempt.persist(|| store.unsettled_chunks(asking.hand.job_id)).await? == 0)
+    Ok(!attempt.persist(|| store.has_unsettled_chunks(asking.hand.job_id)).await?)
 }
