@@ -42,7 +42,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{AppState, accept, error::ApiError, job_resource::JobResource};
 use crate::{
-    domain::{Job, JobId, JobKind, JobState},
+    domain::{Job, JobId, JobState, RESULT_WITHIN, awaits_result},
     store::{Store, StoreError},
 };
 
@@ -50,8 +50,6 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Time between comments that keep proxies from closing a silent connection.
 const PING_EVERY: Duration = Duration::from_secs(15);
-/// How long the stream of a job that is over waits for its result, which no worker may be there to write.
-const RESULT_WITHIN: Duration = Duration::from_secs(60);
 /// How soon a client comes back, as it is told once.
 const RETRY: Duration = Duration::from_secs(3);
 /// What the last frame's id is.
@@ -155,7 +153,8 @@ fn frames<L: Followed>(state: AppState, job: Job, mut list: L) -> impl Stream<It
                 yield Ok(frame(L::NAME, &item).id(cursor));
             }
             over_since = job.state.is_terminal().then(|| over_since.unwrap_or_else(Instant::now));
-            let is_whole = over_since.is_some_and(|since| !awaits_result(&job) || since.elapsed() >= RESULT_WITHIN);
+            let awaits_result = awaits_result(job.kind(), job.state, job.result.as_ref());
+            let is_whole = over_since.is_some_and(|since| !awaits_result || since.elapsed() >= RESULT_WITHIN);
             if is_whole && !more {
                 yield Ok(frame("job.done", &JobResource::of(job)).id(DONE));
                 yield Ok(Frame::default().data("[DONE]"));
@@ -166,11 +165,6 @@ fn frames<L: Followed>(state: AppState, job: Job, mut list: L) -> impl Stream<It
             }
         }
     }
-}
-
-/// Whether somebody has yet to write the result of a job that is over: only annotations get one without success.
-fn awaits_result(job: &Job) -> bool {
-    job.kind() == JobKind::Annotation && job.state.is_terminal() && job.result.is_none()
 }
 
 type Looked = (Option<Job>, Vec<(String, Value)>);

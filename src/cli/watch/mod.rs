@@ -25,14 +25,12 @@ use self::{
 use super::CommandError;
 use crate::{
     config::{Fault, GivenSettings, Refusal},
-    domain::JobState,
+    domain::{JobState, RESULT_WITHIN, awaits_result},
     telemetry::chain,
 };
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long the result of an annotation that was cancelled or failed is waited for: no worker may be there to write it.
-const RESULT_WITHIN: Duration = Duration::from_secs(60);
 
 /// What to watch, and how.
 #[derive(Debug, Args)]
@@ -149,7 +147,7 @@ impl Watch {
     /// The end of a job that is over, once its result is there where it is to get one.
     fn end(&mut self, job: &Job) -> Option<End> {
         let end = end_of(&self.id, job);
-        if !job.awaits_result() {
+        if !awaits_result(job.kind, job.state, job.result.as_ref()) {
             self.over_since = None;
             return end;
         }

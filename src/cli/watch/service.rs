@@ -45,13 +45,6 @@ pub struct Job {
     pub cancel_requested: bool,
 }
 
-impl Job {
-    /// Whether a worker has yet to write what it found: an annotation that was cancelled or failed gets its files as well.
-    pub fn awaits_result(&self) -> bool {
-        self.kind == JobKind::Annotation && self.state.is_terminal() && self.result.is_none()
-    }
-}
-
 /// How far a job is.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Progress {
