@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Tries at one thing before it is given up; a 429 is not a try.
-const MAX_TRIES: u32 = 5;
+pub(super) const MAX_TRIES: u32 = 5;
 
 /// How long a call that waits to be written down keeps its place among those whose turn is next.
 const PLACE_KEPT: Duration = Duration::from_millis(500);
@@ -73,7 +73,7 @@ impl Asking<'_> {
             };
             tries += u32::from(!error.is_rate_limit());
             if tries >= MAX_TRIES {
-                return self.give_up(MAX_TRIES, &error, answered_before).await;
+                return self.give_up(&error, answered_before).await;
             }
             self.complain(&error).await?;
             let pause = retry::pause(tries.max(1), error.retry_after());

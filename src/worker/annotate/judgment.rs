@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{
     asking::{Asked, Asking},
-    call::Sent,
+    call::{MAX_TRIES, Sent},
     patience::Blame,
 };
 use crate::{
@@ -57,8 +57,8 @@ impl Asking<'_> {
         Err(self.end(AttemptError::fatal(JobError::new("teacher_refuses", message))))
     }
 
-    /// Whether any call of the job was answered: in this attempt, or before it, where only what went wrong is asked again.
-    /// Answers that other jobs had paid for say nothing of this one's teacher.
+    /// Whether any call of the job was answered: under this hand or before it, as its patience knows, or meanwhile under the
+    /// hands of others. Answers that other jobs had paid for say nothing of this one's teacher, and are not counted.
     async fn was_ever_answered(&self) -> Asked<bool> {
         if self.patience.answered() > 0 {
             return Ok(true);
@@ -70,14 +70,9 @@ impl Asking<'_> {
 
     /// A question that is to blame itself gets no answer; a teacher that answers nobody costs the attempt, and the job comes
     /// back later.
-    pub(super) async fn give_up(
-        &self,
-        tries: u32,
-        error: &TeacherError,
-        answered_before: u64,
-    ) -> Asked<Result<Reply, String>> {
+    pub(super) async fn give_up(&self, error: &TeacherError, answered_before: u64) -> Asked<Result<Reply, String>> {
         match self.unless_ended(self.patience.blame(answered_before, self.tolerated(error))).await? {
-            Blame::Question => Ok(Err(format!("given up after {tries} tries: {}", chain(error)))),
+            Blame::Question => Ok(Err(format!("given up after {MAX_TRIES} tries: {}", chain(error)))),
             Blame::Teacher => Err(self.end(AttemptError::passing(JobError::new(error.code(), chain(error))))),
         }
     }
