@@ -109,8 +109,7 @@ pub async fn submit<T>(
 }
 
 async fn preview(state: &AppState, new: NewJob) -> Result<Response, ApiError> {
-    let estimate = estimate::of(state, &new.spec).await?;
-    let questions = estimate::first_questions(state, &new.spec).await?;
+    let (estimate, questions) = estimate::with_questions(state, &new.spec).await?;
     let body = DryRun {
         object: DryRunObject::DryRun,
         kind: new.spec.kind(),

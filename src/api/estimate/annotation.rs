@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     api::AppState,
-    domain::{AnnotationSpec, Estimate, JobKind, JobSpec, Span, Split, TeacherTerms},
+    domain::{AnnotationSpec, Estimate, Example, File, JobKind, JobSpec, Span, Split, TeacherTerms},
     store::{PastJob, Store},
     task::prompt,
 };
@@ -17,30 +17,46 @@ const ANSWER_TOKENS: Span = Span { low: 8.0, expected: 60.0, high: 250.0 };
 /// Seconds from request to answer where this teacher has none on record.
 const ANSWER_SECONDS: Span = Span { low: 0.2, expected: 2.0, high: 15.0 };
 
-pub(super) async fn estimate(state: &AppState, spec: &AnnotationSpec) -> Result<Estimate, Unknown> {
-    let file = sample::file(state, spec.file).await?;
+/// What there is to go by.
+pub(super) struct Grounds {
+    file: File,
+    /// The first examples of the file.
+    pub(super) examples: Vec<Example>,
+    /// Finished jobs of the teacher.
+    pub(super) past: Vec<PastJob>,
+}
+
+impl Grounds {
+    pub(super) async fn of(state: &AppState, spec: &AnnotationSpec) -> Result<Self, Unknown> {
+        let file = sample::file(state, spec.file).await?;
+        let examples = sample::examples(state, &file, &Split::ALL).await?;
+        let past = of_teacher(state, &spec.teacher).await?;
+        Ok(Self { file, examples, past })
+    }
+}
+
+pub(super) fn estimate(state: &AppState, spec: &AnnotationSpec, grounds: &Grounds) -> Estimate {
+    let Grounds { file, examples, past } = grounds;
     let rows = file.validation.valid_rows.min(spec.max_examples.unwrap_or(u64::MAX));
-    let examples = sample::examples(state, &file, &Split::ALL).await?;
-    let past = of_teacher(state, &spec.teacher).await?;
-    let record = Record::of(&past);
+    let record = Record::of(past);
     let answers = rows as f64 * f64::from(spec.samples);
     let longest = f64::from(spec.max_output_tokens);
     let answer = record.answer_tokens.unwrap_or(ANSWER_TOKENS);
     let answer =
         Span { low: answer.low.min(longest), expected: answer.expected.min(longest), high: answer.high.min(longest) };
-    let second = second_calls::for_each_answer(spec, &past, &examples).times(answers);
+    let second = second_calls::for_each_answer(spec, past, examples).times(answers);
     let calls = second.plus(Span::exactly(answers));
     let by_rule = |asked: &dyn Fn(&str) -> String| prompts::mean_by_rule(examples.iter().map(|one| asked(&one.input)));
     let first_rule = by_rule(&|input| prompt_text(spec, input));
     let second_rule = by_rule(&|input| second_calls::text(spec, input));
-    let counts = Prompts::of(&past);
+    let counts = Prompts::of(past);
     // A second question holds the first answer.
     let second_prompt = counts.counted(second_rule).plus(answer);
     let input_tokens = counts.counted(first_rule).times(answers).plus(second_prompt.each(second));
     let ruled = first_rule.expected * answers + (second_rule.expected + answer.expected) * second.expected;
     let output_tokens = answer.each(calls);
     let terms = state.teachers.iter().find(|terms| terms.name == spec.teacher);
-    Ok(Estimate {
+    Estimate {
         rows,
         input_tokens: Some(input_tokens),
         prompt_tokens_by_rule: (calls.expected > 0.0).then(|| ruled / calls.expected),
@@ -50,15 +66,14 @@ pub(super) async fn estimate(state: &AppState, spec: &AnnotationSpec) -> Result<
             .map(|terms| seconds(terms, calls.expected, input_tokens.expected + output_tokens.expected, &record)),
         drawn_from_jobs: past.len().try_into().unwrap_or(u32::MAX),
         ..Estimate::default()
-    })
+    }
 }
 
 fn prompt_text(spec: &AnnotationSpec, input: &str) -> String {
     prompt::as_text(&prompt::chat(&spec.task, spec.answer_form, input))
 }
 
-/// Finished jobs of this teacher.
-pub(super) async fn of_teacher(state: &AppState, teacher: &str) -> Result<Vec<PastJob>, Unknown> {
+async fn of_teacher(state: &AppState, teacher: &str) -> Result<Vec<PastJob>, Unknown> {
     let past = state.store.past_jobs(Store::default_project(), JobKind::Annotation, PAST_JOBS).await?;
     let same = |past: &PastJob| matches!(&past.spec, JobSpec::Annotation(spec) if spec.teacher == teacher);
     Ok(past.into_iter().filter(same).collect())

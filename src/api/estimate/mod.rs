@@ -12,6 +12,7 @@ mod second_calls;
 
 pub use questions::Question;
 
+use self::annotation::Grounds;
 use super::{AppState, error::ApiError};
 use crate::{
     domain::{Estimate, JobSpec},
@@ -43,19 +44,21 @@ impl From<StoreError> for Unknown {
 /// What the job will probably take; `None` where nothing can be said.
 pub async fn of(state: &AppState, spec: &JobSpec) -> Result<Option<Estimate>, ApiError> {
     let estimate = match spec {
-        JobSpec::Annotation(spec) => annotation::estimate(state, spec).await,
+        JobSpec::Annotation(spec) => {
+            Grounds::of(state, spec).await.map(|grounds| annotation::estimate(state, spec, &grounds))
+        }
         JobSpec::Distillation(spec) => distillation::estimate(state, spec).await,
         JobSpec::Evaluation(spec) => evaluation::estimate(state, spec).await,
     };
     known(estimate)
 }
 
-/// What a teacher would be asked first; nothing where the job asks none, or nothing can be said.
-pub async fn first_questions(state: &AppState, spec: &JobSpec) -> Result<Vec<Question>, ApiError> {
-    match spec {
-        JobSpec::Annotation(spec) => known(questions::first(state, spec).await).map(Option::unwrap_or_default),
-        JobSpec::Distillation(_) | JobSpec::Evaluation(_) => Ok(Vec::new()),
-    }
+/// The same, and what a teacher would be asked first; no question where the job asks none, or nothing can be said.
+pub async fn with_questions(state: &AppState, spec: &JobSpec) -> Result<(Option<Estimate>, Vec<Question>), ApiError> {
+    let JobSpec::Annotation(spec) = spec else { return Ok((of(state, spec).await?, Vec::new())) };
+    let Some(grounds) = known(Grounds::of(state, spec).await)? else { return Ok((None, Vec::new())) };
+    let estimate = annotation::estimate(state, spec, &grounds);
+    Ok((Some(estimate), questions::first(state, spec, &grounds)))
 }
 
 /// What is found; nothing where a file cannot be read. Only the database's silence is an error.

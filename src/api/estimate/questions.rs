@@ -5,14 +5,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    Unknown,
-    annotation::of_teacher,
+    annotation::Grounds,
     prompts::{self, Prompts},
-    sample,
 };
 use crate::{
     api::AppState,
-    domain::{AnnotationSpec, Example, Split, TeacherApi},
+    domain::{AnnotationSpec, Example, TeacherApi},
     task::prompt::{self, Message},
 };
 
@@ -45,17 +43,15 @@ pub struct QuestionMessage {
     content: String,
 }
 
-pub(super) async fn first(state: &AppState, spec: &AnnotationSpec) -> Result<Vec<Question>, Unknown> {
-    let file = sample::file(state, spec.file).await?;
+pub(super) fn first(state: &AppState, spec: &AnnotationSpec, grounds: &Grounds) -> Vec<Question> {
     let most = spec.max_examples.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX).min(SHOWN);
-    let examples = sample::examples(state, &file, &Split::ALL).await?;
     let terms = state.teachers.iter().find(|terms| terms.name == spec.teacher);
     let api = terms.map(|terms| terms.api).unwrap_or_default();
-    let counts = Prompts::of(&of_teacher(state, &spec.teacher).await?);
+    let counts = Prompts::of(&grounds.past);
     let question = |example: &Example| {
         question(example.id.clone(), prompt::chat(&spec.task, spec.answer_form, &example.input), api, &counts)
     };
-    Ok(examples.iter().take(most).map(question).collect())
+    grounds.examples.iter().take(most).map(question).collect()
 }
 
 fn question(example_id: String, messages: Vec<Message>, api: TeacherApi, counts: &Prompts) -> Question {
