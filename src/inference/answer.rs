@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::asked::Asked;
+use super::labels::Labels;
 use super::read::Read;
 use super::{InferenceError, Prediction};
 use crate::domain::{Method, single_target};
 use crate::student::generation::Generated;
+use crate::student::label_tree::{LabelTrees, Wanted};
 use crate::student::{Student, scoring};
 
 /// What the student wrote for a label, taken apart.
@@ -29,7 +31,7 @@ struct Explained {
 /// A question and what is known of its answer.
 pub(super) struct Answering {
     pub asked: Asked,
-    /// The log-likelihood of each label of its set.
+    /// What each label of its set counts for: its log-likelihood, less what all have in common.
     scores: Option<Vec<f64>>,
     /// The input, where its labels can be weighed only when the rationale before them is written.
     read: Option<Read>,
@@ -64,8 +66,10 @@ pub(super) fn begin(student: &Student, asked: Vec<Asked>) -> Begun {
         Joining { read: Read::new(student, &inputs), places }
     });
     let waits = |asked: &Asked| asked.labels.is_some() && student.card.method == Method::RationaleThenLabel;
-    let at_once = |asked: &Asked| asked.labels.as_ref().filter(|_| !waits(asked)).map(|labels| Rc::clone(&labels.ids));
-    let scores = score(student, &asked.iter().map(at_once).collect::<Vec<_>>(), &read);
+    let at_once = |asked: &'_ Asked| asked.labels.clone().filter(|_| !waits(asked));
+    let labels_at_once: Vec<Option<Rc<Labels>>> = asked.iter().map(at_once).collect();
+    let trees = labels_at_once.iter().map(|labels| labels.as_ref().map(|labels| &labels.trees));
+    let scores = score(student, &trees.collect::<Vec<_>>(), &read);
     let answering = (0..).zip(asked).zip(scores).map(|((place, asked), scores)| Answering {
         read: waits(&asked).then(|| read.select(&[place])),
         asked,
@@ -88,6 +92,7 @@ pub(super) fn finish(student: &Student, mut answering: Vec<Answering>) -> Vec<Re
     let (targets, reads): (Vec<_>, Vec<_>) =
         answering.iter_mut().filter_map(|one| Some((one.targets(student), one.read.take()?))).unzip();
     if !reads.is_empty() {
+        let targets: Vec<Option<&LabelTrees>> = targets.iter().map(Option::as_ref).collect();
         let mut scores = score(student, &targets, &Read::together(&reads)).into_iter();
         let weighed = |one: &&mut Answering| one.scores.is_none() && one.asked.labels.is_some();
         answering.iter_mut().filter(weighed).for_each(|one| one.scores = scores.next().flatten());
@@ -121,32 +126,25 @@ impl Answering {
 
     /// What a student of the single target is asked the likelihood of, label by label: how it would go on after its own
     /// rationale, which all its labels share.
-    fn targets(&self, student: &Student) -> Option<Rc<[Vec<i64>]>> {
+    fn targets(&self, student: &Student) -> Option<LabelTrees> {
         let rationale = self.written.as_ref().and_then(|written| written.rationale.as_deref()).unwrap_or("");
         let encode = |label| student.tokenizer.encode(&single_target::join(rationale, label), usize::MAX).ids;
-        Some(self.asked.labels.as_ref()?.texts.iter().map(|label| encode(label)).collect())
+        let targets: Vec<_> = self.asked.labels.as_ref()?.texts.iter().map(|label| encode(label)).collect();
+        Some(LabelTrees::new(student.config.decoder_start_token_id, &targets, Wanted::Shares))
     }
 }
 
-/// The log-likelihood of each label of each input's set; none where it has none.
-fn score(student: &Student, labels: &[Option<Rc<[Vec<i64>]>>], read: &Read) -> Vec<Option<Vec<f64>>> {
-    let mut scores = vec![None; labels.len()];
-    // Sets of one size at a time: a shorter set would be filled up to the largest.
-    for rows in by_label_count(labels).into_values() {
-        let labels: Vec<&Rc<[Vec<i64>]>> = rows.iter().filter_map(|row| labels[*row].as_ref()).collect();
+/// What each label of each input's set counts for; none where it has none.
+fn score(student: &Student, sets: &[Option<&LabelTrees>], read: &Read) -> Vec<Option<Vec<f64>>> {
+    let mut scores = vec![None; sets.len()];
+    let (rows, sets): (Vec<usize>, Vec<&LabelTrees>) =
+        sets.iter().enumerate().filter_map(|(row, set)| Some((row, (*set)?))).unzip();
+    if !rows.is_empty() {
         let read = read.select(&rows);
-        let found = scoring::label_log_likelihoods(&student.model, &read.encoded, &read.mask, &labels);
+        let found = scoring::label_scores(&student.model, &read.encoded, &read.mask, &sets);
         rows.into_iter().zip(found).for_each(|(row, found)| scores[row] = Some(found));
     }
     scores
-}
-
-fn by_label_count(labels: &[Option<Rc<[Vec<i64>]>>]) -> BTreeMap<usize, Vec<usize>> {
-    let mut rows: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (row, labels) in labels.iter().enumerate().filter_map(|(row, labels)| Some((row, labels.as_ref()?))) {
-        rows.entry(labels.len()).or_default().push(row);
-    }
-    rows
 }
 
 fn assemble(student: &Student, answering: Answering) -> Result<Prediction, InferenceError> {

@@ -1,5 +1,7 @@
 //! A request turned into what one student reads: its prefixes, its lengths, its label set.
 
+use std::rc::Rc;
+
 use super::labels::{LabelSets, Labels};
 use super::{InferenceError, PredictionRequest};
 use crate::domain::{Method, StudentCard};
@@ -11,7 +13,7 @@ pub(super) struct Asked {
     /// The input under the rationale's prefix, where a rationale is wanted and was learned apart.
     pub rationale_input: Option<Vec<i64>>,
     /// The labels to choose from.
-    pub labels: Option<Labels>,
+    pub labels: Option<Rc<Labels>>,
     /// Whether the student's own words are needed.
     pub generates: bool,
     pub wants_rationale: bool,
@@ -22,11 +24,11 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Refuses an input that is too long where it is wanted whole, and a label that is too long to be weighed.
+    /// The question as the student of this key reads it. Refuses an input that is too long where it is wanted whole, and a label that is too long to be weighed.
     pub fn new(
-        student: &Student,
+        (key, student): (&str, &Student),
         request: &PredictionRequest,
-        label_sets: &mut LabelSets<'_>,
+        label_sets: &mut LabelSets,
     ) -> Result<Self, InferenceError> {
         let card = &student.card;
         let length = card.max_input_length as usize;
@@ -40,7 +42,7 @@ impl Asked {
         let limit = |learned: u32| request.max_tokens.unwrap_or(usize::MAX).min(learned as usize).max(1);
         let before_label = if card.method == Method::RationaleThenLabel { card.max_rationale_length } else { 0 };
         let prefix = card.rationale_prefix.as_deref().filter(|_| request.rationale && learned_apart(card));
-        let labels = label_sets.read(request.label_set.as_ref())?;
+        let labels = label_sets.read((key, student), request.label_set.as_ref())?;
         Ok(Self {
             input,
             rationale_input: prefix.map(|prefix| encode(prefix).ids),

@@ -7,6 +7,7 @@ use tch::Device;
 use super::InferenceError;
 use super::engine::{Message, Question, Reply};
 use super::inbox::{Inbox, Stopped};
+use super::labels::LabelSets;
 use super::serving::Serving;
 use super::shelf::Shelf;
 use crate::device;
@@ -27,12 +28,14 @@ pub(super) struct DeviceThread {
     limits: Limits,
     inbox: Inbox,
     shelf: Shelf,
+    label_sets: LabelSets,
 }
 
 impl DeviceThread {
     pub fn new(limits: Limits, messages: Receiver<Message>) -> Self {
         let shelf = Shelf::new(limits.max_models);
-        Self { inbox: Inbox::new(limits.clone(), messages), limits, shelf }
+        let inbox = Inbox::new(limits.clone(), messages);
+        Self { inbox, limits, shelf, label_sets: LabelSets::default() }
     }
 
     /// Answers until it is stopped. Gradients are off for the whole thread.
@@ -50,7 +53,10 @@ impl DeviceThread {
         let (precision, device) = (self.limits.precision, self.limits.device);
         let loaded = device::catch("loading the model", || self.shelf.get(&model, device, precision));
         match loaded.map_err(InferenceError::from).and_then(|inner| inner) {
-            Ok(student) => Serving::new(student, &model, self.limits.max_batch).work(&mut self.inbox),
+            Ok(student) => {
+                let label_sets = &mut self.label_sets;
+                Serving::new(student, &model, label_sets, self.limits.max_batch).work(&mut self.inbox)
+            }
             Err(error) => {
                 tracing::warn!(model = model.key, directory = %model.directory.display(), %error, "model not loaded");
                 let questions = self.inbox.questions_for(&model, usize::MAX);

@@ -1,60 +1,94 @@
-//! Label sets as one student reads them: encoded once for all questions that share one, and held to a length.
+//! Label sets as a student reads them: encoded once, kept for who asks next, and held to a length.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::InferenceError;
 use crate::domain::{LabelSet, StudentCard};
+use crate::student::label_tree::{LabelTrees, Wanted};
 use crate::student::{Student, scoring::MAX_LABEL_TOKENS};
 
 /// Characters of a label that an error shows.
 const SHOWN_CHARS: usize = 80;
 
+/// Sets that are kept, and tokens of all of them together; the newest stays whatever it has.
+const MAX_KEPT: usize = 16;
+const MAX_KEPT_TOKENS: usize = 100_000;
+
 /// A label set.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Labels {
     /// The labels.
     pub texts: Arc<[String]>,
-    /// Their tokens, in the same order.
-    pub ids: Rc<[Vec<i64>]>,
+    /// Tokens of each, in the same order.
+    lengths: Vec<usize>,
+    /// How they are weighed.
+    pub trees: LabelTrees,
 }
 
 impl Labels {
     /// Tokens of a label of the set.
     pub fn length(&self, label: &str) -> usize {
-        let place = self.texts.iter().position(|text| text == label);
-        place.map_or(0, |place| self.ids[place].len())
+        self.texts.iter().position(|text| text == label).map_or(0, |place| self.lengths[place])
     }
 }
 
-/// A set's tokens, or why it cannot be used.
-type Encoded = Result<Rc<[Vec<i64>]>, InferenceError>;
+/// A set, or why it cannot be used.
+type Encoded = Result<Rc<Labels>, InferenceError>;
 
-/// The label sets of the questions that are prepared together.
-pub(super) struct LabelSets<'a> {
-    student: &'a Student,
-    /// The fixed set of the student's own task.
-    own: Option<Arc<[String]>>,
-    known: Vec<(Arc<[String]>, Encoded)>,
+/// A set that was asked for.
+struct Kept {
+    /// The key of the model that reads it.
+    model: String,
+    /// None: the set of the model's own task.
+    asked: Option<Arc<[String]>>,
+    encoded: Encoded,
 }
 
-impl<'a> LabelSets<'a> {
-    /// None yet.
-    pub fn new(student: &'a Student) -> Self {
-        Self { student, own: fixed_labels(&student.card), known: Vec::new() }
-    }
+/// The label sets that were asked for last, of any model; most recently used last. A student's own set is asked for again and again,
+/// and so are those of clients that send one with each request.
+#[derive(Default)]
+pub(super) struct LabelSets {
+    kept: Vec<Kept>,
+}
 
+impl LabelSets {
     /// The labels that a question asks to choose from, else the student's own; none where its own words are wanted.
-    pub fn read(&mut self, asked: Option<&Arc<[String]>>) -> Result<Option<Labels>, InferenceError> {
-        let Some(texts) = asked.or(self.own.as_ref()).filter(|labels| !labels.is_empty()) else { return Ok(None) };
-        let texts = Arc::clone(texts);
-        let place = self.known.iter().position(|(known, _)| Arc::ptr_eq(known, &texts)).unwrap_or_else(|| {
-            self.known.push((Arc::clone(&texts), encode(self.student, &texts)));
-            self.known.len() - 1
-        });
-        let ids = self.known[place].1.clone()?;
-        Ok(Some(Labels { texts, ids }))
+    pub fn read(
+        &mut self,
+        (key, student): (&str, &Student),
+        asked: Option<&Arc<[String]>>,
+    ) -> Result<Option<Rc<Labels>>, InferenceError> {
+        let texts = asked.map_or_else(|| own_labels(&student.card), |asked| asked);
+        if texts.is_empty() {
+            return Ok(None);
+        }
+        let same = |kept: &Kept| kept.model == key && is_same(kept.asked.as_ref(), asked);
+        let kept = match self.kept.iter().position(same) {
+            Some(place) => self.kept.remove(place),
+            None => Kept { model: key.to_owned(), asked: asked.cloned(), encoded: encode(student, texts) },
+        };
+        let encoded = kept.encoded.clone();
+        self.kept.push(kept);
+        self.let_go();
+        encoded.map(Some)
     }
+
+    fn let_go(&mut self) {
+        let tokens = |kept: &Kept| kept.encoded.as_ref().map_or(0, |labels| labels.lengths.iter().sum());
+        let mut room = MAX_KEPT_TOKENS;
+        let mut stays = 0;
+        for kept in self.kept.iter().rev().take(MAX_KEPT) {
+            room = room.saturating_sub(tokens(kept));
+            stays += usize::from(stays == 0 || room > 0);
+        }
+        self.kept.drain(..self.kept.len() - stays);
+    }
+}
+
+/// A list that is shared is not compared label by label.
+fn is_same(one: Option<&Arc<[String]>>, other: Option<&Arc<[String]>>) -> bool {
+    one == other || one.zip(other).is_some_and(|(one, other)| Arc::ptr_eq(one, other))
 }
 
 fn encode(student: &Student, texts: &[String]) -> Encoded {
@@ -66,12 +100,14 @@ fn encode(student: &Student, texts: &[String]) -> Encoded {
         }
         Ok(ids)
     };
-    texts.iter().enumerate().map(encode).collect()
+    let ids: Vec<Vec<i64>> = texts.iter().enumerate().map(encode).collect::<Result<_, _>>()?;
+    let trees = LabelTrees::new(student.config.decoder_start_token_id, &ids, Wanted::Shares);
+    Ok(Rc::new(Labels { texts: texts.into(), lengths: ids.iter().map(Vec::len).collect(), trees }))
 }
 
-fn fixed_labels(card: &StudentCard) -> Option<Arc<[String]>> {
+fn own_labels(card: &StudentCard) -> &[String] {
     match &card.task.label_set {
-        LabelSet::Fixed(labels) => Some(labels.as_slice().into()),
-        LabelSet::Open | LabelSet::Choices => None,
+        LabelSet::Fixed(labels) => labels,
+        LabelSet::Open | LabelSet::Choices => &[],
     }
 }

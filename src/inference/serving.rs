@@ -32,6 +32,7 @@ const USUAL_LENGTH: usize = 64;
 pub(super) struct Serving<'a> {
     student: &'a Student,
     model: &'a ModelFiles,
+    label_sets: &'a mut LabelSets,
     max_batch: usize,
     /// What is read next, the longest last.
     prepared: Vec<(Question, Work)>,
@@ -44,9 +45,18 @@ pub(super) struct Serving<'a> {
 
 impl<'a> Serving<'a> {
     /// A student that nobody has asked yet.
-    pub fn new(student: &'a Student, model: &'a ModelFiles, max_batch: usize) -> Self {
+    pub fn new(student: &'a Student, model: &'a ModelFiles, label_sets: &'a mut LabelSets, max_batch: usize) -> Self {
         let writing = Greedy::new(&student.model, USUAL_LENGTH);
-        Self { student, model, max_batch, prepared: Vec::new(), writing, under_way: BTreeMap::new(), next: 0 }
+        Self {
+            student,
+            model,
+            label_sets,
+            max_batch,
+            prepared: Vec::new(),
+            writing,
+            under_way: BTreeMap::new(),
+            next: 0,
+        }
     }
 
     /// Answers what waits for the student, and what comes meanwhile as long as nobody waits for another.
@@ -65,10 +75,11 @@ impl<'a> Serving<'a> {
 
     /// Takes questions; those that the student cannot read are answered at once.
     fn take(&mut self, inbox: &mut Inbox) {
-        let mut label_sets = LabelSets::new(self.student);
         for question in inbox.questions_for(self.model, self.max_batch * BATCHES_AT_ONCE) {
             let work = match &question.request {
-                Request::Prediction(request) => Asked::new(self.student, request, &mut label_sets).map(Work::Asked),
+                Request::Prediction(request) => {
+                    Asked::new((&self.model.key, self.student), request, self.label_sets).map(Work::Asked)
+                }
                 Request::Completion(request) => Raw::new(self.student, request).map(Work::Raw),
             };
             match work {

@@ -9,6 +9,7 @@ mod decoding;
 mod dropout;
 mod error;
 pub mod generation;
+pub mod label_tree;
 mod layers;
 mod packed;
 mod parameters;

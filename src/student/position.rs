@@ -42,6 +42,16 @@ impl PositionBias {
         self.by_distance(1 - length, 1)
     }
 
+    /// The bias of keys so many positions before their queries: `distances` (rows, queries, keys) i64, from 0 on; from `hidden` on
+    /// a key is not seen. Gives (rows, heads, queries, keys).
+    pub fn at_distances(&self, distances: &Tensor, hidden: i64) -> Tensor {
+        let seen = self.newest(hidden).flip([1]);
+        let table = Tensor::cat(&[&seen, &Tensor::full([seen.size()[0], 1], HIDDEN, (Kind::Float, seen.device()))], 1);
+        let shape = distances.size();
+        let bias = table.index_select(1, &distances.clamp_max(hidden).to_device(table.device()).view(-1));
+        bias.view([-1, shape[0], shape[1], shape[2]]).transpose(0, 1)
+    }
+
     /// (heads, end - start): the bias for each difference of key and query position in `start..end`.
     fn by_distance(&self, start: i64, end: i64) -> Tensor {
         let relative = Tensor::arange_start(start, end, (Kind::Int64, self.weight.device()));

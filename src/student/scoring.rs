@@ -1,113 +1,166 @@
-//! How likely a student finds given labels: the way to choose from a label set, and a probability for each.
+//! How likely a student finds given labels: the way to choose from a label set, and a probability for each. All labels of an input
+//! go through the decoder at once, as trees (`label_tree`).
+
+use std::ptr;
 
 use tch::{Kind, Tensor, no_grad};
 
 use super::T5;
-use super::batch::{pad, size};
+use super::batch::size;
 use super::generation::host;
+use super::label_tree::{Edge, LabelTree, LabelTrees, Wanted, Weight};
 
-/// Tokens of a label to choose from, the one that ends it among them, at most. A batch holds a score of the whole
-/// vocabulary for each of them, so one endless label would take the memory of everybody who waits.
+/// Tokens of a label to choose from, the one that ends it among them, at most: one endless label would take the memory of
+/// everybody who waits.
 pub const MAX_LABEL_TOKENS: usize = 256;
 
-/// Numbers that are held at once for the labels' tokens: 256 MB in fp32. More labels, or rows, go in parts.
+/// Numbers that are held at once: 256 MB in fp32. More inputs, or nodes, go in parts.
 const MAX_NUMBERS: usize = 1 << 26;
 
 /// The log-likelihood of each label of each row, summed over its tokens. `encoded` (rows, length, d_model) is what the
 /// encoder made of the inputs, with their `mask` (rows, length); `labels` has one list of labels a row, each as token
-/// ids that end with `</s>`. The lists may differ in length, which costs as much as the longest.
+/// ids that end with `</s>`. The lists may differ in length.
 pub fn label_log_likelihoods(
     model: &T5,
     encoded: &Tensor,
     mask: &Tensor,
     labels: &[impl AsRef<[Vec<i64>]>],
 ) -> Vec<Vec<f64>> {
-    let labels: Vec<&[Vec<i64>]> = labels.iter().map(AsRef::as_ref).collect();
-    within(MAX_NUMBERS, model, encoded, mask, &labels)
+    let start = model.config().decoder_start_token_id;
+    let tree = |labels: &_| LabelTrees::new(start, AsRef::<[Vec<i64>]>::as_ref(labels), Wanted::LogLikelihoods);
+    let trees: Vec<LabelTrees> = labels.iter().map(tree).collect();
+    label_scores(model, encoded, mask, &trees.iter().collect::<Vec<_>>())
 }
 
-/// The same with no more than so many numbers at once, or one label's of one row.
-fn within(most: usize, model: &T5, encoded: &Tensor, mask: &Tensor, labels: &[&[Vec<i64>]]) -> Vec<Vec<f64>> {
-    let longest = labels.iter().copied().flatten().map(Vec::len).max().unwrap_or_default();
-    let of_label = (longest * numbers_a_token(model, encoded)).max(1);
-    let rows_at_once = (most / of_label).clamp(1, labels.len().max(1));
-    let labels_at_once = (most / (rows_at_once * of_label)).max(1);
-    let mut scores = Vec::with_capacity(labels.len());
-    for (part, rows) in labels.chunks(rows_at_once).enumerate() {
-        let narrow = |tensor: &Tensor| tensor.narrow(0, size(part * rows_at_once), size(rows.len()));
-        scores.extend(score_in_parts(model, &narrow(encoded), &narrow(mask), rows, labels_at_once));
-    }
-    scores
+/// The score of each label of each row, as the row's trees were made to give it; the rest as above. Rows that have the very same
+/// trees are no dearer for their number of nodes.
+pub fn label_scores(model: &T5, encoded: &Tensor, mask: &Tensor, sets: &[&LabelTrees]) -> Vec<Vec<f64>> {
+    no_grad(|| within(MAX_NUMBERS, model, encoded, mask, sets))
 }
 
-/// What a token of a label takes: a score of each piece of the vocabulary, or each head's look at the whole input.
-fn numbers_a_token(model: &T5, encoded: &Tensor) -> usize {
-    let numbers = model.config().vocab_size.max(model.config().num_heads * encoded.size()[1]);
-    usize::try_from(numbers).unwrap_or_default()
-}
-
-fn score_in_parts(
-    model: &T5,
-    encoded: &Tensor,
-    mask: &Tensor,
-    labels: &[&[Vec<i64>]],
-    at_once: usize,
-) -> Vec<Vec<f64>> {
-    let most = labels.iter().map(|row| row.len()).max().unwrap_or_default();
-    let mut scores = vec![Vec::new(); labels.len()];
-    for first in (0..most).step_by(at_once) {
-        let part: Vec<&[Vec<i64>]> = labels.iter().map(|row| window(row, first, at_once)).collect();
-        for (row, found) in scores.iter_mut().zip(no_grad(|| score(model, encoded, mask, &part))) {
-            row.extend(found);
+/// The same with no more than so many numbers at once, or one tree's of one row.
+fn within(most: usize, model: &T5, encoded: &Tensor, mask: &Tensor, sets: &[&LabelTrees]) -> Vec<Vec<f64>> {
+    let trees = sets.iter().enumerate().flat_map(|(row, set)| set.trees.iter().map(move |tree| (row, tree)));
+    let mut trees: Vec<(usize, &LabelTree)> = trees.collect();
+    trees.sort_by_key(|(_, tree)| tree.tokens.len());
+    let mut scores: Vec<Vec<f64>> = sets.iter().map(|set| vec![0.0; set.count()]).collect();
+    let mut left = trees.as_slice();
+    while !left.is_empty() {
+        let (part, others) = left.split_at(at_once(most, model, encoded, left));
+        left = others;
+        let (rows, trees): (Vec<usize>, Vec<&LabelTree>) = part.iter().copied().unzip();
+        let places = indices(encoded, rows.iter().map(|row| size(*row)));
+        let own = (encoded.index_select(0, &places), mask.index_select(0, &places));
+        let of_edges = edge_scores(most, model, (&own.0, &own.1), &trees);
+        for ((row, tree), of_edges) in rows.into_iter().zip(trees).zip(of_edges) {
+            tree.add_up(&of_edges, &mut scores[row]);
         }
     }
     scores
 }
 
-fn window(labels: &[Vec<i64>], first: usize, count: usize) -> &[Vec<i64>] {
-    let first = first.min(labels.len());
-    &labels[first..labels.len().min(first + count)]
-}
-
-fn score(model: &T5, encoded: &Tensor, mask: &Tensor, labels: &[&[Vec<i64>]]) -> Vec<Vec<f64>> {
-    let targets = side_by_side(labels);
-    let hidden = model.decode(&decoder_inputs(model, &targets), encoded, mask);
-    let (rows, length, width) = hidden.size3().expect("the decoder gives (rows, length, d_model)");
-    let real = (0..).zip(&targets).flat_map(|(row, target)| (0..size(target.len())).map(move |at| row * length + at));
-    let places = Tensor::from_slice(&real.collect::<Vec<i64>>()).to_device(encoded.device());
-    // Padding is left out before the output layer, the largest product of all.
-    let logits = model.logits(&hidden.view([rows * length, width]).index_select(0, &places)).to_kind(Kind::Float);
-    let answers = Tensor::from_slice(&targets.concat()).to_device(encoded.device()).unsqueeze(1);
-    let log_likelihoods = logits.gather(1, &answers, false).squeeze_dim(1) - logits.logsumexp([1], false);
-    sum_by_label(labels, &targets, &host::<f64>(&log_likelihoods.to_kind(Kind::Double)))
-}
-
-/// The labels of all rows, each row's the same number: what a row lacks is filled with a label of no tokens.
-fn side_by_side(labels: &[&[Vec<i64>]]) -> Vec<Vec<i64>> {
-    let most = labels.iter().map(|row| row.len()).max().unwrap_or_default();
-    labels.iter().flat_map(|row| (0..most).map(|at| row.get(at).cloned().unwrap_or_default())).collect()
-}
-
-/// The start token and each target without its last token: (rows, longest target).
-fn decoder_inputs(model: &T5, targets: &[Vec<i64>]) -> Tensor {
-    let start = model.config().decoder_start_token_id;
-    let shifted = |target: &Vec<i64>| {
-        let said = target.iter().take(target.len().saturating_sub(1));
-        std::iter::once(start).chain(said.copied()).collect()
+/// How many of these trees, which become larger, are computed side by side: at least one. Each is filled up to the largest, so
+/// they must be of about one size.
+fn at_once(most: usize, model: &T5, encoded: &Tensor, trees: &[(usize, &LabelTree)]) -> usize {
+    let nodes = |tree: &LabelTree| tree.tokens.len();
+    let largest = trees.first().map_or(0, |(_, tree)| 2 * nodes(tree) + 8);
+    let (heads, length) = (model.config().num_heads, encoded.size()[1]);
+    let (heads, length) = (usize::try_from(heads).unwrap_or(1), usize::try_from(length).unwrap_or(1));
+    // Each head's look of each node at all nodes and at the whole input.
+    let numbers = |tree: &LabelTree| nodes(tree) * heads * nodes(tree).max(length);
+    let fits = |(count, (_, tree)): &(usize, &(usize, &LabelTree))| {
+        nodes(tree) <= largest && (count + 1) * numbers(tree) <= most
     };
-    pad(&targets.iter().map(shifted).collect::<Vec<Vec<i64>>>(), model.config().pad_token_id, model.device()).0
+    trees.iter().enumerate().take_while(fits).count().max(1)
 }
 
-fn sum_by_label(labels: &[&[Vec<i64>]], targets: &[Vec<i64>], log_likelihoods: &[f64]) -> Vec<Vec<f64>> {
-    let mut rest = log_likelihoods;
-    let sums = targets.iter().map(|target| {
-        let (own, others) = rest.split_at(target.len());
+/// What each edge of each tree counts for, in the trees' own order; one tree an input. This is the decoder's pass.
+fn edge_scores(most: usize, model: &T5, (encoded, mask): (&Tensor, &Tensor), trees: &[&LabelTree]) -> Vec<Vec<f64>> {
+    let nodes = trees.iter().map(|tree| tree.tokens.len()).max().unwrap_or_default();
+    let hidden = read(model, (encoded, mask), trees, nodes);
+    let rows = trees.iter().enumerate();
+    let edges = rows.flat_map(|(row, tree)| tree.edges.iter().map(move |edge| (row * nodes + edge.node, *edge)));
+    let edges: Vec<(usize, Edge)> = edges.collect();
+    let mut scores = vec![0.0; edges.len()];
+    let (places, said) = of_weight(&edges, Weight::Logit);
+    places.into_iter().zip(logits(model, &hidden, &said)).for_each(|(place, score)| scores[place] = score);
+    let (places, said) = of_weight(&edges, Weight::LogProbability);
+    let found = log_probabilities(most, model, &hidden, &said);
+    places.into_iter().zip(found).for_each(|(place, score)| scores[place] = score);
+    let mut rest = scores.as_slice();
+    let own = |tree: &&LabelTree| {
+        let (own, others) = rest.split_at(tree.edges.len());
         rest = others;
-        own.iter().sum::<f64>()
-    });
-    let sums: Vec<f64> = sums.collect();
-    let most = sums.len() / labels.len().max(1);
-    labels.iter().enumerate().map(|(row, own)| sums[row * most..row * most + own.len()].to_vec()).collect()
+        own.to_vec()
+    };
+    trees.iter().map(own).collect()
+}
+
+/// The nodes' hidden states, those of one tree after those of the other, each filled up to `nodes`: (trees * nodes, d_model).
+fn read(model: &T5, (encoded, mask): (&Tensor, &Tensor), trees: &[&LabelTree], nodes: usize) -> Tensor {
+    // Rows of one set differ in their inputs alone.
+    let is_one = trees.iter().all(|tree| ptr::eq(*tree, trees[0]));
+    let distinct = if is_one { &trees[..1] } else { trees };
+    let deepest = distinct.iter().flat_map(|tree| &tree.depths).max().copied().unwrap_or_default();
+    let hidden = size(deepest + 1);
+    let (mut tokens, mut distances) = (Vec::new(), vec![hidden; distinct.len() * nodes * nodes]);
+    for (row, tree) in distinct.iter().enumerate() {
+        tokens.extend(&tree.tokens);
+        tokens.resize((row + 1) * nodes, model.config().pad_token_id);
+        for node in 0..tree.tokens.len() {
+            for (distance, seen) in tree.line(node).enumerate() {
+                distances[(row * nodes + node) * nodes + seen] = size(distance);
+            }
+        }
+    }
+    let shape = [size(distinct.len()), size(nodes), size(nodes)];
+    let bias = model.decoder_positions.at_distances(&Tensor::from_slice(&distances).view(shape), hidden);
+    let tokens = Tensor::from_slice(&tokens).to_device(encoded.device()).view(&shape[..2]);
+    let tokens = tokens.expand([size(trees.len()), size(nodes)], false);
+    let read = model.decode_seeing(&tokens, &bias, encoded, mask);
+    read.reshape([-1, *read.size().last().expect("a hidden state has a width")])
+}
+
+/// The edges of a weight: their places, and after which hidden state which token is said.
+fn of_weight(edges: &[(usize, Edge)], weight: Weight) -> (Vec<usize>, Vec<(usize, i64)>) {
+    let own = edges.iter().enumerate().filter(|(_, (_, edge))| edge.weight == weight);
+    own.map(|(place, (hidden, edge))| (place, (*hidden, edge.token))).unzip()
+}
+
+/// The scores of tokens after the hidden states at these places. A row of the output layer is enough for each; they are summed
+/// in fp32, because labels part here and bf16's few digits would round some of them to one score.
+fn logits(model: &T5, hidden: &Tensor, said: &[(usize, i64)]) -> Vec<f64> {
+    if said.is_empty() {
+        return Vec::new();
+    }
+    let places = indices(hidden, said.iter().map(|(place, _)| size(*place)));
+    let tokens = indices(hidden, said.iter().map(|(_, token)| *token));
+    host(&model.logits_of(&hidden.index_select(0, &places), &tokens).to_kind(Kind::Double))
+}
+
+/// The log-probabilities of tokens after the hidden states at these places: the whole output layer for each place, of which no
+/// more than so many numbers at once.
+fn log_probabilities(most: usize, model: &T5, hidden: &Tensor, said: &[(usize, i64)]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..said.len()).collect();
+    order.sort_by_key(|at| said[*at].0);
+    let places: Vec<&[usize]> = order.chunk_by(|one, other| said[*one].0 == said[*other].0).collect();
+    let vocabulary = usize::try_from(model.config().vocab_size).unwrap_or(usize::MAX);
+    let mut found = vec![0.0; said.len()];
+    for part in places.chunks((most / vocabulary).max(1)) {
+        let chosen = indices(hidden, part.iter().map(|same| size(said[same[0]].0)));
+        let rows = indices(hidden, (0..).zip(part).flat_map(|(row, same)| same.iter().map(move |_| row)));
+        let tokens = indices(hidden, part.iter().copied().flatten().map(|at| said[*at].1));
+        let logits = model.logits(&hidden.index_select(0, &chosen)).to_kind(Kind::Float);
+        let own = logits.index(&[Some(&rows), Some(&tokens)]);
+        let all = logits.logsumexp([1], false).index_select(0, &rows);
+        let scores = host::<f64>(&(own - all).to_kind(Kind::Double));
+        part.iter().copied().flatten().zip(scores).for_each(|(at, score)| found[*at] = score);
+    }
+    found
+}
+
+fn indices(beside: &Tensor, numbers: impl Iterator<Item = i64>) -> Tensor {
+    Tensor::from_slice(&numbers.collect::<Vec<_>>()).to_device(beside.device())
 }
 
 #[cfg(test)]
@@ -116,27 +169,77 @@ mod tests {
 
     use super::*;
     use crate::domain::FromScratch;
+    use crate::student::batch::pad;
     use crate::student::{T5Config, initial_weights};
 
-    #[test]
-    fn parts_are_scored_like_the_whole() {
+    const END: i64 = 1;
+
+    fn model() -> T5 {
         let shape =
-            FromScratch { d_model: 16, d_kv: 8, d_ff: 16, num_layers: 1, num_heads: 2, ..FromScratch::default() };
+            FromScratch { d_model: 16, d_kv: 8, d_ff: 16, num_layers: 2, num_heads: 2, ..FromScratch::default() };
         let config = T5Config::from_scratch(&shape, 60);
-        let model = T5::new(&config, &initial_weights(&config, 3)).unwrap();
-        let rows: Vec<Vec<i64>> = (0..5).map(|row| (0..3 + row).map(|at| 5 + at + row).collect()).collect();
+        T5::new(&config, &initial_weights(&config, 3)).unwrap()
+    }
+
+    fn read_inputs(model: &T5, count: i64) -> (Tensor, Tensor) {
+        let rows: Vec<Vec<i64>> = (0..count).map(|row| (0..3 + row).map(|at| 5 + at + row).collect()).collect();
         let (ids, mask) = pad(&rows, 0, Device::Cpu);
-        let encoded = no_grad(|| model.encode(&ids, &mask));
-        let labels: Vec<Vec<Vec<i64>>> =
-            (0..5).map(|row| (0..4 * (row % 2) + 1).map(|label| vec![9 + label; 1 + row as usize]).collect()).collect();
-        let labels: Vec<&[Vec<i64>]> = labels.iter().map(Vec::as_slice).collect();
-        let whole = within(MAX_NUMBERS, &model, &encoded, &mask, &labels);
-        assert_eq!(whole.iter().map(Vec::len).collect::<Vec<_>>(), [1, 5, 1, 5, 1]);
-        for most in [1, 700, 1500] {
-            let parts = within(most, &model, &encoded, &mask, &labels);
-            for (one, other) in whole.concat().iter().zip(parts.concat()) {
-                assert!((one - other).abs() < 1e-4, "{one} {other}, {most} at once");
+        (no_grad(|| model.encode(&ids, &mask)), mask)
+    }
+
+    /// One label of one input, said after each other as in training.
+    fn plain(model: &T5, encoded: &Tensor, mask: &Tensor, label: &[i64]) -> f64 {
+        let said = [&[model.config().decoder_start_token_id], &label[..label.len() - 1]].concat();
+        let hidden = no_grad(|| model.decode(&Tensor::from_slice(&said).unsqueeze(0), encoded, mask));
+        let shares = no_grad(|| model.logits(&hidden)).squeeze_dim(0).log_softmax(-1, Kind::Double);
+        (0..).zip(label).map(|(at, token)| shares.double_value(&[at, *token])).sum()
+    }
+
+    /// Sets of 1 to 9 labels of at most 6 tokens, with beginnings in common, one the beginning of another.
+    fn sets(rows: i64) -> Vec<Vec<Vec<i64>>> {
+        let token = |row: i64, label: i64, at: i64| 9 + (row + at + label / (4 - at.min(3))) % 5;
+        let label = |row: i64, label: i64| (0..label % 6).map(|at| token(row, label, at)).chain([END]).collect();
+        (0..rows).map(|row| (0..1 + 4 * (row % 3)).map(|number| label(row, number + row)).collect()).collect()
+    }
+
+    fn shares(scores: &[f64]) -> Vec<f64> {
+        let total: f64 = scores.iter().map(|score| score.exp()).sum();
+        scores.iter().map(|score| score.exp() / total).collect()
+    }
+
+    #[test]
+    fn trees_score_labels_as_each_alone_is_scored_however_little_fits_at_once() {
+        let (model, labels) = (model(), sets(7));
+        let (encoded, mask) = read_inputs(&model, 7);
+        let of_row = |(row, set): (i64, &Vec<Vec<i64>>)| {
+            let one = |tensor: &Tensor| tensor.narrow(0, row, 1);
+            set.iter().map(|label| plain(&model, &one(&encoded), &one(&mask), label)).collect()
+        };
+        let right: Vec<Vec<f64>> = (0..).zip(&labels).map(of_row).collect();
+        for (wanted, figures) in [(Wanted::LogLikelihoods, <[f64]>::to_vec as fn(&_) -> _), (Wanted::Shares, shares)] {
+            let trees: Vec<LabelTrees> = labels.iter().map(|set| LabelTrees::new(0, set, wanted)).collect();
+            for most in [1, 300, 900, MAX_NUMBERS] {
+                let found = no_grad(|| within(most, &model, &encoded, &mask, &trees.iter().collect::<Vec<_>>()));
+                assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 5, 9, 1, 5, 9, 1]);
+                for (found, right) in found.iter().zip(&right) {
+                    for (found, right) in figures(found).iter().zip(figures(right)) {
+                        assert!((found - right).abs() < 1e-4, "{found} {right}, {wanted:?}, {most} at once");
+                    }
+                }
             }
+        }
+    }
+
+    #[test]
+    fn rows_of_one_set_share_its_tree() {
+        let (model, labels) = (model(), sets(3).remove(2));
+        let (encoded, mask) = read_inputs(&model, 3);
+        let shared = LabelTrees::new(0, &labels, Wanted::Shares);
+        let own = [(); 3].map(|()| shared.clone());
+        let together = label_scores(&model, &encoded, &mask, &[&shared; 3]);
+        let apart = label_scores(&model, &encoded, &mask, &own.each_ref());
+        for (one, other) in together.concat().iter().zip(apart.concat()) {
+            assert!((one - other).abs() < 1e-5, "{one} {other}");
         }
     }
 }

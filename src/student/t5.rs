@@ -150,14 +150,18 @@ impl T5 {
     /// side by side, and the input's keys and values are computed once for all of them. Gives (rows, target, d_model)
     /// after the final norm. Panics on ids outside the vocabulary.
     pub fn decode(&self, decoder_input_ids: &Tensor, encoded: &Tensor, mask: &Tensor) -> Tensor {
-        let length = decoder_input_ids.size()[1];
-        let by_distance = self.decoder_positions.by_distance_within(length);
+        let by_distance = self.decoder_positions.by_distance_within(decoder_input_ids.size()[1]);
+        self.decode_seeing(decoder_input_ids, by_distance.square(), encoded, mask)
+    }
+
+    /// The same where a row's tokens see what `self_bias` (rows or 1, heads, target, target) lets them see.
+    pub(super) fn decode_seeing(&self, ids: &Tensor, self_bias: &Tensor, encoded: &Tensor, mask: &Tensor) -> Tensor {
         let cross_bias = padding_bias(mask);
-        let mut hidden = self.embed(decoder_input_ids);
+        let mut hidden = self.embed(ids);
         for layer in &self.decoder {
             let normed = layer.self_norm.forward(&hidden);
             let (keys, values) = layer.self_attention.keys_and_values(&normed);
-            let attended = &hidden + layer.self_attention.attend(&normed, (&keys, &values), by_distance.square());
+            let attended = &hidden + layer.self_attention.attend(&normed, (&keys, &values), self_bias);
             let (keys, values) = layer.cross_attention.keys_and_values(encoded);
             hidden = layer.after_self_attention(attended, (&keys, &values), &cross_bias);
         }
@@ -180,6 +184,13 @@ impl T5 {
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
         let (hidden, output) = self.before_output(hidden);
         hidden.linear(output, None::<Tensor>)
+    }
+
+    /// The score of each row's own token, summed in fp32: hidden (rows, d_model), `tokens` (rows) i64 -> (rows).
+    pub(super) fn logits_of(&self, hidden: &Tensor, tokens: &Tensor) -> Tensor {
+        let (hidden, output) = self.before_output(hidden);
+        let own = output.index_select(0, tokens).to_kind(Kind::Float);
+        (hidden.to_kind(Kind::Float) * own).sum_dim_intlist([-1].as_slice(), false, Kind::Float)
     }
 
     /// What goes into the output layer, and its weight.

@@ -170,6 +170,44 @@ async fn an_endless_label_costs_its_own_question_alone() {
 }
 
 #[tokio::test]
+async fn sets_of_all_sizes_are_weighed_beside_each_other_and_again() {
+    let folder = tempfile::tempdir().unwrap();
+    small_checkpoint(folder.path(), &card(Method::StepByStep));
+    let (engine, model) = (engine(64, 1), model(folder.path(), "a"));
+    let set =
+        |labels: &[&str]| -> Option<Arc<[String]>> { Some(labels.iter().map(|label| (*label).to_owned()).collect()) };
+    // One label is the beginning of another, one set the other way around, one as large as several trees.
+    let many: Vec<String> = (0..300).map(|number| format!("torn on day {number} and day two")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let sets = [
+        None,
+        set(&["torn", "torn box", "torn box on day two"]),
+        set(&["torn box on day two", "torn box", "torn"]),
+        set(&many),
+        set(&["day"]),
+        set(&["reject", "refund", "exchange"]),
+    ];
+    let asked: Vec<_> = sets.into_iter().map(|label_set| PredictionRequest { label_set, ..ask("the box") }).collect();
+    let together = engine.predict(&model, asked.clone()).await.unwrap();
+    let again = engine.predict(&model, asked.clone()).await.unwrap();
+    let mut shares = Vec::new();
+    for ((asked, together), again) in asked.into_iter().zip(together).zip(again) {
+        let alone = engine.predict(&model, vec![asked]).await.unwrap().remove(0).unwrap().label_probs.unwrap();
+        for answer in [together.unwrap(), again.unwrap()] {
+            let found = answer.label_probs.unwrap();
+            assert!(found.keys().eq(alone.keys()) && (found.values().sum::<f64>() - 1.0).abs() < 1e-9);
+            assert!(found.iter().all(|(label, share)| (share - alone[label]).abs() < 1e-5), "{found:?} {alone:?}");
+            assert_eq!((found[&answer.label], alone.len()), (answer.confidence, found.len()));
+        }
+        shares.push(alone);
+    }
+    let same =
+        |one: usize, other: usize| shares[one].iter().all(|(label, share)| (share - shares[other][label]).abs() < 1e-5);
+    assert!(same(1, 2) && same(0, 5));
+    assert_eq!((shares[3].len(), shares[4]["day"]), (300, 1.0));
+}
+
+#[tokio::test]
 async fn more_than_may_wait_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     small_checkpoint(folder.path(), &card(Method::StepByStep));
