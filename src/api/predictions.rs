@@ -23,7 +23,7 @@ use crate::{
 /// Most inputs in one request: more belong into several, so that others get their turn.
 const MAX_INPUTS: usize = 256;
 /// What may be asked for beside the label.
-const INCLUDES: [&str; 3] = ["rationale", "confidence", "label_probs"];
+const INCLUDES: [&str; 4] = ["rationale", "confidence", "label_probs", "consistency"];
 
 /// Ask a student.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -34,11 +34,12 @@ pub struct PredictionsRequest {
     model: String,
     /// The inputs, without any prefix.
     inputs: Vec<String>,
-    /// `rationale`, `confidence`, `label_probs`; what is not asked for is null.
+    /// `rationale`, `confidence`, `label_probs`, `consistency`; what is not asked for is null. For `consistency` a rationale is
+    /// written, whether it is shown or not.
     include: Option<Vec<String>>,
     /// Labels to choose from, 2 to 1000 of 500 characters at most; default: the model's own task's.
     label_set: Option<Vec<String>>,
-    /// Abstain (label null) where the confidence is below this, 0 to 1.
+    /// Abstain (label null) where the confidence is below this, 0 to 1. It means what it says where the confidence is calibrated.
     abstain_below: Option<f64>,
 }
 
@@ -69,13 +70,18 @@ pub struct PredictionResource {
     /// How sure the student is, 0 to 1.
     #[schema(required = true)]
     confidence: Option<f64>,
+    /// Whether confidence and probabilities were fitted to how often the student is right on its validation rows. They are for the
+    /// label set of its own task, in whatever order; never for another set or for words of its own. Null on error.
+    #[schema(required = true)]
+    calibrated: Option<bool>,
     /// Each label's probability, where there is a label set.
     #[schema(required = true)]
     label_probs: Option<BTreeMap<String, f64>>,
     /// The reasoning, as the student's second task; it did not cause the label.
     #[schema(required = true)]
     rationale: Option<String>,
-    /// Not supported yet: null.
+    /// Whether the same label is scored best for the input with the rationale below it. The student never learned from such an
+    /// input, so it is a hint alone. Null without a label set or a rationale, and where both are longer than the student reads.
     #[schema(required = true)]
     consistency: Option<bool>,
     /// Whether the confidence was below `abstain_below`.
@@ -118,9 +124,11 @@ pub async fn create_prediction(
     // A fixed set of the model's own task is the engine's to find.
     let own_labels: Option<Arc<[String]>> = request.label_set.map(Arc::from);
     let asked = request.inputs.into_iter().map(|input| PredictionRequest {
-        label_set: own_labels.clone().or_else(|| listed_choices(&model.card.task, &input).map(Arc::from)),
+        label_set: own_labels.clone(),
+        choices: listed_choices(&model.card.task, &input).map(Arc::from),
         input,
         rationale: wanted.rationale,
+        consistency: wanted.consistency,
         ..PredictionRequest::default()
     });
     let asked = asked.collect();
@@ -150,11 +158,7 @@ fn check(request: &PredictionsRequest) -> Result<(), ApiError> {
     if let Some(labels) = &request.label_set {
         resolve::check_labels(&mut refusals, "#/label_set", labels);
     }
-    if let Some(least) = request.abstain_below {
-        refusals.require((0.0..=1.0).contains(&least), "#/abstain_below", || {
-            format!("abstain_below is {least}; send 0 to 1")
-        });
-    }
+    check_abstention(&mut refusals, request.abstain_below);
     refusals.finish()
 }
 
@@ -167,11 +171,21 @@ pub fn check_includes(refusals: &mut Refusals, include: Option<&[String]>) {
     }
 }
 
+/// Refuses what is no confidence.
+pub fn check_abstention(refusals: &mut Refusals, abstain_below: Option<f64>) {
+    if let Some(least) = abstain_below {
+        refusals.require((0.0..=1.0).contains(&least), "#/abstain_below", || {
+            format!("abstain_below is {least}; send 0 to 1")
+        });
+    }
+}
+
 /// What a request wants of each answer.
 struct Wanted {
     rationale: bool,
     confidence: bool,
     label_probs: bool,
+    consistency: bool,
     abstain_below: Option<f64>,
 }
 
@@ -182,6 +196,7 @@ impl Wanted {
             rationale: includes("rationale"),
             confidence: includes("confidence"),
             label_probs: includes("label_probs"),
+            consistency: includes("consistency"),
             abstain_below: request.abstain_below,
         }
     }
@@ -203,9 +218,10 @@ impl Wanted {
             index,
             label: (!abstained).then_some(answer.label),
             confidence: self.confidence.then_some(answer.confidence),
+            calibrated: Some(answer.calibrated),
             label_probs: answer.label_probs.filter(|_| self.label_probs),
             rationale: answer.rationale.filter(|_| self.rationale),
-            consistency: None,
+            consistency: answer.consistency,
             abstained,
             error: None,
         }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AttemptOutcome, FromScratch, Hyperparameters, JobError, LabelSource, LearnedTexts, Measurement, Method,
-    RationaleChoice, SeedOutcome, TaskDefinition,
+    AttemptOutcome, Calibration, FromScratch, Hyperparameters, JobError, LabelSource, LearnedTexts, Measurement,
+    Method, RationaleChoice, SeedOutcome, TaskDefinition,
 };
 
 /// `spec.json` of an attempt's folder. Every path is relative to that folder.
@@ -199,6 +199,9 @@ pub struct StudentCard {
     /// What its training found of it.
     #[serde(default)]
     pub measured: Vec<Measurement>,
+    /// How the probabilities of its label set were fitted to its validation rows; null where they were not.
+    #[serde(default)]
+    pub calibration: Option<Calibration>,
     /// The students that differ from it in their seed alone, itself among them; empty where there was one seed.
     #[serde(default)]
     pub seeds: Vec<SeedOutcome>,
@@ -218,6 +221,7 @@ impl Default for StudentCard {
             learned: None,
             lineage: BTreeMap::new(),
             measured: Vec::new(),
+            calibration: None,
             seeds: Vec::new(),
         }
     }

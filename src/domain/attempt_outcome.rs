@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::LearnedTexts;
+use super::{Calibration, LearnedTexts};
 
 /// What a finished training found. Its steps are counted over all seeds, one after the other.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -23,6 +23,11 @@ pub struct AttemptOutcome {
     /// Accuracy of the kept weights on the test rows, 0..1; null without test rows.
     #[schema(required = true)]
     pub test_accuracy: Option<f64>,
+    /// How the kept weights' label probabilities were fitted to the validation rows; null without such rows, without a label
+    /// set, and for a job of an earlier version.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub calibration: Option<Calibration>,
     /// Optimizer steps taken, under all seeds.
     pub steps: i64,
     /// The step after which the training under the kept seed stopped because its accuracy no longer became better; null: it
@@ -65,6 +70,10 @@ pub struct SeedOutcome {
     /// Accuracy of the kept weights on the test rows, 0..1; null without test rows.
     #[schema(required = true)]
     pub test_accuracy: Option<f64>,
+    /// How the kept weights' label probabilities were fitted to the validation rows; null without such rows or a label set.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub calibration: Option<Calibration>,
     /// Optimizer steps taken under this seed.
     pub steps: i64,
     /// The step, counted over all seeds, after which it stopped early; null: it took all its steps.

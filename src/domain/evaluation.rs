@@ -84,6 +84,11 @@ pub struct ModelEvaluation {
     /// The scored accuracy's 95 % interval (Wilson's score).
     #[schema(example = json!([0.8994, 0.9334]))]
     pub scored_accuracy_ci95: Option<[f64; 2]>,
+    /// How far the confidence of scored labels is off, 0..1: the expected calibration error over 15 bins of one width (see
+    /// `Calibration`), with the model's own temperature where the task's labels are its own. Null without a label set.
+    #[serde(default)]
+    #[schema(example = 0.024)]
+    pub calibration_error: Option<f64>,
     /// Inputs that were longer than the model reads, and were cut.
     #[schema(example = 0)]
     pub truncated_inputs: u64,

@@ -38,6 +38,7 @@
 //! | Hub id | a model of the Hugging Face Hub, `owner/name` or `owner/name@revision` |
 //! | commit | what a revision of a Hub id meant when it was first looked up: files that never change |
 //! | alias | a further name for a model, which can be moved |
+//! | calibration | fitting confidence to how often the answer is right, by one temperature |
 //! | lineage | what a model was made of and how |
 //! | prediction | a served answer: label, confidence, rationale |
 
@@ -50,6 +51,7 @@ mod annotation_terms;
 mod attempt;
 mod attempt_outcome;
 mod budget;
+mod calibration;
 mod checkpoint;
 mod chunk;
 mod estimate;
@@ -95,6 +97,7 @@ pub use annotation_terms::{RationaleKeeping, Smoke};
 pub use attempt::{AttemptSpec, AttemptStudent, AttemptValidation, Frame, Order, StudentCard};
 pub use attempt_outcome::{Accuracies, AttemptOutcome, SeedOutcome};
 pub use budget::{Allowance, Budget, Prices};
+pub use calibration::{Calibration, shares};
 pub use checkpoint::Checkpoint;
 pub use chunk::{Chunk, Hand};
 pub use estimate::{Estimate, EstimateError, EstimateFigure, MemoryAlternative, MemoryTable, Span, Taken};

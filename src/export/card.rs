@@ -2,6 +2,7 @@
 //! known of this model, by its lineage, its method and whose labels it learned, and nothing where nothing is known.
 
 mod asking;
+mod calibration;
 mod figures;
 mod front_matter;
 mod seeds;
@@ -39,6 +40,7 @@ pub fn render(subject: &Subject<'_>) -> String {
         learned(subject),
         asking::render(subject.card),
         accuracy(subject),
+        calibration::render(subject),
         data(subject),
         lineage(subject),
         limitations(subject),
@@ -220,7 +222,7 @@ fn limitations(subject: &Subject<'_>) -> String {
              so the two can differ.",
         );
     }
-    add("Probabilities are the network's own and not calibrated.");
+    add(calibration::limitation(subject));
     if let Some(card) = subject.card {
         add(&format!("An input of more than {} tokens is cut at its end.", card.max_input_length));
         let learned = card.learned.map_or(u32::MAX, |learned| learned.max_lengths.input);

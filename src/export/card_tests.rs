@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::domain::{Measurement, SeedOutcome};
+use crate::domain::{Calibration, Measurement, SeedOutcome};
 
 fn card(method: Method, measured: &[Measurement]) -> StudentCard {
     StudentCard { method, measured: measured.to_vec(), ..StudentCard::default() }
@@ -172,4 +172,28 @@ fn a_model_of_several_seeds_does_not_hide_the_others() {
     has(&text, &["one of 2 students", "| 9 | 0.5000 | 0.6000 |", "0.5000 ± 0.0000 | 0.7000 ± 0.1000 |", "- seed: 7\n"]);
     card.seeds.truncate(1);
     lacks(&rendered(Some(&card), json!({}), Some(&chosen)), &["students that differ"]);
+}
+
+#[test]
+fn the_error_of_confidence_is_told_before_and_after_or_why_it_is_not_known() {
+    let lineage = |change| lineage("standard", "teacher", change);
+    let with = |calibration| {
+        let task = crate::domain::TaskDefinition {
+            label_set: LabelSet::Fixed(vec!["refund".to_owned(), "reject".to_owned()]),
+            ..Default::default()
+        };
+        StudentCard { calibration, task, ..card(Method::Standard, &[]) }
+    };
+    let fitted =
+        Calibration { rows: 90, temperature: Some(1.414), error_before: Some(0.25), error_after: Some(0.0625) };
+    let text = rendered(Some(&with(Some(fitted))), json!({}), Some(&lineage(json!({}))));
+    has(&text, &["temperature 1.41", "on 90 validation rows", "| 0.2500 | 0.0625 |", "for its own label set alone"]);
+    let few = Calibration { rows: 12, ..Calibration::default() };
+    let text = rendered(Some(&with(Some(few))), json!({}), Some(&lineage(json!({}))));
+    has(&text, &["of its validation rows 12 have a label of the set, and fewer than 30", "own and not calibrated"]);
+    let text = rendered(Some(&with(None)), json!({}), Some(&lineage(json!({}))));
+    has(&text, &["had no validation rows for it"]);
+    let text = rendered(Some(&with(None)), json!({}), Some(&lineage(json!({"step": 20}))));
+    has(&text, &["weights of its way"]);
+    lacks(&rendered(Some(&card(Method::Standard, &[])), json!({}), None), &["## Calibration"]);
 }

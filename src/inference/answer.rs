@@ -1,13 +1,13 @@
 //! A question on its way to an answer: the input is read once, labels of a set are weighed, the rest is written.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::asked::Asked;
+use super::consistency;
 use super::labels::Labels;
 use super::read::Read;
 use super::{InferenceError, Prediction};
-use crate::domain::{Method, single_target};
+use crate::domain::{Method, shares, single_target};
 use crate::student::generation::Generated;
 use crate::student::label_tree::{LabelTrees, Wanted};
 use crate::student::{Student, scoring};
@@ -89,15 +89,18 @@ fn places(asked: &[Asked], wanted: impl Fn(&Asked) -> bool) -> Option<Vec<usize>
 
 /// One prediction a question whose words are all written, in their order. Panics where the tensor library does.
 pub(super) fn finish(student: &Student, mut answering: Vec<Answering>) -> Vec<Result<Prediction, InferenceError>> {
-    let (targets, reads): (Vec<_>, Vec<_>) =
-        answering.iter_mut().filter_map(|one| Some((one.targets(student), one.read.take()?))).unzip();
+    let waiting = answering.iter_mut().filter_map(|one| Some((one.read.take()?, one.targets(student))));
+    let (reads, targets): (Vec<_>, Vec<_>) = waiting.unzip();
     if !reads.is_empty() {
         let targets: Vec<Option<&LabelTrees>> = targets.iter().map(Option::as_ref).collect();
         let mut scores = score(student, &targets, &Read::together(&reads)).into_iter();
         let weighed = |one: &&mut Answering| one.scores.is_none() && one.asked.labels.is_some();
         answering.iter_mut().filter(weighed).for_each(|one| one.scores = scores.next().flatten());
     }
-    answering.into_iter().map(|one| assemble(student, one)).collect()
+    let chosen: Vec<_> = answering.iter().map(Answering::choose).collect();
+    let consistency = consistency::consistency(student, &answering, &chosen);
+    let whole = answering.into_iter().zip(chosen).zip(consistency);
+    whole.map(|((one, chosen), consistency)| assemble(student, one, chosen?, consistency)).collect()
 }
 
 impl Answering {
@@ -126,7 +129,7 @@ impl Answering {
 
     /// What a student of the single target is asked the likelihood of, label by label: how it would go on after its own
     /// rationale, which all its labels share.
-    fn targets(&self, student: &Student) -> Option<LabelTrees> {
+    pub fn targets(&self, student: &Student) -> Option<LabelTrees> {
         let rationale = self.written.as_ref().and_then(|written| written.rationale.as_deref()).unwrap_or("");
         let encode = |label| student.tokenizer.encode(&single_target::join(rationale, label), usize::MAX).ids;
         let targets: Vec<_> = self.asked.labels.as_ref()?.texts.iter().map(|label| encode(label)).collect();
@@ -147,54 +150,74 @@ fn score(student: &Student, sets: &[Option<&LabelTrees>], read: &Read) -> Vec<Op
     scores
 }
 
-fn assemble(student: &Student, answering: Answering) -> Result<Prediction, InferenceError> {
-    let Answering { asked, scores, written, explained: rationale, .. } = answering;
-    let chosen =
-        asked.labels.as_ref().zip(scores).map(|(labels, scores)| choose(&labels.texts, &scores)).transpose()?;
-    let (label_tokens, label_complete) = match (&chosen, &written) {
-        (_, Some(written)) if chosen.is_none() || student.card.method == Method::RationaleThenLabel => {
-            (written.tokens, written.complete)
+/// A label of a set, with each one's share of the likelihood.
+pub(super) struct Choice {
+    pub place: usize,
+    shares: Vec<f64>,
+}
+
+impl Answering {
+    /// The likeliest label; none without a set.
+    fn choose(&self) -> Result<Option<Choice>, InferenceError> {
+        let Some(scores) = &self.scores else { return Ok(None) };
+        let shares = shares(scores, self.asked.temperature.unwrap_or(1.0));
+        finite(shares.iter().sum())?;
+        Ok(Some(Choice { place: likeliest(scores), shares }))
+    }
+
+    /// What it wrote for a rationale.
+    pub fn rationale(&self) -> Option<&str> {
+        let apart = self.explained.as_ref().map(|explained| explained.text.as_str());
+        apart.or_else(|| self.written.as_ref().filter(|_| self.asked.wants_rationale)?.rationale.as_deref())
+    }
+}
+
+/// The place of the highest score, of equals the first.
+pub(super) fn likeliest(scores: &[f64]) -> usize {
+    let best = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    scores.iter().position(|score| *score == best).unwrap_or_default()
+}
+
+fn assemble(
+    student: &Student,
+    answering: Answering,
+    chosen: Option<Choice>,
+    consistency: Option<bool>,
+) -> Result<Prediction, InferenceError> {
+    let rationale = answering.rationale().map(str::to_owned);
+    let Answering { asked, written, explained, .. } = answering;
+    let (label_tokens, label_complete) = match (&chosen, &asked.labels, &written) {
+        (Some(choice), Some(labels), _) if student.card.method != Method::RationaleThenLabel => {
+            (labels.lengths[choice.place], true)
         }
-        (chosen, _) => {
-            let length = |label: &str| asked.labels.as_ref().map_or(0, |labels| labels.length(label));
-            (chosen.as_ref().map_or(0, |(label, ..)| length(label)), true)
-        }
+        (.., written) => written.as_ref().map_or((0, true), |written| (written.tokens, written.complete)),
     };
-    let rationale_complete = rationale.as_ref().is_none_or(|rationale| rationale.complete);
-    let (rationale, rationale_tokens) =
-        rationale.map_or((None, 0), |rationale| (Some(rationale.text), rationale.tokens));
+    let rationale_complete = explained.as_ref().is_none_or(|rationale| rationale.complete);
+    let rationale_tokens = explained.as_ref().map_or(0, |rationale| rationale.tokens);
     let output_tokens = written.as_ref().map_or(0, |written| written.tokens) + rationale_tokens;
     let generated_label = written.as_ref().map(|written| written.label.clone());
-    let (label, confidence, label_probs) = match (chosen, &written) {
-        (Some(chosen), _) => chosen,
-        (None, Some(written)) => (written.label.clone(), finite(written.log_probability)?.exp(), None),
-        (None, None) => unreachable!("without a label set the label is generated"),
+    let (label, confidence, label_probs) = match (chosen, &asked.labels, &written) {
+        (Some(Choice { place, shares }), Some(labels), _) => {
+            let probs = labels.texts.iter().cloned().zip(shares.iter().copied()).collect();
+            (labels.texts[place].clone(), shares[place], Some(probs))
+        }
+        (.., Some(written)) => (written.label.clone(), finite(written.log_probability)?.exp(), None),
+        (.., None) => unreachable!("without a label set the label is generated"),
     };
     Ok(Prediction {
         label,
         generated_label,
         confidence,
+        calibrated: label_probs.is_some() && asked.temperature.is_some(),
         label_probs,
-        rationale: rationale.or_else(|| written.filter(|_| asked.wants_rationale)?.rationale),
+        rationale,
+        consistency,
         input_tokens: asked.input.ids.len() as u64,
         output_tokens: output_tokens as u64,
         answer_tokens: (label_tokens + rationale_tokens) as u64,
         complete: label_complete && rationale_complete,
         truncated: asked.input.truncated,
     })
-}
-
-type Choice = (String, f64, Option<BTreeMap<String, f64>>);
-
-/// The likeliest label and each one's share of the likelihood.
-fn choose(labels: &[String], scores: &[f64]) -> Result<Choice, InferenceError> {
-    let best = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = scores.iter().map(|score| (score - best).exp()).collect();
-    let total = finite(weights.iter().sum())?;
-    let place = scores.iter().position(|score| *score == best).unwrap_or_default();
-    let shares: BTreeMap<String, f64> =
-        labels.iter().cloned().zip(weights.iter().map(|weight| weight / total)).collect();
-    Ok((labels[place].clone(), 1.0 / total, Some(shares)))
 }
 
 fn finite(number: f64) -> Result<f64, InferenceError> {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::labels::{LabelSets, Labels};
 use super::{InferenceError, PredictionRequest};
-use crate::domain::{Method, StudentCard};
+use crate::domain::{LabelSet, Method, StudentCard};
 use crate::student::{Encoded, Student};
 
 /// A question as one student reads it.
@@ -14,9 +14,13 @@ pub(super) struct Asked {
     pub rationale_input: Option<Vec<i64>>,
     /// The labels to choose from.
     pub labels: Option<Rc<Labels>>,
+    /// What their log-likelihoods are divided by; none where nobody knows.
+    pub temperature: Option<f64>,
     /// Whether the student's own words are needed.
     pub generates: bool,
     pub wants_rationale: bool,
+    /// What is read below a rationale to tell whether that leads to the same label; none where nobody asks.
+    pub consistency_input: Option<String>,
     /// Tokens that may be written for the label; of a single target, for the rationale before it too.
     pub label_length: usize,
     /// Tokens that may be written for a rationale that was learned apart.
@@ -41,14 +45,22 @@ impl Asked {
         }
         let limit = |learned: u32| request.max_tokens.unwrap_or(usize::MAX).min(learned as usize).max(1);
         let before_label = if card.method == Method::RationaleThenLabel { card.max_rationale_length } else { 0 };
-        let prefix = card.rationale_prefix.as_deref().filter(|_| request.rationale && learned_apart(card));
-        let labels = label_sets.read((key, student), request.label_set.as_ref())?;
+        let wants_rationale = request.rationale || request.consistency;
+        let prefix = card.rationale_prefix.as_deref().filter(|_| wants_rationale && learned_apart(card));
+        let choices = request.choices.as_ref().filter(|_| card.task.label_set == LabelSet::Choices);
+        let labels = label_sets.read((key, student), request.label_set.as_ref().or(choices))?;
+        let is_own = |labels: &Rc<Labels>| {
+            labels.is_own || choices.is_some_and(|choices| request.label_set.as_ref().is_none_or(|set| set == choices))
+        };
+        let calibration = card.calibration.filter(|_| labels.as_ref().is_some_and(is_own));
         Ok(Self {
             input,
             rationale_input: prefix.map(|prefix| encode(prefix).ids),
             generates: request.generated_label || labels.is_none() || card.method == Method::RationaleThenLabel,
             labels,
-            wants_rationale: request.rationale,
+            temperature: calibration.and_then(|calibration| calibration.temperature),
+            wants_rationale,
+            consistency_input: request.consistency.then(|| format!("{}{}", card.label_prefix, request.input)),
             label_length: limit(card.max_label_length + before_label),
             rationale_length: limit(card.max_rationale_length),
         })

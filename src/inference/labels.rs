@@ -21,16 +21,11 @@ pub(super) struct Labels {
     /// The labels.
     pub texts: Arc<[String]>,
     /// Tokens of each, in the same order.
-    lengths: Vec<usize>,
+    pub lengths: Vec<usize>,
     /// How they are weighed.
     pub trees: LabelTrees,
-}
-
-impl Labels {
-    /// Tokens of a label of the set.
-    pub fn length(&self, label: &str) -> usize {
-        self.texts.iter().position(|text| text == label).map_or(0, |place| self.lengths[place])
-    }
+    /// Whether they are those of the model's own task, in whatever order.
+    pub is_own: bool,
 }
 
 /// A set, or why it cannot be used.
@@ -102,7 +97,15 @@ fn encode(student: &Student, texts: &[String]) -> Encoded {
     };
     let ids: Vec<Vec<i64>> = texts.iter().enumerate().map(encode).collect::<Result<_, _>>()?;
     let trees = LabelTrees::new(student.config.decoder_start_token_id, &ids, Wanted::Shares);
-    Ok(Rc::new(Labels { texts: texts.into(), lengths: ids.iter().map(Vec::len).collect(), trees }))
+    let is_own = is_same_set(texts, own_labels(&student.card));
+    Ok(Rc::new(Labels { texts: texts.into(), lengths: ids.iter().map(Vec::len).collect(), trees, is_own }))
+}
+
+fn is_same_set(one: &[String], other: &[String]) -> bool {
+    let (mut one, mut other): (Vec<&String>, Vec<&String>) = (one.iter().collect(), other.iter().collect());
+    one.sort();
+    other.sort();
+    one == other
 }
 
 fn own_labels(card: &StudentCard) -> &[String] {

@@ -16,6 +16,7 @@ mod answer;
 mod asked;
 mod complete;
 mod completion;
+mod consistency;
 mod device_thread;
 mod engine;
 mod error;

@@ -18,11 +18,15 @@ pub struct ModelFiles {
 pub struct PredictionRequest {
     /// The input, without any prefix.
     pub input: String,
-    /// The labels to choose from, shared by all inputs that have the same; none: the fixed set of the model's own task, if
-    /// it has one.
+    /// The labels to choose from, shared by all inputs that have the same; none: the set of the model's own task, if it has
+    /// one.
     pub label_set: Option<Arc<[String]>>,
+    /// The choices that the input lists, for a model whose own task is to choose among them.
+    pub choices: Option<Arc<[String]>>,
     /// Whether a rationale is wanted; a student that never learned one apart gives none.
     pub rationale: bool,
+    /// Whether it is to be told if the rationale leads the student to the same label; it writes one for that.
+    pub consistency: bool,
     /// Whether the label in the student's own words is wanted as well, where one is chosen from a set.
     pub generated_label: bool,
     /// Tokens that it may write for the label and for the rationale, each; none: as many as it has learned.
@@ -40,10 +44,17 @@ pub struct Prediction {
     pub generated_label: Option<String>,
     /// The label's probability, 0 to 1: among the set's labels, or of the generated words among all words.
     pub confidence: f64,
+    /// Whether the probabilities are fitted to how often the student is right. They are for the label set of its own task,
+    /// however it was asked for, if its training could fit them; for another set, or for words of its own, nobody knows how.
+    pub calibrated: bool,
     /// Each label's probability, summing to 1; none without a set.
     pub label_probs: Option<BTreeMap<String, f64>>,
     /// The reasoning. For a step-by-step student it is a second task, not the cause of the label.
     pub rationale: Option<String>,
+    /// Whether the label that is scored best for the input with the rationale below it is the same. The student never saw such
+    /// an input while it learned. None where it was not asked for, without a label set, without a rationale, and where both are
+    /// longer than the student reads.
+    pub consistency: Option<bool>,
     /// Tokens read for the label, prefix and end token included.
     pub input_tokens: u64,
     /// Tokens written: those of the label, end token included, and of the rationale.

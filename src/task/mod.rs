@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod arithmetic;
 pub mod builtin;
+pub mod calibration;
 pub mod chat;
 pub mod definition;
 pub mod examples;

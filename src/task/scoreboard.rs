@@ -1,6 +1,7 @@
 //! All subjects of an evaluation, scored on the same rows: each by itself, and each pair row by row.
 
 use super::{
+    calibration::Reliability,
     majority::Majority,
     proportions::{Paired, share, wilson_ci95},
     tally::Tally,
@@ -44,6 +45,7 @@ struct ModelTally {
     generated: Tally,
     scored_rows: u64,
     scored_correct: u64,
+    reliability: Reliability,
     truncated: u64,
 }
 
@@ -69,6 +71,8 @@ pub struct ModelScores {
     pub scores: Scores,
     /// Right rows, share and interval of its best-scored labels; none where no row has a label set.
     pub scored: Option<(u64, f64, [f64; 2])>,
+    /// The expected calibration error of its best-scored labels; none where no row has a label set.
+    pub calibration_error: Option<f64>,
     /// Inputs that were cut.
     pub truncated: u64,
 }
@@ -76,7 +80,13 @@ pub struct ModelScores {
 impl Scoreboard {
     /// A board for so many models, and the teacher if it has answers.
     pub fn new(task: TaskDefinition, models: usize, with_teacher: bool) -> Self {
-        let tally = ModelTally { generated: Tally::new(&task), scored_rows: 0, scored_correct: 0, truncated: 0 };
+        let tally = ModelTally {
+            generated: Tally::new(&task),
+            scored_rows: 0,
+            scored_correct: 0,
+            reliability: Reliability::default(),
+            truncated: 0,
+        };
         let teacher = with_teacher.then(|| TeacherTally { answers: Tally::new(&task), unanswered: 0 });
         let pair = |first, second| Pair { first, second, accuracy: Paired::default(), scored: Paired::default() };
         let among_models = (0..models).flat_map(|first| (first + 1..models).map(move |second| (first, Some(second))));
@@ -129,6 +139,9 @@ impl ModelTally {
         let generated = self.generated.add(task, &row.input, truth, Some(&answer.generated));
         let scored = answer.scored.as_ref().map(|label| super::scoring::is_correct(task, label, truth));
         self.scored_rows += u64::from(scored.is_some());
+        if let Some(is_right) = scored {
+            self.reliability.add(answer.confidence, is_right);
+        }
         // A row without choices is answered in the model's own words, also by predictions.
         self.scored_correct += u64::from(scored.unwrap_or(generated));
         self.truncated += u64::from(answer.truncated);
@@ -140,7 +153,7 @@ impl ModelTally {
         let (correct, examples) = (self.scored_correct, scores.examples);
         let scored =
             (self.scored_rows > 0).then(|| (correct, share(correct, examples), wilson_ci95(correct, examples)));
-        ModelScores { scores, scored, truncated: self.truncated }
+        ModelScores { scores, scored, calibration_error: self.reliability.error(), truncated: self.truncated }
     }
 }
 
@@ -227,6 +240,9 @@ mod tests {
         let (teacher, unanswered) = board.teacher().unwrap();
         assert_eq!((teacher.correct, teacher.other, unanswered), (1, 1, 1));
         assert_eq!(board.models()[0].scored.unwrap().0, 3);
+        // Half sure of each: three right answers of three, and one right answer of two of the other's three.
+        assert_eq!(board.models()[0].calibration_error, Some(0.5));
+        assert!((board.models()[1].calibration_error.unwrap() - 0.5 / 3.0).abs() < 1e-12);
         assert_eq!(board.majority_accuracy(), 1.0);
     }
 
@@ -234,7 +250,8 @@ mod tests {
     fn without_a_label_set_there_is_nothing_scored() {
         let mut board = Scoreboard::new(builtin::find("text").unwrap(), 2, false);
         board.add(&row("x"), &[&answer("x", None), &answer("y", None)], None);
-        assert!(board.models().iter().all(|model| model.scored.is_none()) && board.teacher().is_none());
+        assert!(board.models().iter().all(|model| model.scored.is_none() && model.calibration_error.is_none()));
+        assert!(board.teacher().is_none());
         let pairs = board.pairs(&["a".to_owned(), "b".to_owned()]);
         assert_eq!((pairs.len(), pairs[0].measure, pairs[0].difference), (1, Measure::Accuracy, 1.0));
     }

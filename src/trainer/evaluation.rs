@@ -1,5 +1,7 @@
 //! How often the student's generated label is right.
 
+use tch::Tensor;
+
 use super::data::Question;
 use super::learner::Learner;
 use super::lessons::LessonWriter;
@@ -18,10 +20,10 @@ const SHOWN_CHARS: usize = 300;
 
 /// Rows to be asked about, as the student reads them.
 pub struct Exam {
-    questions: Vec<Question>,
+    pub(super) questions: Vec<Question>,
     inputs: Vec<Vec<i64>>,
     /// Places in `questions` by rising input length, so that a batch has little padding.
-    by_length: Vec<usize>,
+    pub(super) by_length: Vec<usize>,
     answer_length: usize,
 }
 
@@ -76,37 +78,29 @@ impl Exam {
         stop: &StopRequest,
     ) -> Result<Option<Findings>, TrainError> {
         let (_, model) = learner.to_compute()?;
+        let answer = |rows: &[usize]| self.answer(learner, &model, rows);
+        let Some(answers) = in_batches(&self.by_length, stop, answer)? else { return Ok(None) };
         let mut labels = vec![String::new(); self.questions.len()];
-        let (mut left, mut at_once) = (self.by_length.as_slice(), BATCH);
-        while !left.is_empty() {
-            if stop.is_made() {
-                return Ok(None);
-            }
-            let (rows, others) = left.split_at(left.len().min(at_once));
-            let answers = match device::catch("an exam", || self.answer(learner, &model, rows)) {
-                Ok(answers) => answers,
-                Err(DeviceError::OutOfMemory { .. }) if rows.len() > 1 => {
-                    at_once = rows.len() / 2;
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
+        for (index, text) in answers {
+            labels[index] = match spec.method {
+                Method::RationaleThenLabel => single_target::split(&text).1.to_owned(),
+                Method::StepByStep | Method::Standard => text,
             };
-            left = others;
-            for (&index, text) in rows.iter().zip(answers) {
-                labels[index] = match spec.method {
-                    Method::RationaleThenLabel => single_target::split(&text).1.to_owned(),
-                    Method::StepByStep | Method::Standard => text,
-                };
-            }
         }
         Ok(Some(self.mark(spec, labels)))
     }
 
-    fn answer(&self, learner: &Learner, model: &T5, rows: &[usize]) -> Vec<String> {
-        let inputs: Vec<&[i64]> = rows.iter().map(|&index| self.inputs[index].as_slice()).collect();
-        let (input_ids, mask) = batch::pad(&inputs, learner.config.pad_token_id, learner.device);
+    /// What the student writes to these rows.
+    pub(super) fn answer(&self, learner: &Learner, model: &T5, rows: &[usize]) -> Vec<String> {
+        let (input_ids, mask) = self.padded(learner, rows);
         let generated = generation::greedy(model, &input_ids, &mask, self.answer_length);
         generated.into_iter().map(|answer| learner.tokenizer.decode(&answer.ids)).collect()
+    }
+
+    /// The inputs of these rows (rows, length) and their mask.
+    pub(super) fn padded(&self, learner: &Learner, rows: &[usize]) -> (Tensor, Tensor) {
+        let inputs: Vec<&[i64]> = rows.iter().map(|&index| self.inputs[index].as_slice()).collect();
+        batch::pad(&inputs, learner.config.pad_token_id, learner.device)
     }
 
     fn mark(&self, spec: &AttemptSpec, labels: Vec<String>) -> Findings {
@@ -120,6 +114,31 @@ impl Exam {
         });
         Findings { accuracy: right as f64 / self.questions.len().max(1) as f64, shown: shown.collect() }
     }
+}
+
+/// What is computed for each of some rows, so many at once as fit into memory; nothing when it was to stop meanwhile.
+pub(super) fn in_batches<T>(
+    rows: &[usize],
+    stop: &StopRequest,
+    compute: impl Fn(&[usize]) -> Vec<T>,
+) -> Result<Option<Vec<(usize, T)>>, TrainError> {
+    let (mut found, mut left, mut at_once) = (Vec::with_capacity(rows.len()), rows, BATCH);
+    while !left.is_empty() {
+        if stop.is_made() {
+            return Ok(None);
+        }
+        let (rows, others) = left.split_at(left.len().min(at_once));
+        match device::catch("an exam", || compute(rows)) {
+            Ok(computed) => found.extend(rows.iter().copied().zip(computed)),
+            Err(DeviceError::OutOfMemory { .. }) if rows.len() > 1 => {
+                at_once = rows.len() / 2;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        left = others;
+    }
+    Ok(Some(found))
 }
 
 /// The beginning of a text, marked where it goes on.

@@ -118,6 +118,7 @@ pub fn card(spec: &AttemptSpec, texts: &Texts) -> StudentCard {
         learned: Some(texts.learned()),
         lineage: spec.lineage.clone(),
         measured: Vec::new(),
+        calibration: None,
         seeds: Vec::new(),
     }
 }

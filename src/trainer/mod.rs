@@ -19,6 +19,7 @@
 mod adafactor;
 mod batch;
 mod best;
+mod calibration;
 mod curriculum;
 mod data;
 mod division;
@@ -182,7 +183,7 @@ fn learn(training: &mut Training<'_>, material: &Material) -> Result<bool, Train
         }
 
         if training.is_over() {
-            return training.end_round(test);
+            return training.end_round(validation, test);
         }
         let batch = order.batch(training.step_of_round(), batch_size);
         let batch: Vec<_> = batch.into_iter().map(|turn| curriculum.taught(turn)).collect();
@@ -193,13 +194,14 @@ fn learn(training: &mut Training<'_>, material: &Material) -> Result<bool, Train
 /// What is told of a training whose rounds are over.
 fn outcome(rounds: &Rounds, known: AttemptOutcome) -> AttemptOutcome {
     let seeds = rounds.over();
-    let SeedOutcome { seed, best_step, validation_accuracy, test_accuracy, stopped_early_at, .. } =
+    let SeedOutcome { seed, best_step, validation_accuracy, test_accuracy, calibration, stopped_early_at, .. } =
         rounds.chosen().cloned().unwrap_or_default();
     AttemptOutcome {
         seed,
         best_step,
         validation_accuracy,
         test_accuracy,
+        calibration,
         stopped_early_at,
         steps: seeds.iter().map(|outcome| outcome.steps).sum(),
         seconds: seeds.iter().map(|outcome| outcome.seconds).sum(),
@@ -217,6 +219,7 @@ fn finished_card(given: &Assignment<'_>, material: &Material, outcome: &AttemptO
     card.lineage.insert("seed".to_owned(), json!(outcome.seed));
     card.measured.extend(measured(&material.validation, Split::Validation, outcome.validation_accuracy));
     card.measured.extend(measured(&material.test, Split::Test, outcome.test_accuracy));
+    card.calibration = outcome.calibration;
     if outcome.seeds.len() > 1 {
         card.seeds.clone_from(&outcome.seeds);
     }

@@ -100,9 +100,13 @@ async fn publish(
         discard(worker, &artifact_prefix).await;
     }
     let published = published?;
+    let calibration = outcome.calibration.unwrap_or_default();
     let metrics = json!({
         "validation_accuracy": outcome.validation_accuracy,
         "test_accuracy": outcome.test_accuracy,
+        "calibration_error": calibration.error_after,
+        "calibration_error_before": calibration.error_before,
+        "temperature": calibration.temperature,
         "parameters": outcome.parameters,
         "training_examples": outcome.training_examples,
         "best_step": outcome.best_step,

@@ -155,6 +155,7 @@ impl Evaluating<'_> {
             scored_correct: found.scored.map(|(correct, ..)| correct),
             scored_accuracy: found.scored.map(|(_, accuracy, _)| accuracy),
             scored_accuracy_ci95: found.scored.map(|(.., interval)| interval),
+            calibration_error: found.calibration_error,
             truncated_inputs: found.truncated,
             seconds: model.time.as_secs_f64(),
         });

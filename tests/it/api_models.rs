@@ -105,8 +105,8 @@ async fn requests_that_no_student_can_answer_are_refused() {
     let unknown = ask(json!({"model": "tinny"})).await;
     assert_eq!((unknown.status, unknown.code()), (404, "model_not_found"));
     assert!(unknown.detail().contains("did you mean \"tiny\""));
-    let consistency = ask(json!({"include": ["consistency"]})).await;
-    assert!(consistency.refused(400, "invalid_value", "#/include/0").contains("rationale, confidence, label_probs"));
+    let consistency = ask(json!({"include": ["consistence"]})).await;
+    assert!(consistency.refused(400, "invalid_value", "#/include/0").contains("did you mean \"consistency\""));
     ask(json!({"inputs": []})).await.refused(400, "invalid_value", "#/inputs");
     ask(json!({"inputs": ["a", " "]})).await.refused(400, "invalid_value", "#/inputs/1");
     ask(json!({"label_set": ["a", "a"]})).await.refused(400, "invalid_value", "#/label_set/1");

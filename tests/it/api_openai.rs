@@ -218,7 +218,7 @@ async fn a_chat_answers_with_the_label_that_is_predicted() {
     assert_eq!(choice["message"]["reasoning_content"], predicted["rationale"], "{all:#}");
     let stepwise = json!({
         "label": predicted["label"], "confidence": predicted["confidence"], "label_probs": predicted["label_probs"],
-        "rationale_kind": "multitask",
+        "calibrated": false, "consistency": null, "abstained": false, "rationale_kind": "multitask",
     });
     assert_eq!(choice["stepwise"], stepwise);
     assert!(all["usage"]["completion_tokens"].as_u64() > usage["completion_tokens"].as_u64());
@@ -356,7 +356,7 @@ async fn bad_values_and_unknown_names_are_refused_with_what_would_be_right() {
         "invalid_value",
         "#/max_tokens",
     );
-    chat(&app, json!({"include": ["consistency"]})).await.refused(400, "invalid_value", "#/include/0");
+    chat(&app, json!({"include": ["certainty"]})).await.refused(400, "invalid_value", "#/include/0");
     let missing = chat(&app, json!({"model": "tinny"})).await;
     assert_eq!((missing.status, missing.code()), (404, "model_not_found"));
     assert!(missing.detail().contains("did you mean \"tiny\""));

@@ -100,6 +100,7 @@ async fn models_and_the_teacher_are_scored_and_paired_on_the_same_rows() {
     assert_eq!((&teacher["correct"], &teacher["unanswered"], &teacher["other"]), (&json!(89), &json!(60), &json!(61)));
     let within = |ci: &Value, share: f64| ci[0].as_f64().unwrap() < share && share < ci[1].as_f64().unwrap();
     assert!(within(&a["scored_accuracy_ci95"], 0.8) && within(&teacher["accuracy_ci95"], 89.0 / 150.0), "{result:#}");
+    assert!((0.0..1.0).contains(&a["calibration_error"].as_f64().unwrap()), "{a:#}");
     let cells = teacher["confusion"]["counts"].as_array().unwrap().iter();
     let cells: u64 = cells.flat_map(|row| row.as_array().unwrap()).map(|cell| cell.as_u64().unwrap()).sum();
     assert_eq!((cells, &teacher["confusion"]["labels"]), (150, &json!(LABELS)));

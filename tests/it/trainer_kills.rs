@@ -9,7 +9,7 @@ use std::{
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
-use stepwise::domain::{Frame, Optimizer};
+use stepwise::domain::{AttemptValidation, Frame, Optimizer};
 
 use crate::support::attempt::{Attempt, figures, row};
 
@@ -20,6 +20,9 @@ fn attempt(optimizer: Optimizer) -> Attempt {
     let mut attempt = Attempt::new();
     attempt.spec.test = Some("test.jsonl".to_owned());
     attempt.write("test.jsonl", (64..72).map(row));
+    // Enough of them that label probabilities are calibrated by them.
+    attempt.spec.validation = AttemptValidation::File("validation.jsonl".to_owned());
+    attempt.write("validation.jsonl", (72..104).map(row));
     let knobs = &mut attempt.spec.hyperparameters;
     (knobs.optimizer, knobs.max_steps, knobs.warmup_steps) = (optimizer, Some(STEPS), 10);
     (knobs.snapshot_every, knobs.eval_steps, knobs.log_every) = (3, 22, 1);

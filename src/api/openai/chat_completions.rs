@@ -83,7 +83,7 @@ pub struct ChatChoice {
 pub struct ChatAnswer {
     /// Always `assistant`.
     role: AssistantRole,
-    /// The label, as predictions return it.
+    /// The label, as predictions return it; empty where the student abstains (`stepwise.abstained`).
     #[schema(example = "refund")]
     content: String,
     /// Always null: a student never declines.
@@ -108,15 +108,24 @@ pub enum AssistantRole {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChatExtension {
-    /// The label.
-    #[schema(example = "refund")]
-    label: String,
+    /// The label; null where the student abstains.
+    #[schema(required = true, example = "refund")]
+    label: Option<String>,
     /// How sure the student is, 0 to 1.
     #[schema(required = true, example = 0.93)]
     confidence: Option<f64>,
     /// Each label's probability, where there is a label set.
     #[schema(required = true, example = json!({"refund": 0.93, "reject": 0.07}))]
     label_probs: Option<BTreeMap<String, f64>>,
+    /// Whether confidence and probabilities were fitted to how often the student is right; see `/v1/predictions`.
+    #[schema(example = true)]
+    calibrated: bool,
+    /// Whether the same label is scored best for the input with the rationale below it; see `/v1/predictions`.
+    #[schema(required = true, example = json!(null))]
+    consistency: Option<bool>,
+    /// Whether the confidence was below `abstain_below`.
+    #[schema(example = false)]
+    abstained: bool,
     /// How the student came to its rationale, where there is one.
     #[schema(required = true)]
     rationale_kind: Option<RationaleKind>,
@@ -136,7 +145,7 @@ pub enum RationaleKind {
 ///
 /// The input is the last message of role `user`; the server adds the model's own prefix. Other messages are accepted and not
 /// read: a student answers one input and has no memory of a conversation. The answer's content is the label as
-/// `/v1/predictions` gives it. `include` and `label_set` are extensions (`extra_body` in OpenAI's SDKs). `temperature`
+/// `/v1/predictions` gives it. `include`, `label_set` and `abstain_below` are extensions (`extra_body` in OpenAI's SDKs). `temperature`
 /// defaults to 0, unlike OpenAI's. A parameter that asks for something that is not supported is refused with
 /// `unsupported_parameter`, an input that is longer than the model reads with `context_length_exceeded`.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "openai", request_body = ChatBody,
@@ -149,9 +158,11 @@ pub async fn create_chat_completion(
     let model = AskedModel::find(&state, &asked.model).await?;
     let has_own_labels = asked.label_set.is_some();
     let request = PredictionRequest {
-        label_set: asked.label_set.or_else(|| listed_choices(&model.card.task, &asked.input)).map(Arc::from),
+        label_set: asked.label_set.map(Arc::from),
+        choices: listed_choices(&model.card.task, &asked.input).map(Arc::from),
         input: asked.input,
         rationale: asked.included.rationale,
+        consistency: asked.included.consistency,
         generated_label: false,
         max_tokens: asked.max_tokens,
         whole_input: true,
@@ -182,15 +193,20 @@ fn choice(answer: Prediction, included: &Included, method: Method) -> ChatChoice
         Method::RationaleThenLabel => RationaleKind::SingleTarget,
         Method::StepByStep | Method::Standard => RationaleKind::Multitask,
     };
+    let abstained = included.abstain_below.is_some_and(|least| answer.confidence < least);
+    let label = (!abstained).then_some(answer.label);
     let stepwise = ChatExtension {
-        label: answer.label.clone(),
+        label: label.clone(),
         confidence: included.confidence.then_some(answer.confidence),
         label_probs: answer.label_probs.filter(|_| included.label_probs),
+        calibrated: answer.calibrated,
+        consistency: answer.consistency,
+        abstained,
         rationale_kind: rationale.as_ref().map(|_| kind),
     };
     let message = ChatAnswer {
         role: AssistantRole::Assistant,
-        content: answer.label,
+        content: label.unwrap_or_default(),
         refusal: None,
         reasoning_content: rationale,
     };

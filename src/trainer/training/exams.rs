@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::Training;
+use crate::domain::Calibration;
 use crate::trainer::TrainError;
 use crate::trainer::evaluation::Exam;
 use crate::trainer::snapshot::Standing;
@@ -65,5 +66,22 @@ impl Training<'_> {
         }
         let findings = test.take(&self.learner, self.given.spec, self.given.stop)?;
         Ok(findings.map(|findings| Some(findings.accuracy)))
+    }
+
+    /// How far label probabilities can be taken at their word, by the validation rows alone; null where there is nothing to
+    /// fit; nothing when it was interrupted.
+    pub(super) fn calibrate_at_the_end(
+        &mut self,
+        validation: &Exam,
+    ) -> Result<Option<Option<Calibration>>, TrainError> {
+        let found = validation.calibrate(&self.learner, self.given.spec, self.given.stop)?;
+        if let Some(Some(calibration)) = &found {
+            let message = match calibration.temperature {
+                Some(temperature) => format!("label probabilities are calibrated: temperature {temperature:.2}"),
+                None => format!("too few validation rows to calibrate label probabilities: {}", calibration.rows),
+            };
+            self.reporter.event("info", "calibrated", message, json!(calibration));
+        }
+        Ok(found)
     }
 }

@@ -30,16 +30,19 @@ impl Training<'_> {
         self.stopped_early_at().unwrap_or(self.last_step()) + rounds_after * self.course.steps
     }
 
-    /// Ends the round with its best weights in place, examined on the test rows; false where that was interrupted.
-    pub fn end_round(&mut self, test: &Exam) -> Result<bool, TrainError> {
+    /// Ends the round with its best weights in place, examined on the test rows and calibrated on the validation rows; false where
+    /// that was interrupted.
+    pub fn end_round(&mut self, validation: &Exam, test: &Exam) -> Result<bool, TrainError> {
         let stopped_early_at = self.stopped_early_at();
         let kept = self.best.restore(&mut self.learner.parameters);
         let Some(test_accuracy) = self.examine_at_the_end(test)? else { return Ok(false) };
+        let Some(calibration) = self.calibrate_at_the_end(validation)? else { return Ok(false) };
         let outcome = SeedOutcome {
             seed: self.round.seed,
             best_step: kept.map_or(self.standing.step, |(step, _)| step),
             validation_accuracy: kept.map(|(_, accuracy)| accuracy),
             test_accuracy,
+            calibration,
             steps: self.step_of_round(),
             stopped_early_at,
             seconds: self.seconds(),

@@ -88,6 +88,7 @@ impl EvaluatedModel {
             let requests = rows.iter().map(|row| PredictionRequest {
                 input: row.input.clone(),
                 label_set: fixed.clone().or_else(|| labels::listed_choices(task, &row.input).map(Arc::from)),
+                choices: labels::listed_choices(task, &row.input).map(Arc::from),
                 rationale: false,
                 generated_label: true,
                 ..PredictionRequest::default()

@@ -11,7 +11,7 @@ use crate::api::{
         forms::OneOrMoreTexts,
         parameters::{check_delivery, check_max_tokens, check_sampling, check_scores, unsupported},
     },
-    predictions::check_includes,
+    predictions::{check_abstention, check_includes},
     resolve::{self, Refusals},
 };
 
@@ -25,12 +25,15 @@ pub struct ChatBody {
     model: String,
     /// The last one of role `user` is the input; the others are not read.
     messages: Vec<ChatMessage>,
-    /// Extension: what is wanted beside the label, of `rationale`, `confidence`, `label_probs`.
+    /// Extension: what is wanted beside the label, of `rationale`, `confidence`, `label_probs`, `consistency`.
     #[schema(example = json!(["rationale", "confidence"]))]
     include: Option<Vec<String>>,
     /// Extension: labels to choose from, 2 to 1000 of 500 characters at most; default: the model's own task's.
     #[schema(example = json!(["refund", "exchange", "reject"]))]
     label_set: Option<Vec<String>>,
+    /// Extension: abstain where the confidence is below this, 0 to 1. The content is empty then, and `stepwise.abstained` true.
+    #[schema(example = 0.5)]
+    abstain_below: Option<f64>,
     /// Tokens that the student may write for the label and for the rationale, each, 1 to 2048; default: as many as it
     /// learned. A label of a set is never cut.
     #[schema(example = 64)]
@@ -131,6 +134,10 @@ pub struct Included {
     pub confidence: bool,
     /// Each label's probability.
     pub label_probs: bool,
+    /// Whether the rationale leads to the same label.
+    pub consistency: bool,
+    /// The confidence below which no label is wanted.
+    pub abstain_below: Option<f64>,
 }
 
 /// A request that can be answered.
@@ -158,6 +165,7 @@ impl ChatBody {
         check_scores(&mut refusals, [self.presence_penalty, self.frequency_penalty], self.logit_bias.as_ref());
         self.check_what_no_student_does(&mut refusals);
         check_includes(&mut refusals, self.include.as_deref());
+        check_abstention(&mut refusals, self.abstain_below);
         if let Some(labels) = &self.label_set {
             resolve::check_labels(&mut refusals, "#/label_set", labels);
         }
@@ -169,6 +177,8 @@ impl ChatBody {
             rationale: includes("rationale"),
             confidence: includes("confidence"),
             label_probs: includes("label_probs"),
+            consistency: includes("consistency"),
+            abstain_below: self.abstain_below,
         };
         Ok(Asked { model: self.model, input, pointer, label_set: self.label_set, included, max_tokens })
     }
