@@ -1,11 +1,7 @@
 //! What can be asked of a job that is there: cancel and pause, and in files of their own resume and retry, which may take a
 //! body. Each may be repeated, and each answers with the job as it stands then.
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 
 use super::{
     AppState,
@@ -13,6 +9,7 @@ use super::{
     extract::{Id, Nothing, Query},
     idempotency::{Key, KeyHeader, fingerprint_about, once},
     job_conflict::JobConflict,
+    job_form::{JobForm, Native},
     job_resource::JobResource,
     openapi::Act,
 };
@@ -40,8 +37,7 @@ pub async fn cancel_job(
     key: Key,
     _: Query<Nothing>,
 ) -> Result<Response, ApiError> {
-    let cancel = async || state.store.cancel_job(Store::default_project(), id.0).await?.ok_or_else(|| id.missing());
-    act(&state, Requested::plain(key, "POST /v1/jobs/{id}/cancel", id), cancel).await
+    act(&state, Requested::plain(key, "POST /v1/jobs/{id}/cancel", id), async || cancelled(&state, id).await).await
 }
 
 /// Pause a job: it stops without losing what was done, until it is resumed.
@@ -65,15 +61,22 @@ pub async fn pause_job(
     key: Key,
     _: Query<Nothing>,
 ) -> Result<Response, ApiError> {
-    let pause = async || {
-        let job = state.store.pause_job(Store::default_project(), id.0).await?.ok_or_else(|| id.missing())?;
-        refuse_over(&job)?;
-        match (job.state, job.cancel_requested_at) {
-            (JobState::Running, Some(_)) => Err(JobConflict::CancelRequested(job.id).into()),
-            _ => Ok(job),
-        }
-    };
-    act(&state, Requested::plain(key, "POST /v1/jobs/{id}/pause", id), pause).await
+    act(&state, Requested::plain(key, "POST /v1/jobs/{id}/pause", id), async || paused(&state, id).await).await
+}
+
+/// The job after it was asked to be cancelled; one that is over as it is.
+pub(super) async fn cancelled(state: &AppState, id: Id<JobId>) -> Result<Job, ApiError> {
+    state.store.cancel_job(Store::default_project(), id.0).await?.ok_or_else(|| id.missing())
+}
+
+/// The job after it was asked to pause, if it can still be.
+pub(super) async fn paused(state: &AppState, id: Id<JobId>) -> Result<Job, ApiError> {
+    let job = state.store.pause_job(Store::default_project(), id.0).await?.ok_or_else(|| id.missing())?;
+    refuse_over(&job)?;
+    match (job.state, job.cancel_requested_at) {
+        (JobState::Running, Some(_)) => Err(JobConflict::CancelRequested(job.id).into()),
+        _ => Ok(job),
+    }
 }
 
 /// Nothing can be asked of a job that is over.
@@ -92,7 +95,7 @@ pub(super) struct Requested {
 
 impl Requested {
     /// A request without a body.
-    fn plain(key: Key, route: &'static str, id: Id<JobId>) -> Self {
+    pub(super) fn plain(key: Key, route: &'static str, id: Id<JobId>) -> Self {
         Self { key, route, id, body: Vec::new() }
     }
 }
@@ -103,7 +106,16 @@ pub(super) async fn act(
     requested: Requested,
     change: impl AsyncFnOnce() -> Result<Job, ApiError>,
 ) -> Result<Response, ApiError> {
-    let moved = async |_| Ok(Json(JobResource::with_place(state, change().await?).await?).into_response());
+    act_as::<Native>(state, requested, change).await
+}
+
+/// The same, with the answer in another form.
+pub(super) async fn act_as<F: JobForm>(
+    state: &AppState,
+    requested: Requested,
+    change: impl AsyncFnOnce() -> Result<Job, ApiError>,
+) -> Result<Response, ApiError> {
+    let moved = async |_| F::shown(state, change().await?).await;
     let fingerprint = fingerprint_about(&requested.id.0.to_string(), &requested.body);
     // Nothing is made, so that there is nothing to answer for again.
     once(state, requested.key, requested.route, fingerprint, moved, async |_| Err(ApiError::KeyBusy)).await

@@ -153,11 +153,6 @@ impl JobResource {
         }
     }
 
-    /// The job's id.
-    pub fn id(&self) -> JobId {
-        self.id
-    }
-
     /// A job with its place in the queue.
     pub async fn with_place(state: &AppState, job: Job) -> Result<Self, ApiError> {
         let place = if job.state == JobState::Queued { state.store.queue_place(job.id).await? } else { None };
@@ -171,7 +166,8 @@ pub async fn find(state: &AppState, id: super::extract::Id<JobId>) -> Result<Job
     state.store.job(Store::default_project(), id.0).await?.ok_or_else(|| id.missing())
 }
 
-fn progress(job: &Job) -> Option<ProgressResource> {
+/// How far the job is, and how long it will take.
+pub(super) fn progress(job: &Job) -> Option<ProgressResource> {
     let progress = job.progress?;
     let share = if progress.total > 0 { progress.step as f64 / progress.total as f64 } else { 0.0 };
     Some(ProgressResource {
@@ -180,6 +176,11 @@ fn progress(job: &Job) -> Option<ProgressResource> {
         percent: (share * 1000.0).round().clamp(0.0, 1000.0) / 10.0,
         seconds_remaining: seconds_remaining(job, progress),
     })
+}
+
+/// When it is done at the newest attempt's pace, in Unix seconds.
+pub(super) fn estimated_finish(job: &Job) -> Option<i64> {
+    Some(job.progress_at?.timestamp() + seconds_remaining(job, job.progress?)?)
 }
 
 /// The newest attempt's pace, carried on. Both instants are Postgres's.

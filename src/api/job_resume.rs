@@ -58,15 +58,20 @@ pub async fn resume_job(
         if let Some(budget) = &request.budget {
             check(&state, &find(&state, id).await?, budget).await?;
         }
-        let resumed = state.store.resume_job(Store::default_project(), id.0, request.budget.as_ref()).await?;
-        match resumed.ok_or_else(|| id.missing())? {
-            Resumed::Job(job) => refuse_over(&job).map(|()| *job).map_err(ApiError::from),
-            // Somebody else has resumed or cancelled it since it was looked at.
-            Resumed::NotPaused(state) if state.is_terminal() => Err(JobConflict::Over { job: id.0, state }.into()),
-            Resumed::NotPaused(_) => Err(JobConflict::NotPaused(id.0).into()),
-        }
+        resumed(&state, id, request.budget.as_ref()).await
     };
     act(&state, Requested { key, route: "POST /v1/jobs/{id}/resume", id, body: bytes }, resume).await
+}
+
+/// The job after it was resumed, if it can still be.
+pub(super) async fn resumed(state: &AppState, id: Id<JobId>, budget: Option<&Budget>) -> Result<Job, ApiError> {
+    let resumed = state.store.resume_job(Store::default_project(), id.0, budget).await?;
+    match resumed.ok_or_else(|| id.missing())? {
+        Resumed::Job(job) => refuse_over(&job).map(|()| *job).map_err(ApiError::from),
+        // Somebody else has resumed or cancelled it since it was looked at.
+        Resumed::NotPaused(state) if state.is_terminal() => Err(JobConflict::Over { job: id.0, state }.into()),
+        Resumed::NotPaused(_) => Err(JobConflict::NotPaused(id.0).into()),
+    }
 }
 
 /// A budget that the job can go on with.

@@ -1,10 +1,7 @@
 //! `/v1/jobs`: any kind of job, listed and looked at. What can be asked of one is in `job_requests`.
 
-use std::collections::BTreeMap;
-
 use axum::extract::State;
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use utoipa::IntoParams;
 
 use super::{
@@ -13,6 +10,7 @@ use super::{
     extract::{Id, Query, from_text},
     job_resource::{JobResource, find},
     list::{List, MAX_LIMIT, page_size},
+    metadata_filter::MetadataFilter,
     openapi::{OfOne, Plain},
 };
 use crate::{
@@ -43,37 +41,6 @@ pub struct JobsQuery {
     limit: Option<u32>,
 }
 
-/// Labels that listed jobs have.
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(untagged)]
-enum MetadataFilter {
-    /// All of these; jobs may have others besides.
-    Pairs(BTreeMap<String, String>),
-    /// The word `null`: none at all.
-    Word(String),
-}
-
-impl MetadataFilter {
-    fn into_map(self) -> Map<String, Value> {
-        match self {
-            Self::Pairs(pairs) => pairs.into_iter().map(|(key, value)| (key, Value::String(value))).collect(),
-            Self::Word(_) => Map::new(),
-        }
-    }
-
-    /// The only word is `null`.
-    fn check(&self) -> Result<(), ApiError> {
-        match self {
-            Self::Word(word) if word != "null" => {
-                let detail =
-                    format!("metadata is {word:?}; write metadata[key]=value, or metadata=null for jobs without");
-                Err(ApiError::field("#/metadata", "invalid_value", detail))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
 /// List jobs of any kind, newest first.
 #[utoipa::path(get, path = "/v1/jobs", tag = "jobs", params(JobsQuery),
     responses((status = 200, description = "A page of jobs", body = List<JobResource>), Plain))]
@@ -82,8 +49,7 @@ pub async fn list_jobs(
     Query(query): Query<JobsQuery>,
 ) -> Result<axum::Json<List<JobResource>>, ApiError> {
     let limit = page_size(query.limit, MAX_LIMIT)?;
-    query.metadata.as_ref().map_or(Ok(()), MetadataFilter::check)?;
-    let metadata = query.metadata.map(MetadataFilter::into_map);
+    let metadata = query.metadata.map(MetadataFilter::labels).transpose()?;
     let filter = JobFilter { kind: query.kind, state: query.state, metadata, after: query.after, limit };
     let page = state.store.list_jobs(Store::default_project(), &filter).await?;
     Ok(axum::Json(List::new(page.items.into_iter().map(JobResource::of).collect(), page.has_more)))

@@ -25,6 +25,7 @@ mod job_annotations;
 mod job_checkpoints;
 mod job_conflict;
 mod job_events;
+mod job_form;
 mod job_metrics;
 mod job_report;
 mod job_requests;
@@ -36,6 +37,7 @@ mod job_stream;
 mod jobs;
 mod keyed_body;
 mod list;
+mod metadata_filter;
 mod metrics;
 mod middleware;
 mod model_resource;
@@ -111,6 +113,14 @@ fn plain_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(job_annotations::list_job_annotations))
         .routes(routes!(job_report::get_job_report))
         .routes(routes!(job_checkpoints::list_job_checkpoints))
+        .routes(routes!(openai::fine_tuning::jobs::list_fine_tuning_jobs))
+        .routes(routes!(openai::fine_tuning::create::create_fine_tuning_job))
+        .routes(routes!(openai::fine_tuning::jobs::get_fine_tuning_job))
+        .routes(routes!(openai::fine_tuning::requests::cancel_fine_tuning_job))
+        .routes(routes!(openai::fine_tuning::requests::pause_fine_tuning_job))
+        .routes(routes!(openai::fine_tuning::requests::resume_fine_tuning_job))
+        .routes(routes!(openai::fine_tuning::events::list_fine_tuning_events))
+        .routes(routes!(openai::fine_tuning::checkpoints::list_fine_tuning_checkpoints))
         .routes(routes!(models::list_models))
         .routes(routes!(models::get_model, models::delete_model))
         .routes(routes!(aliases::list_aliases))

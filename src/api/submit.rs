@@ -2,7 +2,6 @@
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Request},
-    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -15,10 +14,10 @@ use super::{
     estimate::{self, Question},
     extract::{JsonBytes, Query, from_text},
     idempotency::{Key, fingerprint, once},
-    job_resource::JobResource,
+    job_form::{JobForm, Native},
 };
 use crate::{
-    domain::{Estimate, JobId, JobKind, JobSpec, JobWarning},
+    domain::{Estimate, Job, JobId, JobKind, JobSpec, JobWarning},
     store::{NewJob, Store, StoreError},
 };
 
@@ -96,6 +95,16 @@ pub async fn submit<T>(
     route: &'static str,
     resolve: impl AsyncFnOnce(&AppState, T) -> Result<NewJob, ApiError>,
 ) -> Result<Response, ApiError> {
+    submit_as::<T, Native>(state, submit, route, resolve).await
+}
+
+/// The same, with the answer in another form.
+pub async fn submit_as<T, F: JobForm>(
+    state: &AppState,
+    submit: Submit<T>,
+    route: &'static str,
+    resolve: impl AsyncFnOnce(&AppState, T) -> Result<NewJob, ApiError>,
+) -> Result<Response, ApiError> {
     let Submit { request, dry_run, key, fingerprint } = submit;
     if dry_run {
         return preview(state, resolve(state, request).await?).await;
@@ -103,9 +112,10 @@ pub async fn submit<T>(
     let act = async |holder| {
         let new = resolve(state, request).await?;
         let estimate = estimate::of(state, &new.spec).await?;
-        create(state, &NewJob { estimate, holder, ..new }).await
+        let job = state.store.create_job(&NewJob { estimate, holder, ..new }).await.map_err(gone)?;
+        F::created(state, job).await
     };
-    once(state, key, route, fingerprint, act, async |id| again(state, id).await).await
+    once(state, key, route, fingerprint, act, async |id| F::created(state, made(state, id).await?).await).await
 }
 
 async fn preview(state: &AppState, new: NewJob) -> Result<Response, ApiError> {
@@ -123,22 +133,11 @@ async fn preview(state: &AppState, new: NewJob) -> Result<Response, ApiError> {
     Ok(axum::Json(body).into_response())
 }
 
-async fn create(state: &AppState, new: &NewJob) -> Result<Response, ApiError> {
-    let job = state.store.create_job(new).await.map_err(gone)?;
-    created(JobResource::with_place(state, job).await?)
-}
-
-/// The answer for a job that was made by a request whose answer was never stored.
-async fn again(state: &AppState, id: Uuid) -> Result<Response, ApiError> {
+/// A job that was made by a request whose answer was never stored.
+async fn made(state: &AppState, id: Uuid) -> Result<Job, ApiError> {
     let id = JobId(id);
     let job = state.store.job(Store::default_project(), id).await?;
-    let job = job.ok_or_else(|| ApiError::NotFound { what: "job", id: id.to_string() })?;
-    created(JobResource::with_place(state, job).await?)
-}
-
-fn created(job: JobResource) -> Result<Response, ApiError> {
-    let location = HeaderValue::try_from(format!("/v1/jobs/{}", job.id())).expect("an id is plain ASCII");
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(job)).into_response())
+    job.ok_or_else(|| ApiError::NotFound { what: "job", id: id.to_string() })
 }
 
 /// What was there when the request was checked may be gone when the job is stored.

@@ -35,6 +35,10 @@ pub struct AttemptOutcome {
     #[serde(default)]
     #[schema(required = true)]
     pub stopped_early_at: Option<i64>,
+    /// Input and target tokens of these steps, padding left out; 0 in results that are older than this figure.
+    #[serde(default)]
+    #[schema(example = 1_950_000)]
+    pub tokens: u64,
     /// Seconds of training over all seeds and attempts, without the time between them and without steps that were lost.
     pub seconds: f64,
     /// Every seed, in the order in which they were trained.
@@ -80,6 +84,10 @@ pub struct SeedOutcome {
     #[serde(default)]
     #[schema(required = true)]
     pub stopped_early_at: Option<i64>,
+    /// Input and target tokens of these steps, padding left out; 0 in results that are older than this figure.
+    #[serde(default)]
+    #[schema(example = 1_950_000)]
+    pub tokens: u64,
     /// Seconds that it took.
     pub seconds: f64,
 }

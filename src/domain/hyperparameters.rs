@@ -145,6 +145,9 @@ pub struct Hyperparameters {
 const DEFAULT_STEPS: u32 = 10_000;
 
 impl Hyperparameters {
+    /// Peak learning rate of a pre-trained student, unless a request says otherwise: the paper's.
+    pub const PRETRAINED_RATE: f64 = 5e-5;
+
     /// Processor threads that may be asked for; beyond any machine, and below what a thread pool dies of.
     pub const MAX_THREADS: u32 = 1024;
 

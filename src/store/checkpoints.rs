@@ -201,20 +201,21 @@ async fn delete_checkpoint(pool: PgPool, project: ProjectId, id: CheckpointId) -
     Ok(Deletion::unless_held(held.alias, held.reader, ()))
 }
 
-struct CheckpointRow {
-    id: Uuid,
-    project_id: Uuid,
-    model: Option<String>,
-    job_id: Uuid,
-    step: i64,
-    accuracy: Option<f64>,
-    best: bool,
-    metrics: Value,
-    lineage: Value,
-    artifact_prefix: String,
-    manifest_sha256: String,
-    bytes: i64,
-    created_at: DateTime<Utc>,
+/// A row of `checkpoints` with the name of its job's model.
+pub(super) struct CheckpointRow {
+    pub(super) id: Uuid,
+    pub(super) project_id: Uuid,
+    pub(super) model: Option<String>,
+    pub(super) job_id: Uuid,
+    pub(super) step: i64,
+    pub(super) accuracy: Option<f64>,
+    pub(super) best: bool,
+    pub(super) metrics: Value,
+    pub(super) lineage: Value,
+    pub(super) artifact_prefix: String,
+    pub(super) manifest_sha256: String,
+    pub(super) bytes: i64,
+    pub(super) created_at: DateTime<Utc>,
 }
 
 impl TryFrom<CheckpointRow> for Checkpoint {

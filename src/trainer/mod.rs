@@ -204,6 +204,7 @@ fn outcome(rounds: &Rounds, known: AttemptOutcome) -> AttemptOutcome {
         calibration,
         stopped_early_at,
         steps: seeds.iter().map(|outcome| outcome.steps).sum(),
+        tokens: seeds.iter().map(|outcome| outcome.tokens).sum(),
         seconds: seeds.iter().map(|outcome| outcome.seconds).sum(),
         mean: Accuracies::mean(seeds),
         standard_error: Accuracies::standard_error(seeds),

@@ -2,8 +2,6 @@
 
 use crate::domain::{Hyperparameters, Schedule};
 
-/// Peak rate of a pre-trained student: the paper's.
-const PRETRAINED_RATE: f64 = 5e-5;
 /// Peak rate where each weight's step is scaled by that weight.
 const SCALED_RATE: f64 = 1e-2;
 
@@ -20,7 +18,7 @@ pub struct Course {
 impl Course {
     /// The course that a request asks for, over this many training rows.
     pub fn new(hyperparameters: &Hyperparameters, scale_by_weight: bool, rows: usize) -> Self {
-        let usual = if scale_by_weight { SCALED_RATE } else { PRETRAINED_RATE };
+        let usual = if scale_by_weight { SCALED_RATE } else { Hyperparameters::PRETRAINED_RATE };
         Self {
             steps: hyperparameters.steps(rows),
             peak: hyperparameters.learning_rate.unwrap_or(usual),

@@ -9,9 +9,7 @@ use super::{
 };
 use crate::{
     artifacts::Published,
-    domain::{
-        AttemptOutcome, AttemptSpec, DistillationSpec, ID_PREFIXES, JobError, JobId, Lineage, Method, Model, ModelId,
-    },
+    domain::{AttemptOutcome, AttemptSpec, DistillationSpec, JobError, Lineage, Model, ModelId, default_model_name},
     store::{EventLevel, NewEvent},
     telemetry::chain,
 };
@@ -115,7 +113,7 @@ async fn publish(
     let model = Model {
         id: ModelId(worker.clock.new_id()),
         project_id: job.project_id,
-        name: spec.model_name.clone().unwrap_or_else(|| default_name(&lineage.base, spec.method, job.id)),
+        name: spec.model_name.clone().unwrap_or_else(|| default_model_name(&lineage.base, spec.method, job.id)),
         base: lineage.base.clone(),
         base_model_id: lineage.base_model,
         job_id: job.id,
@@ -142,31 +140,5 @@ async fn store_checkpoint(worker: &Worker, prefix: &str, folder: &Path) -> Resul
 async fn discard(worker: &Worker, prefix: &str) {
     if let Err(error) = worker.artifacts.delete_directory(prefix).await {
         tracing::warn!(prefix, error = %chain(&error), "half a checkpoint stays");
-    }
-}
-
-/// `from-scratch-step-by-step-1a2b3c`. A folder may have any name; a model's has an alphabet.
-fn default_name(base: &str, method: Method, job: JobId) -> String {
-    let id = job.0.simple().to_string();
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
-    let base: String = base.chars().map(plain).take(80).collect();
-    let base = base.trim_start_matches(['.', '-']);
-    // A checkpoint of a job that has made no model is called after the job.
-    let from = if ID_PREFIXES.iter().any(|prefix| base.starts_with(prefix)) { "from-" } else { "" };
-    format!("{from}{base}-{}-{}", method.as_str().replace('_', "-"), &id[id.len() - 6..])
-}
-
-#[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    #[test]
-    fn a_default_name_is_plain_and_never_looks_like_an_id() {
-        let name = |base: &str| default_name(base, Method::StepByStep, JobId(Uuid::from_u128(0xabc)));
-        assert_eq!(name("from_scratch"), "from-scratch-step-by-step-000abc");
-        assert_eq!(name("../T5 (mine)"), "T5--mine--step-by-step-000abc");
-        assert_eq!(name("job-1:ckpt-step-2"), "from-job-1-ckpt-step-2-step-by-step-000abc");
     }
 }

@@ -25,6 +25,7 @@ mod api_export;
 mod api_file_content;
 mod api_file_statistics;
 mod api_files;
+mod api_fine_tuning;
 mod api_hub;
 mod api_idempotency;
 mod api_job_requests;

@@ -10,6 +10,7 @@ mod text;
 pub use json::{Json, JsonBytes};
 pub use path::{Id, Name};
 pub use query::{Nothing, Query};
+pub use reason::describe;
 pub use text::{from_text, list_from_text};
 
 pub use crate::domain::nearest;

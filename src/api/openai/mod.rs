@@ -3,6 +3,7 @@
 
 pub mod chat_completions;
 pub mod completions;
+pub mod fine_tuning;
 mod forms;
 mod parameters;
 mod usage;

@@ -12,8 +12,7 @@ use crate::{
     store::NewJob,
 };
 
-pub use request::DistillationJobRequest;
-use request::{Prefixes, Student};
+pub use request::{DistillationJobRequest, Prefixes, Student, TestRows, Training, ValidationRows};
 
 /// The job to store, or everything that is wrong with the request.
 pub async fn resolve(state: &AppState, request: DistillationJobRequest) -> Result<NewJob, ApiError> {

@@ -66,6 +66,9 @@ pub struct Standing {
     /// How often it went back.
     #[serde(default)]
     pub rollbacks: u32,
+    /// Input and target tokens of the steps done.
+    #[serde(default)]
+    pub tokens: u64,
     /// Seconds spent so far.
     pub seconds: f64,
 }

@@ -171,6 +171,7 @@ impl<'a> Training<'a> {
         if loss.total.is_finite() && gradient_norm.is_finite() {
             self.update.step(&mut self.learner.parameters, &loss.gradient, scale, rate);
             self.reporter.step(&loss, gradient_norm, batch.len());
+            self.standing.tokens += loss.tokens;
             self.standing.skipped_in_a_row = 0;
         } else {
             done = self.skip(done, &loss, gradient_norm)?;

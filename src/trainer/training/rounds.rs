@@ -45,6 +45,7 @@ impl Training<'_> {
             calibration,
             steps: self.step_of_round(),
             stopped_early_at,
+            tokens: self.standing.tokens,
             seconds: self.seconds(),
         };
         if self.round.count > 1 {

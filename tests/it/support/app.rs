@@ -231,12 +231,13 @@ fn catalogued(status: u16, body: &Value) {
     };
     let each = |list: &Value, place: Place| list.as_array().into_iter().flatten().for_each(|error| check(place, error));
     match body["object"].as_str() {
-        Some("job") => check(Place::Job, &body["error"]),
+        Some("job" | "fine_tuning.job") => check(Place::Job, &body["error"]),
         Some("file") => each(&body["validation"]["errors"], Place::Line),
         Some("list") => {
             body["data"].as_array().into_iter().flatten().for_each(|item| check(Place::Item, &item["error"]))
         }
-        _ if status >= 400 => {
+        // The Open Inference Protocol's errors have no code.
+        _ if status >= 400 && !body["error"].is_string() => {
             check(Place::Request(status), &body["error"]);
             each(&body["errors"], Place::Request(status));
         }

@@ -27,9 +27,10 @@ impl Fleet {
         returns_desk(&folder.path().join("desk"));
         let database = TestDatabase::new().await;
         let listen: SocketAddr = free_address();
-        let data = folder.path().join("data");
+        let (data, models) = (folder.path().join("data"), folder.path().join("models"));
+        let folders = ["--data-dir", data.to_str().unwrap(), "--models-dir", models.to_str().unwrap()];
         let serve = Process::start(
-            &["serve", "--listen", &listen.to_string(), "--data-dir", data.to_str().unwrap(), "--threads", "1"],
+            &[&["serve", "--listen", &listen.to_string(), "--threads", "1"], &folders[..]].concat(),
             &[("DATABASE_URL", database.url.as_str())],
             &folder.path().join("serve.log"),
         );
@@ -44,8 +45,9 @@ impl Fleet {
 
     /// A worker with more arguments.
     pub fn worker_with(&self, name: &str, more: &[&str]) -> Process {
-        let data = self.folder.path().join("data");
-        let arguments = [&["work", "--data-dir", data.to_str().unwrap(), "--threads", "1"], more].concat();
+        let (data, models) = (self.folder.path().join("data"), self.folder.path().join("models"));
+        let folders = ["--data-dir", data.to_str().unwrap(), "--models-dir", models.to_str().unwrap()];
+        let arguments = [&["work", "--threads", "1"], &folders[..], more].concat();
         let log = self.folder.path().join(format!("{name}.log"));
         Process::start(&arguments, &[("DATABASE_URL", self.database.url.as_str())], &log)
     }

@@ -114,6 +114,11 @@ impl Client {
         Self { base: format!("http://{address}"), http: reqwest::Client::new() }
     }
 
+    /// The address, up to the paths.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     pub async fn get(&self, path: &str) -> Value {
         let reply = self.http.get(format!("{}{path}", self.base)).send().await.unwrap();
         assert!(reply.status().is_success(), "{path}: {} {}", reply.status(), reply.text().await.unwrap());
