@@ -13,7 +13,10 @@ use axum::{
 };
 use tracing::Instrument;
 
-use super::{ApiError, AppState, problem};
+use super::{
+    ApiError, AppState,
+    problem::{self, ErrorForm},
+};
 use crate::clock::Clock;
 
 const REQUEST_ID: &str = "x-request-id";
@@ -25,10 +28,11 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 pub async fn identify(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let id = given_id(request.headers()).unwrap_or_else(|| new_id(&state.clock));
     let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    let form = ErrorForm::of(request.uri().path());
     let started = Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
     let _entered = span.enter();
-    let mut response = problem::render(response, &id);
+    let mut response = problem::render(response, &id, form);
     let elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
     tracing::info!(status = response.status().as_u16(), elapsed_ms, "answered");
     let value = HeaderValue::from_str(&id).expect("ids are letters, digits and dashes");

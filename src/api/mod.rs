@@ -42,6 +42,7 @@ mod metrics;
 mod middleware;
 mod model_resource;
 mod models;
+mod open_inference;
 mod openai;
 mod openapi;
 mod predictions;
@@ -125,6 +126,13 @@ fn plain_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(models::get_model, models::delete_model))
         .routes(routes!(aliases::list_aliases))
         .routes(routes!(aliases::get_alias, aliases::put_alias, aliases::delete_alias))
+        .routes(routes!(open_inference::routes::get_server))
+        .routes(routes!(open_inference::routes::get_live))
+        .routes(routes!(open_inference::routes::get_ready))
+        .routes(routes!(open_inference::routes::get_model))
+        .routes(routes!(open_inference::routes::get_model_version))
+        .routes(routes!(open_inference::routes::get_model_ready))
+        .routes(routes!(open_inference::routes::get_model_version_ready))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::metrics))
@@ -140,6 +148,8 @@ fn stream_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(file_content::get_file_content))
         .routes(routes!(file_statistics::get_file_statistics))
         .routes(routes!(predictions::create_prediction))
+        .routes(routes!(open_inference::routes::infer_model))
+        .routes(routes!(open_inference::routes::infer_model_version))
         .routes(routes!(openai::completions::create_completion))
         .routes(routes!(openai::chat_completions::create_chat_completion))
 }

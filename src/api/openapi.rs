@@ -11,6 +11,7 @@ use utoipa::{
 use super::{
     AppState, examples,
     files::Order,
+    open_inference::OpenInferenceError,
     problem::{PROBLEM_JSON, Problem},
 };
 use crate::domain::{AttemptOutcome, Evaluation};
@@ -24,12 +25,13 @@ use crate::domain::{AttemptOutcome, Evaluation};
             `x-request-id`. Unknown fields and query parameters are refused.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    components(schemas(Problem, AttemptOutcome, Evaluation, Order)),
+    components(schemas(Problem, OpenInferenceError, AttemptOutcome, Evaluation, Order)),
     tags(
         (name = "files", description = "JSON lines: examples in, annotations out"),
         (name = "jobs", description = "Work that takes a while: annotate, distill, evaluate"),
         (name = "models", description = "Students that answer"),
         (name = "openai", description = "The same students in OpenAI's shapes, for its unmodified SDKs"),
+        (name = "open inference", description = "The same students in the Open Inference Protocol (v2); errors are `{\"error\": …}`"),
         (name = "service", description = "Is it alive, is it ready, what does it do")
     )
 )]

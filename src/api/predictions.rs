@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Most inputs in one request: more belong into several, so that others get their turn.
-const MAX_INPUTS: usize = 256;
+pub const MAX_INPUTS: usize = 256;
 /// What may be asked for beside the label.
 const INCLUDES: [&str; 4] = ["rationale", "confidence", "label_probs", "consistency"];
 

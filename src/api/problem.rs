@@ -11,7 +11,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::ApiError;
+use super::{error::ApiError, open_inference};
 use crate::telemetry::chain;
 
 /// The media type of every error under `/v1`.
@@ -108,15 +108,41 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// How a request wants its errors written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorForm {
+    /// As a [`Problem`].
+    Problem,
+    /// As the Open Inference Protocol has them.
+    OpenInference,
+}
+
+impl ErrorForm {
+    /// The form of errors at this path.
+    pub fn of(path: &str) -> Self {
+        if open_inference::is_of_protocol(path) { Self::OpenInference } else { Self::Problem }
+    }
+
+    fn write(self, error: &ApiError, request_id: &str) -> (&'static str, Vec<u8>) {
+        match self {
+            Self::OpenInference => ("application/json", open_inference::refusal(error)),
+            Self::Problem => {
+                let problem = Problem::new(error, request_id);
+                (PROBLEM_JSON, serde_json::to_vec(&problem).expect("a problem is plain data"))
+            }
+        }
+    }
+}
+
 /// Writes the body of a response that carries an error, and logs the error's causes: the one place that does.
-pub fn render(mut response: Response, request_id: &str) -> Response {
+pub fn render(mut response: Response, request_id: &str, form: ErrorForm) -> Response {
     let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() else { return response };
     log(&error, request_id);
-    let problem = serde_json::to_vec(&Problem::new(&error, request_id)).expect("a problem is plain data");
+    let (content_type, body) = form.write(&error, request_id);
     let wire = error.wire();
     // The headers that are there already stay: the router's own `allow` on a 405.
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.remove(header::CONTENT_LENGTH);
     if let Some(seconds) = wire.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -128,7 +154,7 @@ pub fn render(mut response: Response, request_id: &str) -> Response {
     if wire.never_retry {
         headers.insert("x-should-retry", HeaderValue::from_static("false"));
     }
-    *response.body_mut() = Body::from(problem);
+    *response.body_mut() = Body::from(body);
     response
 }
 

@@ -32,6 +32,7 @@ mod api_job_requests;
 mod api_jobs;
 mod api_leakage;
 mod api_models;
+mod api_open_inference;
 mod api_openai;
 mod api_openapi;
 mod api_service;

@@ -34,7 +34,7 @@ impl Contract {
             Some(operation) => self.declared(operation, seen),
             None => {
                 assert!([404, 405].contains(&seen.status), "{} has no operation, and is not 404 or 405", name(seen));
-                json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}})
+                undeclared(seen.path)
             }
         };
         if content.is_null() {
@@ -82,6 +82,15 @@ impl Contract {
         let faults: Vec<String> =
             validator.iter_errors(body).map(|error| format!("{error} at {}", error.instance_path())).collect();
         assert!(faults.is_empty(), "{name}: {}\n{body:#}", faults.join("; "));
+    }
+}
+
+/// The form of an answer that no operation has: an error in the form of its path.
+fn undeclared(path: &str) -> Value {
+    if path.starts_with("/v2") {
+        json!({"application/json": {"schema": {"$ref": "#/components/schemas/OpenInferenceError"}}})
+    } else {
+        json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}})
     }
 }
 

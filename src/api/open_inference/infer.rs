@@ -1,0 +1,108 @@
+//! Asking a student about a tensor of texts. A tensor has no place for the failure of one text: it fails the request.
+
+use axum::{
+    extract::{FromRequest, Request},
+    http::{HeaderMap, HeaderValue, header},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    asked::Asked,
+    outputs::{Output, OutputTensor},
+    parameters::NO_BINARY,
+    request::InferenceRequest,
+    texts::{self, Texts},
+};
+use crate::{
+    api::{AppState, asked_model::AskedModel, error::ApiError, extract::Json, resolve::Refusals},
+    inference::{InferenceError, Prediction, PredictionRequest},
+    task::labels::listed_choices,
+};
+
+/// The header of a request whose body begins with JSON and goes on with bytes.
+const BINARY_HEADER: &str = "inference-header-content-length";
+
+/// A student's answers.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InferenceResponse {
+    /// The model that answered, by its own name: what an alias points to.
+    #[schema(example = "desk")]
+    model_name: String,
+    /// The fingerprint of its files.
+    #[schema(example = "fp_0a1b2c3d4e")]
+    model_version: String,
+    /// The request's own id; not there where it had none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "42")]
+    id: Option<String>,
+    /// The outputs, in the order in which they were asked for.
+    outputs: Vec<OutputTensor>,
+}
+
+/// A request in JSON alone.
+#[derive(Debug)]
+pub struct PlainRequest(pub InferenceRequest);
+
+impl<S: Send + Sync> FromRequest<S> for PlainRequest {
+    type Rejection = ApiError;
+
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, ApiError> {
+        refuse_bytes(request.headers())?;
+        // Triton's client names no type.
+        request.headers_mut().entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+        Json::from_request(request, state).await.map(|Json(request)| Self(request))
+    }
+}
+
+fn refuse_bytes(headers: &HeaderMap) -> Result<(), ApiError> {
+    if headers.contains_key(BINARY_HEADER) {
+        return Err(ApiError::field(format!("#/{BINARY_HEADER}"), "unsupported_parameter", NO_BINARY));
+    }
+    Ok(())
+}
+
+/// Asks the student, and answers with the tensors that are wanted.
+pub async fn infer(state: &AppState, asked: &Asked, request: InferenceRequest) -> Result<InferenceResponse, ApiError> {
+    let mut refusals = Refusals::default();
+    let wanted = Output::wanted(&mut refusals, &request);
+    let InferenceRequest { id, inputs, .. } = request;
+    let texts = texts::read(&mut refusals, inputs);
+    refusals.finish()?;
+    let Texts { shape, texts } = texts.expect("what cannot be read was refused");
+    let model = asked.open(state).await?;
+    let answers = answers(state, &model, texts, wanted.contains(&Output::Rationale)).await?;
+    let outputs = wanted.into_iter().map(|output| output.tensor(&shape, &answers)).collect();
+    Ok(InferenceResponse { model_version: model.fingerprint(), model_name: model.name, id, outputs })
+}
+
+async fn answers(
+    state: &AppState,
+    model: &AskedModel,
+    texts: Vec<String>,
+    rationale: bool,
+) -> Result<Vec<Prediction>, ApiError> {
+    let asked = texts.into_iter().map(|input| PredictionRequest {
+        choices: listed_choices(&model.card.task, &input).map(Into::into),
+        input,
+        rationale,
+        ..PredictionRequest::default()
+    });
+    let asked = asked.collect();
+    let answers = state.engine.predict(&model.files, asked).await.map_err(|error| model.refused(error))?;
+    let failed = answers.iter().filter(|answer| answer.is_err()).count() as u64;
+    state.metrics.predicted(answers.len() as u64 - failed, failed);
+    let numbered = answers.into_iter().enumerate();
+    numbered.map(|(index, answer)| answer.map_err(|error| refused(index, error))).collect()
+}
+
+/// Why one text has no answer: the client's fault where the text is.
+fn refused(index: usize, error: InferenceError) -> ApiError {
+    match error {
+        InferenceError::LabelTooLong { .. } | InferenceError::TooLong { .. } => {
+            ApiError::field(format!("#/inputs/0/data/{index}"), "invalid_value", error.to_string())
+        }
+        other => other.into(),
+    }
+}
