@@ -15,11 +15,12 @@ CHANCE = random.Random(PLAN["seed"])
 # What stands in a path of this beginning. A stream of a job that waits has no end to wait for.
 PATHS = {
     "/v1/files/{id}": "file", "/v1/jobs/{id}/events": "job_that_is_over", "/v1/jobs/{id}/metrics": "job_that_is_over",
-    "/v1/jobs/{id}": "job", "/v1/models/{id}": "model", "/v1/aliases/{name}": "alias",
+    "/v1/jobs/{id}": "job", "/v1/fine_tuning/jobs/{id}": "distillation", "/v1/models/{id}": "model",
+    "/v1/aliases/{name}": "alias", "/v2/models/{name}": "model",
 }
 # What stands in a member of this name, of a body or a query; `file` in the query of nothing.
 MEMBERS = {
-    "file": "file", "annotation_job": "annotation_job", "model": "model", "models": "model", "student": "model",
+    "file": "file", "training_file": "file", "validation_file": "file", "test_file": "file", "annotation_job": "annotation_job", "model": "model", "models": "model", "student": "model",
     "teacher": "teacher", "depends_on": "job", "task": "task",
 }
 # Without these a submission says nothing; every other member is one more thing to be refused for.
@@ -27,6 +28,7 @@ NEEDED = {
     "/v1/annotation-jobs": {"file", "teacher"},
     "/v1/distillation-jobs": {"training", "student"},
     "/v1/evaluation-jobs": {"file", "models"},
+    "/v1/fine_tuning/jobs": {"model", "training_file"},
 }
 COUNTS = Counter()
 
@@ -39,7 +41,9 @@ def before_call(context, case, **kwargs):
         return
     place = next((name for beginning, name in PATHS.items() if path.startswith(beginning)), None)
     if place and case.path_parameters and CHANCE.random() < 0.9:
-        case.path_parameters = {name: one(place) for name in case.path_parameters}
+        # A version is no name; the one that there is changes with the model's files.
+        real = {name: one(place) for name in case.path_parameters if name != "version"}
+        case.path_parameters = {**case.path_parameters, **real}
     if isinstance(case.body, dict):
         case.body = {name: named(name, value) for name, value in thinned(path, case.body).items()}
     if case.query:
@@ -50,12 +54,15 @@ def before_call(context, case, **kwargs):
 def after_call(context, case, response):
     """Counts the answer, and remembers a new job: it can be named from now on."""
     COUNTS[f"{case.operation.method.upper()} {case.operation.path} {response.status_code}"] += 1
-    if REAL and case.operation.path in NEEDED and response.status_code == 201:
+    if REAL and case.operation.path in NEEDED and response.status_code in (200, 201):
         made = json.loads(response.content)
-        if made.get("id") and not made.get("dry_run"):
+        # A dry run's answer has no id.
+        if made.get("id"):
             REAL["job"].append(made["id"])
             if case.operation.path == "/v1/annotation-jobs":
                 REAL["annotation_job"].append(made["id"])
+            if case.operation.path in ("/v1/distillation-jobs", "/v1/fine_tuning/jobs"):
+                REAL["distillation"].append(made["id"])
     Path(PLAN["counts"]).write_text(json.dumps(COUNTS))
 
 
