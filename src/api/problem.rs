@@ -88,14 +88,35 @@ impl Problem {
             instance: format!("/v1/requests/{request_id}"),
             request_id: request_id.to_owned(),
             errors: fields.collect(),
-            error: OpenAiError {
-                message: error.to_string(),
-                kind: wire.kind.to_owned(),
-                param: error.param(),
-                code: wire.code.to_owned(),
-            },
+            error: OpenAiError::new(error),
         }
     }
+}
+
+impl OpenAiError {
+    fn new(error: &ApiError) -> Self {
+        let wire = error.wire();
+        Self {
+            message: error.to_string(),
+            kind: wire.kind.to_owned(),
+            param: error.param(),
+            code: wire.code.to_owned(),
+        }
+    }
+}
+
+/// An error in the midst of a stream, in OpenAI's form: a status was sent long before.
+#[derive(Debug, Serialize)]
+pub struct StreamError {
+    error: OpenAiError,
+}
+
+/// The last data of a stream that fails. Logs the error's causes, as `render` does for answers that fail as a whole.
+pub fn in_stream(error: &ApiError) -> StreamError {
+    if let Some(cause) = error.source() {
+        tracing::error!(code = error.wire().code, cause = %chain(cause), "stream failed");
+    }
+    StreamError { error: OpenAiError::new(error) }
 }
 
 impl IntoResponse for ApiError {

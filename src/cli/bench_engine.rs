@@ -131,9 +131,7 @@ impl Bench {
             prompt: Prompt::Text(format!("explain: {input}")),
             max_tokens: tokens,
             min_tokens: tokens,
-            beams: 1,
-            stop: Vec::new(),
-            echo: false,
+            ..CompletionRequest::default()
         };
         let requests = self.inputs(run, batch).map(request).collect();
         for written in self.engine.complete(&self.model, requests).await? {

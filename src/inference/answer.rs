@@ -6,6 +6,7 @@ use super::asked::Asked;
 use super::consistency;
 use super::labels::Labels;
 use super::read::Read;
+use super::spelling::{ScoredToken, spell_all};
 use super::{InferenceError, Prediction};
 use crate::domain::{Method, shares, single_target};
 use crate::student::generation::Generated;
@@ -19,6 +20,7 @@ struct Written {
     tokens: usize,
     complete: bool,
     log_probability: f64,
+    spelled: Vec<ScoredToken>,
 }
 
 /// A rationale that was learned apart.
@@ -115,6 +117,7 @@ impl Answering {
             tokens: generated.ids.len(),
             complete: generated.ids.last() == Some(&student.tokenizer.eos_id()),
             log_probability: generated.log_probability,
+            spelled: spell_all(&student.tokenizer, &generated.ids, &generated.scores, (0, usize::MAX)),
         });
     }
 
@@ -210,6 +213,7 @@ fn assemble(
         confidence,
         calibrated: label_probs.is_some() && asked.temperature.is_some(),
         label_probs,
+        tokens: written.as_ref().map(|written| written.spelled.clone()).unwrap_or_default(),
         rationale,
         consistency,
         input_tokens: asked.input.ids.len() as u64,

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::labels::{LabelSets, Labels};
 use super::{InferenceError, PredictionRequest};
 use crate::domain::{LabelSet, Method, StudentCard};
+use crate::student::choice::{Choosing, Scores};
 use crate::student::{Encoded, Student};
 
 /// A question as one student reads it.
@@ -25,6 +26,10 @@ pub(super) struct Asked {
     pub label_length: usize,
     /// Tokens that may be written for a rationale that was learned apart.
     pub rationale_length: usize,
+    /// How words and rationale are chosen.
+    pub choosing: Choosing,
+    /// What is to be known of the scores of its words.
+    pub scores: Scores,
 }
 
 impl Asked {
@@ -63,6 +68,8 @@ impl Asked {
             consistency_input: request.consistency.then(|| format!("{}{}", card.label_prefix, request.input)),
             label_length: limit(card.max_label_length + before_label),
             rationale_length: limit(card.max_rationale_length),
+            choosing: request.sampling.map_or(Choosing::Likeliest, Choosing::Drawn),
+            scores: request.logprobs.map_or(Scores::Sum, Scores::Each),
         })
     }
 

@@ -1,17 +1,20 @@
-//! Raw prompts to one student: read as they are, and gone on from greedily or by a beam search.
-
-use std::collections::BTreeMap;
+//! A raw prompt on its way to a completion: read as it is, and gone on from token by token or by a beam search.
 
 use super::completion::{Completion, CompletionRequest, Finish, Prompt};
 use super::error::InferenceError;
-use super::read::Read;
+use super::growing::Growing;
+use super::spelling::spell_all;
 use crate::student::Student;
-use crate::student::beam_search::{self, BeamSearch};
+use crate::student::beam_search::BeamSearch;
+use crate::student::choice::{Choosing, Scores};
+use crate::student::generation::{Beginning, Generated};
 
 /// A prompt as one student reads it.
 pub(super) struct Raw {
     ids: Vec<i64>,
     request: CompletionRequest,
+    /// The answer's tokens, where it is known.
+    dictated: Option<Vec<i64>>,
 }
 
 impl Raw {
@@ -25,7 +28,12 @@ impl Raw {
         if ids.len() > most {
             return Err(InferenceError::TooLong { tokens: ids.len(), most });
         }
-        Ok(Self { ids, request: request.clone() })
+        let mut request = request.clone();
+        let dictated = request.dictated.take().map(|answer| student.tokenizer.encode(&answer, usize::MAX).ids);
+        if let Some(dictated) = &dictated {
+            (request.max_tokens, request.min_tokens, request.beams) = (dictated.len(), 0, 1);
+        }
+        Ok(Self { ids, request, dictated })
     }
 
     /// Tokens that are held at once, which bounds what fits into a batch.
@@ -43,40 +51,6 @@ fn known(student: &Student, ids: &[i64]) -> Result<Vec<i64>, InferenceError> {
     }
 }
 
-/// One completion a prompt, in their order, each by a beam search; `prompts` must not be empty. Panics where the tensor library
-/// does.
-pub(super) fn search(student: &Student, prompts: &[Raw]) -> Vec<Result<Completion, InferenceError>> {
-    let read = Read::new(student, prompts);
-    let mut completions: Vec<_> = prompts.iter().map(|_| Err(InferenceError::no_numbers())).collect();
-    for (settings, rows) in by_search(prompts) {
-        let asked: Vec<&Raw> = rows.iter().map(|row| &prompts[*row]).collect();
-        for (row, written) in rows.iter().zip(write(student, &asked, settings, &read.select(&rows))) {
-            if let Some(written) = written {
-                completions[*row] = Ok(prompts[*row].completion(student, &written));
-            }
-        }
-    }
-    completions
-}
-
-/// Places of the prompts that are searched alike: by so many beams, and with an end not before so many tokens.
-fn by_search(prompts: &[Raw]) -> BTreeMap<(usize, usize), Vec<usize>> {
-    let mut rows: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
-    for (row, Raw { request, .. }) in prompts.iter().enumerate() {
-        rows.entry((request.beams, request.min_tokens)).or_default().push(row);
-    }
-    rows
-}
-
-/// The ids that answer each prompt; none where no score is a number, so that a search finds nothing.
-fn write(student: &Student, asked: &[&Raw], (beams, least): (usize, usize), read: &Read) -> Vec<Option<Vec<i64>>> {
-    let most = asked.iter().map(|prompt| prompt.request.max_tokens).max().unwrap_or(1);
-    let enough = |row: usize, said: &[i64]| asked[row].is_enough(student, said);
-    let settings = BeamSearch { beams, max_new_tokens: most, min_new_tokens: least, ..BeamSearch::default() };
-    let found = beam_search::search_from(&student.model, &read.encoded, &read.mask, &settings, &enough);
-    found.into_iter().map(|found| found.into_iter().next().map(|best| best.ids)).collect()
-}
-
 impl AsRef<[i64]> for Raw {
     fn as_ref(&self) -> &[i64] {
         &self.ids
@@ -84,42 +58,76 @@ impl AsRef<[i64]> for Raw {
 }
 
 impl Raw {
-    /// Whether it needs a search, which goes on from several beginnings.
-    pub fn is_searched(&self) -> bool {
-        self.request.beams > 1
+    /// How it is searched, where it is gone on from several beginnings. Prompts that are searched alike are searched side by side,
+    /// each to its own length.
+    pub fn search(&self) -> Option<BeamSearch> {
+        let CompletionRequest { beams, min_tokens, max_tokens, .. } = self.request;
+        let settings =
+            BeamSearch { beams, min_new_tokens: min_tokens, max_new_tokens: max_tokens, ..BeamSearch::default() };
+        (beams > 1).then_some(settings)
     }
 
-    /// Tokens before which the student cannot end.
-    pub fn least(&self) -> usize {
-        self.request.min_tokens
+    /// The row that goes on from it, by this name.
+    pub fn beginning(&self, name: usize) -> Beginning {
+        let choosing = match (&self.dictated, self.request.sampling) {
+            (Some(dictated), _) => Choosing::Dictated(dictated.clone()),
+            (None, Some(sampling)) => Choosing::Drawn(sampling),
+            (None, None) => Choosing::Likeliest,
+        };
+        let scores = self.request.logprobs.map_or(Scores::None, Scores::Each);
+        Beginning { name, least: self.request.min_tokens, choosing, scores }
+    }
+
+    /// Its growing text, where somebody looks at it before its end: whoever follows it, or a text to stop at.
+    pub fn growing(&self, student: &Student, follows: Follows) -> Option<Growing> {
+        let looked_at = follows == Follows::Fragments || !self.request.stop.is_empty();
+        looked_at.then(|| Growing::new(self.echoed(student), self.request.stop.clone()))
+    }
+
+    /// Whether it has as many tokens as it may have.
+    pub fn is_full(&self, said: &[i64]) -> bool {
+        said.len() >= self.request.max_tokens
     }
 
     /// Whether nothing may follow these tokens.
     pub fn is_enough(&self, student: &Student, said: &[i64]) -> bool {
-        let decoded = || student.tokenizer.decode(said);
-        said.len() >= self.request.max_tokens || before_stop(&self.request.stop, decoded).is_some()
+        self.is_full(said) || before_stop(&self.request.stop, || student.tokenizer.decode(said)).is_some()
     }
 
-    /// What these tokens are.
-    pub fn completion(&self, student: &Student, written: &[i64]) -> Completion {
-        let text = student.tokenizer.decode(written);
-        let cut = before_stop(&self.request.stop, || text.clone());
-        let ended = cut.is_some() || written.last() == Some(&student.tokenizer.eos_id());
-        let text = cut.unwrap_or(text);
-        Completion {
-            text: if self.request.echo { self.prompt_text(student) + &text } else { text },
-            prompt_tokens: self.ids.len() as u64,
-            completion_tokens: written.len() as u64,
-            finish: if ended { Finish::Stop } else { Finish::Length },
+    /// What the row has said; an error where the student's scores are no numbers.
+    pub fn completion(&self, student: &Student, said: &Generated) -> Result<Completion, InferenceError> {
+        if said.log_probability.is_nan() {
+            return Err(InferenceError::no_numbers());
         }
+        let (echoed, text) = (self.echoed(student), student.tokenizer.decode(&said.ids));
+        let cut = before_stop(&self.request.stop, || text.clone());
+        let ended = cut.is_some() || said.ids.last() == Some(&student.tokenizer.eos_id());
+        let chars = (echoed.chars().count(), cut.as_ref().map(|cut| cut.chars().count()));
+        let end = chars.1.map_or(usize::MAX, |cut| chars.0 + cut);
+        Ok(Completion {
+            text: echoed + &cut.unwrap_or(text),
+            prompt_tokens: self.ids.len() as u64,
+            completion_tokens: said.ids.len() as u64,
+            finish: if ended { Finish::Stop } else { Finish::Length },
+            tokens: spell_all(&student.tokenizer, &said.ids, &said.scores, (chars.0, end)),
+        })
     }
 
-    fn prompt_text(&self, student: &Student) -> String {
+    /// The prompt's text, where it comes before the answer.
+    fn echoed(&self, student: &Student) -> String {
         match &self.request.prompt {
+            _ if !self.request.echo => String::new(),
             Prompt::Text(text) => text.clone(),
             Prompt::Tokens(ids) => student.tokenizer.decode(ids),
         }
     }
+}
+
+/// Whether somebody wants an answer before it is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Follows {
+    Nobody,
+    Fragments,
 }
 
 /// The text before the first of the stops; none where no stop is in it. The text is only made where there is a stop.

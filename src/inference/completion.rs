@@ -1,5 +1,8 @@
 //! A raw completion: what is asked of a student and what it writes.
 
+use super::spelling::ScoredToken;
+use crate::student::choice::Sampling;
+
 /// What the encoder reads, as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prompt {
@@ -10,7 +13,7 @@ pub enum Prompt {
 }
 
 /// One prompt and how far to go on from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CompletionRequest {
     /// What is read.
     pub prompt: Prompt,
@@ -24,6 +27,30 @@ pub struct CompletionRequest {
     pub stop: Vec<String>,
     /// Whether the prompt's text comes before the answer.
     pub echo: bool,
+    /// How the answer is drawn; none: the likeliest next token each time. A search draws nothing.
+    pub sampling: Option<Sampling>,
+    /// How many of the likeliest tokens are wanted beside each token's own log-probability; none: not even that. A search tells
+    /// nothing of it.
+    pub logprobs: Option<usize>,
+    /// The answer, where it is known and only its tokens' log-probabilities are wanted.
+    pub dictated: Option<String>,
+}
+
+impl Default for CompletionRequest {
+    /// An empty prompt and one token.
+    fn default() -> Self {
+        Self {
+            prompt: Prompt::Text(String::new()),
+            max_tokens: 1,
+            min_tokens: 0,
+            beams: 1,
+            stop: Vec::new(),
+            echo: false,
+            sampling: None,
+            logprobs: None,
+            dictated: None,
+        }
+    }
 }
 
 /// Why an answer ended.
@@ -36,7 +63,7 @@ pub enum Finish {
 }
 
 /// What the student wrote.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
     /// The text, without special tokens.
     pub text: String,
@@ -46,4 +73,6 @@ pub struct Completion {
     pub completion_tokens: u64,
     /// Why it ended.
     pub finish: Finish,
+    /// Its tokens, the end token among them, where they are wanted; none of what a text to stop at has cut off.
+    pub tokens: Vec<ScoredToken>,
 }

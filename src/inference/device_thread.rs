@@ -67,10 +67,7 @@ impl DeviceThread {
     }
 }
 
-/// Gives the place back first: whoever has the answer may ask again at once.
+/// Passes an answer on, and the place with it.
 pub(super) fn reply(question: Question, answer: Result<Reply, InferenceError>) {
-    let Question { place, answer: to_client, .. } = question;
-    drop(place);
-    // Whoever asked may have left meanwhile.
-    let _ = to_client.send(answer);
+    question.answer.end(answer, question.place);
 }

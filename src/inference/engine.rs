@@ -7,6 +7,7 @@ use std::thread;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::device_thread::{DeviceThread, Limits};
+use super::following::{Following, Listener};
 use super::{Completion, CompletionRequest, InferenceError, ModelFiles, Prediction, PredictionRequest};
 use crate::device;
 use crate::domain::Precision;
@@ -50,7 +51,7 @@ pub(super) enum Message {
 pub(super) struct Question {
     pub model: Arc<ModelFiles>,
     pub request: Request,
-    pub answer: oneshot::Sender<Result<Reply, InferenceError>>,
+    pub answer: Listener,
     pub place: Option<OwnedSemaphorePermit>,
 }
 
@@ -66,6 +67,22 @@ pub(super) enum Request {
 pub(super) enum Reply {
     Prediction(Prediction),
     Completion(Completion),
+}
+
+impl Reply {
+    fn prediction(self) -> Prediction {
+        match self {
+            Self::Prediction(prediction) => prediction,
+            Self::Completion(_) => unreachable!("a reply is of its request's kind"),
+        }
+    }
+
+    fn completion(self) -> Completion {
+        match self {
+            Self::Completion(completion) => completion,
+            Self::Prediction(_) => unreachable!("a reply is of its request's kind"),
+        }
+    }
 }
 
 impl Engine {
@@ -99,11 +116,7 @@ impl Engine {
     ) -> Result<Vec<Result<Prediction, InferenceError>>, InferenceError> {
         let requests = requests.into_iter().map(Request::Prediction);
         let replies = self.ask(model, requests.collect()).await?;
-        let prediction = |reply| match reply {
-            Reply::Prediction(prediction) => prediction,
-            Reply::Completion(_) => unreachable!("a reply is of its request's kind"),
-        };
-        Ok(replies.into_iter().map(|reply| reply.map(prediction)).collect())
+        Ok(replies.into_iter().map(|reply| reply.map(Reply::prediction)).collect())
     }
 
     /// One completion a prompt, in their order; the rest is as in [`predict`](Self::predict).
@@ -114,11 +127,30 @@ impl Engine {
     ) -> Result<Vec<Result<Completion, InferenceError>>, InferenceError> {
         let requests = requests.into_iter().map(Request::Completion);
         let replies = self.ask(model, requests.collect()).await?;
-        let completion = |reply| match reply {
-            Reply::Completion(completion) => completion,
-            Reply::Prediction(_) => unreachable!("a reply is of its request's kind"),
-        };
-        Ok(replies.into_iter().map(|reply| reply.map(completion)).collect())
+        Ok(replies.into_iter().map(|reply| reply.map(Reply::completion)).collect())
+    }
+
+    /// The same predictions, followed while they are written. A place in the queue is free when the end of its answer has been
+    /// heard, or when it is found between two steps that nobody listens any more.
+    pub fn follow_predictions(
+        &self,
+        model: &ModelFiles,
+        requests: Vec<PredictionRequest>,
+    ) -> Result<Following<Prediction>, InferenceError> {
+        let (following, listener) = Following::new(requests.len(), Reply::prediction);
+        self.send(model, requests.into_iter().map(Request::Prediction).collect(), listener)?;
+        Ok(following)
+    }
+
+    /// The same completions, followed like [predictions](Self::follow_predictions).
+    pub fn follow_completions(
+        &self,
+        model: &ModelFiles,
+        requests: Vec<CompletionRequest>,
+    ) -> Result<Following<Completion>, InferenceError> {
+        let (following, listener) = Following::new(requests.len(), Reply::completion);
+        self.send(model, requests.into_iter().map(Request::Completion).collect(), listener)?;
+        Ok(following)
     }
 
     async fn ask(
@@ -126,17 +158,13 @@ impl Engine {
         model: &ModelFiles,
         requests: Vec<Request>,
     ) -> Result<Vec<Result<Reply, InferenceError>>, InferenceError> {
-        let wanted = u32::try_from(requests.len()).unwrap_or(u32::MAX).min(self.max_waiting);
-        let mut places =
-            Arc::clone(&self.room).try_acquire_many_owned(wanted).map_err(|_| InferenceError::Overloaded)?;
-        let model = Arc::new(model.clone());
         let mut receivers = Vec::with_capacity(requests.len());
-        for request in requests {
+        let listener = |_| {
             let (answer, receiver) = oneshot::channel();
-            let question = Question { model: Arc::clone(&model), request, answer, place: places.split(1) };
-            self.to_thread.send(Message::Answer(question)).map_err(|_| InferenceError::Stopped)?;
             receivers.push(receiver);
-        }
+            Listener::Once(answer)
+        };
+        self.send(model, requests, listener)?;
         let mut answers = Vec::with_capacity(receivers.len());
         for receiver in receivers {
             match receiver.await.unwrap_or(Err(InferenceError::Stopped)) {
@@ -145,6 +173,25 @@ impl Engine {
             }
         }
         Ok(answers)
+    }
+
+    /// Takes a place for each request, and passes them on with the listeners of their numbers.
+    fn send(
+        &self,
+        model: &ModelFiles,
+        requests: Vec<Request>,
+        mut listener: impl FnMut(usize) -> Listener,
+    ) -> Result<(), InferenceError> {
+        let wanted = u32::try_from(requests.len()).unwrap_or(u32::MAX).min(self.max_waiting);
+        let mut places =
+            Arc::clone(&self.room).try_acquire_many_owned(wanted).map_err(|_| InferenceError::Overloaded)?;
+        let model = Arc::new(model.clone());
+        for (number, request) in requests.into_iter().enumerate() {
+            let (model, answer) = (Arc::clone(&model), listener(number));
+            let question = Question { model, request, answer, place: places.split(1) };
+            self.to_thread.send(Message::Answer(question)).map_err(|_| InferenceError::Stopped)?;
+        }
+        Ok(())
     }
 
     /// A real forward pass of a small random T5 on the device, behind whatever is running now: proof that the engine

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::spelling::ScoredToken;
+use crate::student::choice::Sampling;
+
 /// A model by its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelFiles {
@@ -14,7 +17,7 @@ pub struct ModelFiles {
 }
 
 /// One input and what is wanted for it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PredictionRequest {
     /// The input, without any prefix.
     pub input: String,
@@ -33,10 +36,16 @@ pub struct PredictionRequest {
     pub max_tokens: Option<usize>,
     /// Whether an input that is longer than the student reads is refused, and not cut.
     pub whole_input: bool,
+    /// How the student's own words and its rationale are drawn; none: the likeliest next token each time. A label of a set is not
+    /// drawn here (see [`draw`](Prediction::draw)).
+    pub sampling: Option<Sampling>,
+    /// How many of the likeliest tokens are wanted beside the log-probability of each token of the student's own words; none: not
+    /// even that.
+    pub logprobs: Option<usize>,
 }
 
 /// A student's answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Prediction {
     /// The best-scored label of the set; without a set, the student's own words.
     pub label: String,
@@ -65,4 +74,6 @@ pub struct Prediction {
     pub complete: bool,
     /// Whether the input was longer than the student reads.
     pub truncated: bool,
+    /// The tokens of the student's own words, where they are wanted.
+    pub tokens: Vec<ScoredToken>,
 }

@@ -1,5 +1,7 @@
 //! What the encoder made of a batch.
 
+use std::collections::HashMap;
+
 use tch::Tensor;
 
 use crate::student::Student;
@@ -14,10 +16,20 @@ pub(super) struct Read {
 }
 
 impl Read {
-    /// Reads inputs, at least one.
+    /// Reads inputs, at least one. Equal ones are read once: several answers to one input are drawn side by side.
     pub fn new(student: &Student, inputs: &[impl AsRef<[i64]>]) -> Self {
-        let (ids, mask) = pad(inputs, student.tokenizer.pad_id(), student.device);
-        Self { encoded: student.model.encode(&ids, &mask), mask }
+        let mut different: Vec<&[i64]> = Vec::with_capacity(inputs.len());
+        let mut numbers = HashMap::with_capacity(inputs.len());
+        let number = |input| {
+            *numbers.entry(input).or_insert_with(|| {
+                different.push(input);
+                different.len() - 1
+            })
+        };
+        let places: Vec<usize> = inputs.iter().map(AsRef::as_ref).map(number).collect();
+        let (ids, mask) = pad(&different, student.tokenizer.pad_id(), student.device);
+        let read = Self { encoded: student.model.encode(&ids, &mask), mask };
+        if different.len() == inputs.len() { read } else { read.select(&places) }
     }
 
     /// Some of them, by their places.

@@ -6,17 +6,19 @@ use std::collections::BTreeMap;
 
 use super::answer::{self, Begun, Joining};
 use super::asked::Asked;
-use super::complete::{self, Raw};
+use super::complete::Raw;
 use super::device_thread::reply;
 use super::engine::{Question, Reply, Request};
 use super::inbox::{Inbox, Stopped};
 use super::labels::LabelSets;
 use super::read::Read;
+use super::searching::Searching;
 use super::under_way::{Part, UnderWay, Work, Writing};
 use super::{InferenceError, ModelFiles};
 use crate::device::{self, DeviceError};
 use crate::student::Student;
-use crate::student::generation::{Beginning, Generated, Greedy};
+use crate::student::choice::Scores;
+use crate::student::generation::{Beginning, Generated, Generation};
 
 /// Batches taken from the queue at once, so that there is something to sort by length: padding is computed too.
 const BATCHES_AT_ONCE: usize = 4;
@@ -36,7 +38,8 @@ pub(super) struct Serving<'a> {
     max_batch: usize,
     /// What is read next, the longest last.
     prepared: Vec<(Question, Work)>,
-    writing: Greedy<'a>,
+    writing: Generation<'a>,
+    searching: Searching<'a>,
     /// Questions that something is being written for, by number; their rows are called by it and their part.
     under_way: BTreeMap<usize, UnderWay>,
     /// The next question's number.
@@ -46,14 +49,14 @@ pub(super) struct Serving<'a> {
 impl<'a> Serving<'a> {
     /// A student that nobody has asked yet.
     pub fn new(student: &'a Student, model: &'a ModelFiles, label_sets: &'a mut LabelSets, max_batch: usize) -> Self {
-        let writing = Greedy::new(&student.model, USUAL_LENGTH);
         Self {
             student,
             model,
             label_sets,
             max_batch,
             prepared: Vec::new(),
-            writing,
+            writing: Generation::new(&student.model, USUAL_LENGTH),
+            searching: Searching::new(student, max_batch),
             under_way: BTreeMap::new(),
             next: 0,
         }
@@ -62,9 +65,10 @@ impl<'a> Serving<'a> {
     /// Answers what waits for the student, and what comes meanwhile as long as nobody waits for another.
     pub fn work(mut self, inbox: &mut Inbox) -> Result<(), Stopped> {
         self.take(inbox);
-        while !self.prepared.is_empty() || !self.under_way.is_empty() {
+        while !self.prepared.is_empty() || !self.under_way.is_empty() || !self.searching.is_empty() {
             self.begin();
             self.step();
+            self.searching.step();
             inbox.look()?;
             if self.prepared.is_empty() && !inbox.others_wait(self.model) {
                 self.take(inbox);
@@ -92,18 +96,19 @@ impl<'a> Serving<'a> {
 
     /// Reads the next batch, and answers what needs no writing.
     fn begin(&mut self) {
-        let (mut asked, mut joining, mut searched) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut asked, mut joining) = (Vec::new(), Vec::new());
         for (question, work) in self.next_batch() {
             match work {
                 _ if question.answer.is_closed() => {}
                 Work::Asked(one) => asked.push((question, one)),
-                Work::Raw(raw) if raw.is_searched() => searched.push((question, raw)),
-                Work::Raw(raw) => joining.push((question, raw)),
+                Work::Raw(raw) => match raw.search() {
+                    Some(search) => self.searching.take(question, raw, search),
+                    None => joining.push((question, raw)),
+                },
             }
         }
         self.begin_predictions(asked);
         self.begin_completions(joining);
-        self.search(searched);
     }
 
     /// As many of the longest as there is room for.
@@ -133,11 +138,11 @@ impl<'a> Serving<'a> {
         let Some((questions, Begun { answering, labels, rationales })) = answered(questions, begun) else { return };
         let first = self.next;
         let mut done = Vec::new();
+        let mut choices = Vec::new();
         for (question, answering) in questions.into_iter().zip(answering) {
-            let parts = usize::from(answering.asked.generates) + usize::from(answering.asked.rationale_input.is_some());
-            let length = answering.asked.length();
-            let under_way = UnderWay { question, writing: Writing::Answer(answering), parts, length };
-            if parts == 0 {
+            choices.push((answering.asked.choosing.clone(), answering.asked.scores));
+            let under_way = UnderWay::answer(self.student, question, answering);
+            if under_way.parts == 0 {
                 done.push(under_way)
             } else {
                 drop(self.under_way.insert(self.next, under_way))
@@ -147,8 +152,12 @@ impl<'a> Serving<'a> {
         self.finish(done);
         for (part, joining) in [(Part::Words, labels), (Part::Rationale, rationales)] {
             if let Some(Joining { places, read }) = joining {
-                let beginning = |place| Beginning { name: part.name(first + place), least: 0 };
-                self.join(&read, &places.into_iter().map(beginning).collect::<Vec<_>>());
+                let beginning = |place: usize| {
+                    let (choosing, scores) = choices[place].clone();
+                    let scores = if part == Part::Words { scores } else { Scores::None };
+                    Beginning { name: part.name(first + place), choosing, scores, ..Beginning::default() }
+                };
+                self.join(&read, places.into_iter().map(beginning).collect());
             }
         }
     }
@@ -162,26 +171,14 @@ impl<'a> Serving<'a> {
         let Some((questions, read)) = answered(questions, read) else { return };
         let mut beginnings = Vec::new();
         for (question, raw) in questions.into_iter().zip(raw) {
-            beginnings.push(Beginning { name: Part::Words.name(self.next), least: raw.least() });
-            let length = raw.length();
-            let writing = Writing::Completion(raw, Vec::new());
-            self.under_way.insert(self.next, UnderWay { question, writing, parts: 1, length });
+            beginnings.push(raw.beginning(Part::Words.name(self.next)));
+            self.under_way.insert(self.next, UnderWay::completion(self.student, question, raw));
             self.next += 1;
         }
-        self.join(&read, &beginnings);
+        self.join(&read, beginnings);
     }
 
-    fn search(&self, raw: Vec<(Question, Raw)>) {
-        let (questions, raw): (Vec<_>, Vec<_>) = raw.into_iter().unzip();
-        if raw.is_empty() {
-            return;
-        }
-        let found = device::catch("the completion", || complete::search(self.student, &raw));
-        let Some((questions, found)) = answered(questions, found) else { return };
-        questions.into_iter().zip(found).for_each(|(question, found)| reply(question, found.map(Reply::Completion)));
-    }
-
-    fn join(&mut self, read: &Read, beginnings: &[Beginning]) {
+    fn join(&mut self, read: &Read, beginnings: Vec<Beginning>) {
         let joined = device::catch("the prediction", || self.writing.join(&read.encoded, &read.mask, beginnings));
         if let Err(error) = joined {
             self.fail(&error);
@@ -190,12 +187,12 @@ impl<'a> Serving<'a> {
 
     /// A token of every row, and the answers that are whole with it.
     fn step(&mut self) {
-        let (student, under_way) = (self.student, &self.under_way);
-        let enough = |name: usize, said: &[i64]| {
+        let (student, under_way) = (self.student, &mut self.under_way);
+        let mut heard = |name: usize, said: &Generated| {
             let (number, part) = Part::of(name);
-            under_way.get(&number).is_none_or(|under_way| under_way.is_enough(student, part, said))
+            under_way.get_mut(&number).is_none_or(|under_way| under_way.hear(student, part, said))
         };
-        match device::catch("the prediction", || self.writing.step(&enough)) {
+        match device::catch("the prediction", || self.writing.step(&mut heard)) {
             Ok(ended) => {
                 let done = ended.into_iter().filter_map(|(name, said)| self.keep(name, &said)).collect();
                 self.finish(done);
@@ -215,14 +212,16 @@ impl<'a> Serving<'a> {
     fn finish(&self, done: Vec<UnderWay>) {
         let (mut questions, mut answering) = (Vec::new(), Vec::new());
         for UnderWay { question, writing, .. } in done {
+            if question.answer.is_closed() {
+                continue;
+            }
             match writing {
                 Writing::Answer(one) => {
                     questions.push(question);
                     answering.push(one);
                 }
-                Writing::Completion(raw, ids) => {
-                    reply(question, Ok(Reply::Completion(raw.completion(self.student, &ids))));
-                }
+                Writing::Completion(completion) => reply(question, completion.map(Reply::Completion)),
+                Writing::Prompt(_) => unreachable!("a completion is kept with the end of its one row"),
             }
         }
         if answering.is_empty() {
@@ -237,7 +236,7 @@ impl<'a> Serving<'a> {
 
     /// Gives up all that is being written: the buffers may be half-changed.
     fn fail(&mut self, error: &DeviceError) {
-        self.writing = Greedy::new(&self.student.model, USUAL_LENGTH);
+        self.writing = Generation::new(&self.student.model, USUAL_LENGTH);
         let questions = std::mem::take(&mut self.under_way).into_values().map(|under_way| under_way.question);
         refuse(questions.collect(), error);
     }
@@ -249,7 +248,7 @@ fn rows_at_once(longest: usize, max_batch: usize) -> usize {
 }
 
 /// The questions with what was found for them; none, and a refusal for each, where the device failed.
-fn answered<T>(questions: Vec<Question>, found: Result<T, DeviceError>) -> Option<(Vec<Question>, T)> {
+pub(super) fn answered<T>(questions: Vec<Question>, found: Result<T, DeviceError>) -> Option<(Vec<Question>, T)> {
     match found {
         Ok(found) => Some((questions, found)),
         Err(error) => {
@@ -259,7 +258,7 @@ fn answered<T>(questions: Vec<Question>, found: Result<T, DeviceError>) -> Optio
     }
 }
 
-fn refuse(questions: Vec<Question>, error: &DeviceError) {
+pub(super) fn refuse(questions: Vec<Question>, error: &DeviceError) {
     tracing::error!(%error, rows = questions.len(), "a batch failed");
     questions.into_iter().for_each(|question| reply(question, Err(InferenceError::from(error.clone()))));
 }

@@ -79,18 +79,21 @@ pub fn search_from(
     enough: &Enough<'_>,
 ) -> Vec<Vec<Hypothesis>> {
     no_grad(|| {
-        let mut search = Search::new(model, encoded, mask, settings);
-        while !search.rows.is_empty() {
-            search.step(enough);
+        let mut found = vec![Vec::new(); usize::try_from(encoded.size()[0]).unwrap_or_default()];
+        let mut search = Search::new(model, encoded, mask, *settings);
+        while !search.is_empty() {
+            for (row, hypotheses) in search.step(enough) {
+                found[row] = hypotheses;
+            }
         }
-        search.found
+        found
     })
 }
 
-/// Searches that go on, one a row.
-struct Search<'a> {
+/// Searches that go on side by side, one a row. Runs under `no_grad`.
+pub struct Search<'a> {
     model: &'a T5,
-    settings: &'a BeamSearch,
+    settings: BeamSearch,
     decoding: Decoding<'a>,
     rows: Vec<Row>,
     /// The newest token of each beginning: (rows * beams)
@@ -101,11 +104,11 @@ struct Search<'a> {
     ended_scores: Tensor,
     /// Tokens said so far.
     length: usize,
-    found: Vec<Vec<Hypothesis>>,
 }
 
 impl<'a> Search<'a> {
-    fn new(model: &'a T5, encoded: &Tensor, mask: &Tensor, settings: &'a BeamSearch) -> Self {
+    /// A search for each input: `encoded` (rows, length, d_model) is what the encoder made of them, with their `mask` (rows, length).
+    pub fn new(model: &'a T5, encoded: &Tensor, mask: &Tensor, settings: BeamSearch) -> Self {
         let (rows, beams, device) = (encoded.size()[0], size(settings.beams), encoded.device());
         let running_scores = Tensor::zeros([rows, beams], (Kind::Float, device));
         // All beams begin alike: only the first is gone on from, or they would stay alike.
@@ -115,7 +118,6 @@ impl<'a> Search<'a> {
             model,
             settings,
             decoding: Decoding::new(model, encoded, mask, size(settings.max_new_tokens.max(1)), beams),
-            found: vec![Vec::new(); places.len()],
             rows: places.map(|place| Row::new(place, settings.beams)).collect(),
             tokens: Tensor::full([rows * beams], model.config().decoder_start_token_id, (Kind::Int64, device)),
             running_scores,
@@ -124,8 +126,14 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// One more token of every beginning.
-    fn step(&mut self, enough: &Enough<'_>) {
+    /// Whether nothing is left to find.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// One more token of every beginning; the rows whose search is over with it, by their places, and what was found for each, best
+    /// first. A row also ends what it says where it has said `enough`.
+    pub fn step(&mut self, enough: &Enough<'_>) -> Vec<(usize, Vec<Hypothesis>)> {
         let beams = size(self.settings.beams);
         // As many as could end, and as many again to go on with.
         let (scores, places) = self.totals().topk(2 * beams, -1, true, true);
@@ -144,7 +152,7 @@ impl<'a> Search<'a> {
         for ((row, candidates), (running, ended)) in self.rows.iter_mut().zip(&candidates).zip(chosen) {
             row.choose(candidates, &running, &ended);
         }
-        self.go_on();
+        self.go_on()
     }
 
     /// The log-probability of every beginning with every next token: (rows, beams * vocabulary) in fp32.
@@ -183,19 +191,20 @@ impl<'a> Search<'a> {
     }
 
     /// Takes leave of the rows that are over, and puts the caches of the others into the order of their beginnings.
-    fn go_on(&mut self) {
+    fn go_on(&mut self) -> Vec<(usize, Vec<Hypothesis>)> {
         let scores: (Vec<f32>, Vec<f32>) = (host(&self.running_scores), host(&self.ended_scores));
-        let mut going = Vec::new();
+        let (mut going, mut found) = (Vec::new(), Vec::new());
         for (place, row) in self.rows.iter().enumerate() {
             let of_row = place * self.settings.beams..(place + 1) * self.settings.beams;
             let (best_running, ended) = (scores.0[of_row.start], &scores.1[of_row]);
             if self.goes_on(row, best_running, ended) {
                 going.push(place);
             } else {
-                self.found[row.place] = row.hypotheses(ended);
+                found.push((row.place, row.hypotheses(ended)));
             }
         }
         self.follow(&going);
+        found
     }
 
     /// Whether a row could still say something that would be kept; not where its scores are not numbers.

@@ -25,6 +25,18 @@ pub struct Encoded {
     pub truncated: bool,
 }
 
+/// What a token stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// A part of a text.
+    Text(String),
+    /// Nothing that is read: `</s>` and the like, by its name.
+    Special(String),
+}
+
+/// What a piece has in place of a space.
+const SPACE: char = '\u{2581}';
+
 impl StudentTokenizer {
     /// Reads a folder's `tokenizer.json` or, where it has none, its `spiece.model`.
     pub fn from_dir(directory: &Path) -> Result<Self, StudentError> {
@@ -75,6 +87,14 @@ impl StudentTokenizer {
         let known: Vec<u32> = known.filter_map(|id| u32::try_from(*id).ok()).collect();
         let text = self.tokenizer.decode(&known, true).expect("the decoder of a T5 tokenizer only joins pieces");
         text.trim_end().to_owned()
+    }
+
+    /// What a generated id stands for where it follows others, with the space that it begins with: its text, or its name where it
+    /// is a special token. None past the tokenizer.
+    pub fn piece(&self, id: i64) -> Option<Piece> {
+        let name = self.tokenizer.id_to_token(u32::try_from(id).ok()?)?;
+        let is_special = self.tokenizer.get_added_vocabulary().is_special_token(&name);
+        Some(if is_special { Piece::Special(name) } else { Piece::Text(name.replace(SPACE, " ")) })
     }
 
     /// The id of `<pad>`.

@@ -18,16 +18,16 @@ use crate::support::{
     student::{desk_labels, write_seeded_student, write_student},
 };
 
-const INPUT: &str = "the order came late";
+pub const INPUT: &str = "the order came late";
 
-async fn with_student(label_set: LabelSet) -> TestApp {
+pub async fn with_student(label_set: LabelSet) -> TestApp {
     let app = TestApp::start().await;
     write_student(&app, "tiny", label_set);
     app
 }
 
 /// The same with a student that says more than one thing and does not stop by itself: the first random one that does so.
-async fn with_talker(label_set: LabelSet) -> TestApp {
+pub async fn with_talker(label_set: LabelSet) -> TestApp {
     let app = TestApp::start().await;
     for seed in 0..500 {
         write_seeded_student(&app, "tiny", label_set.clone(), seed);
@@ -44,20 +44,20 @@ async fn with_talker(label_set: LabelSet) -> TestApp {
     panic!("every random student stops at once");
 }
 
-async fn complete(app: &TestApp, changes: Value) -> Answer {
+pub async fn complete(app: &TestApp, changes: Value) -> Answer {
     let mut request = json!({"model": "tiny", "prompt": format!("predict: {INPUT}")});
     request.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     app.post("/v1/completions", request).await
 }
 
-async fn chat(app: &TestApp, changes: Value) -> Answer {
+pub async fn chat(app: &TestApp, changes: Value) -> Answer {
     let mut request = json!({"model": "tiny", "messages": [{"role": "user", "content": INPUT}]});
     request.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     app.post("/v1/chat/completions", request).await
 }
 
 /// What the model predicts for the input.
-async fn predict(app: &TestApp, changes: Value) -> Value {
+pub async fn predict(app: &TestApp, changes: Value) -> Value {
     let mut request =
         json!({"model": "tiny", "inputs": [INPUT], "include": ["rationale", "confidence", "label_probs"]});
     request.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
@@ -263,19 +263,15 @@ async fn the_input_is_the_last_user_message() {
 async fn what_a_student_cannot_do_is_refused_by_name_and_neutral_values_are_taken() {
     let app = with_student(desk_labels()).await;
     let shared = [
-        ("stream", json!(true), json!(false)),
         ("stream_options", json!({"include_usage": true}), json!(null)),
         ("n", json!(2), json!(1)),
-        ("temperature", json!(0.7), json!(0)),
         ("presence_penalty", json!(0.5), json!(0)),
         ("frequency_penalty", json!(-0.5), json!(0.0)),
         ("logit_bias", json!({"5": -100}), json!({})),
     ];
-    let of_completions =
-        [("best_of", json!(3), json!(1)), ("logprobs", json!(0), json!(null)), ("suffix", json!("x"), json!(null))];
+    let of_completions = [("best_of", json!(3), json!(1)), ("suffix", json!("x"), json!(null))];
     let of_chat = [
         ("stop", json!("x"), json!(null)),
-        ("logprobs", json!(true), json!(false)),
         ("top_logprobs", json!(5), json!(0)),
         ("response_format", json!({"type": "json_object"}), json!({"type": "text"})),
         ("modalities", json!(["audio"]), json!(["text"])),
@@ -299,7 +295,13 @@ async fn what_a_student_cannot_do_is_refused_by_name_and_neutral_values_are_take
         chat(&app, json!({*name: asks})).await.refused(400, "unsupported_parameter", &format!("#/{name}"));
         assert_eq!(chat(&app, json!({*name: neutral})).await.status, 200, "{name}");
     }
-    let accepted = json!({"seed": 7, "user": "anna", "top_p": 0.9});
+    for drawn in [json!({"temperature": 0.7}), json!({"logprobs": 0})] {
+        let mut search = json!({"beams": 3});
+        search.as_object_mut().unwrap().extend(drawn.as_object().unwrap().clone());
+        let pointer = format!("#/{}", drawn.as_object().unwrap().keys().next().unwrap());
+        complete(&app, search).await.refused(400, "unsupported_parameter", &pointer);
+    }
+    let accepted = json!({"seed": -7, "user": "anna", "top_p": 0.9, "top_k": -1, "stream": false});
     assert_eq!(complete(&app, accepted.clone()).await.status, 200);
     assert_eq!(chat(&app, accepted).await.status, 200);
     let harmless = json!({"metadata": {"team": "x"}, "parallel_tool_calls": false, "max_tokens": 5});
@@ -344,6 +346,13 @@ async fn bad_values_and_unknown_names_are_refused_with_what_would_be_right() {
     complete(&app, json!({"max_tokens": 1_000_000})).await.refused(400, "invalid_value", "#/max_tokens");
     complete(&app, json!({"temperature": 3})).await.refused(400, "invalid_value", "#/temperature");
     complete(&app, json!({"top_p": 0})).await.refused(400, "invalid_value", "#/top_p");
+    complete(&app, json!({"top_k": -2})).await.refused(400, "invalid_value", "#/top_k");
+    complete(&app, json!({"logprobs": 6})).await.refused(400, "invalid_value", "#/logprobs");
+    complete(&app, json!({"n": 17, "temperature": 1})).await.refused(400, "invalid_value", "#/n");
+    let prompts = vec!["late"; 30];
+    complete(&app, json!({"n": 9, "temperature": 1, "prompt": prompts})).await.refused(400, "invalid_value", "#/n");
+    chat(&app, json!({"logprobs": true, "top_logprobs": 21})).await.refused(400, "invalid_value", "#/top_logprobs");
+    chat(&app, json!({"n": 0})).await.refused(400, "invalid_value", "#/n");
     complete(&app, json!({"stop": ["a", "b", "c", "d", "e"]})).await.refused(400, "invalid_value", "#/stop");
     complete(&app, json!({"stop": ""})).await.refused(400, "invalid_value", "#/stop");
     complete(&app, json!({"prompt": {"text": "x"}})).await.refused(400, "invalid_value", "#/prompt");

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use futures::poll;
 use stepwise::domain::{LabelSet, Method, Precision, StudentCard, TaskDefinition};
 use stepwise::inference::{
-    CompletionRequest, Engine, EngineSettings, InferenceError, ModelFiles, PredictionRequest, Prompt,
+    CompletionRequest, Engine, EngineSettings, InferenceError, ModelFiles, News, PredictionRequest, Prompt,
 };
 
 use super::student::small_checkpoint;
@@ -55,9 +55,7 @@ fn write(prompt: &str, tokens: usize) -> CompletionRequest {
         prompt: Prompt::Text(prompt.to_owned()),
         max_tokens: tokens,
         min_tokens: tokens,
-        beams: 1,
-        stop: Vec::new(),
-        echo: false,
+        ..CompletionRequest::default()
     }
 }
 
@@ -122,6 +120,52 @@ async fn a_late_short_answer_does_not_wait_for_an_early_long_one() {
     assert!(poll!(&mut long).is_pending(), "the long answer was ready first");
     let tokens = short.into_iter().map(|written| written.unwrap().completion_tokens).collect::<Vec<_>>();
     assert_eq!((tokens, long.await.unwrap()[0].as_ref().unwrap().completion_tokens), (vec![2, 3], 1000));
+}
+
+#[tokio::test]
+async fn rows_of_a_client_that_went_away_stop_between_two_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    small_checkpoint(folder.path(), &card(Method::StepByStep));
+    // Two rows of such a length at once.
+    let (engine, model) = (engine_of(EngineSettings { max_batch: 16, ..settings() }), model(folder.path(), "a"));
+    let mut left = engine.follow_completions(&model, vec![write("the box was torn", 2000)]).unwrap();
+    assert!(matches!(left.next().await, Some((0, News::Fragment(_)))));
+    let mut stays = engine.follow_completions(&model, vec![write("on day nine", 1900), write("torn", 1)]).unwrap();
+    let mut order = Vec::new();
+    let mut left = Some(left);
+    while let Some((number, news)) = stays.next().await {
+        left.take();
+        if let News::Whole(answer) = news {
+            answer.unwrap();
+            order.push(number);
+        }
+    }
+    // The short answer had no room beside two long ones, and would have waited for the end of one of them.
+    assert_eq!(order, [1, 0]);
+    assert_eq!(engine.waiting(), 0);
+}
+
+#[tokio::test]
+async fn a_search_goes_on_between_the_steps_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    small_checkpoint(folder.path(), &card(Method::StepByStep));
+    let (engine, model) = (engine(64, 1), model(folder.path(), "a"));
+    let search = CompletionRequest { beams: 3, ..write("the box was torn", 200) };
+    let other = CompletionRequest { beams: 2, ..write("day two", 12) };
+    let alone = engine.complete(&model, vec![search.clone()]).await.unwrap();
+    let asked = vec![search, write("on day nine", 3), other.clone(), write("torn", 400)];
+    let mut following = engine.follow_completions(&model, asked).unwrap();
+    let (mut order, mut found) = (Vec::new(), Vec::new());
+    while let Some((number, news)) = following.next().await {
+        if let News::Whole(answer) = news {
+            order.push(number);
+            found.push(answer.unwrap());
+        }
+    }
+    // The short answer does not wait for the search, nor the search for the long answer.
+    assert_eq!(order, [1, 0, 2, 3]);
+    assert_eq!(found[1], alone[0].clone().unwrap());
+    assert_eq!(found[2], engine.complete(&model, vec![other]).await.unwrap().remove(0).unwrap());
 }
 
 #[tokio::test]

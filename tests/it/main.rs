@@ -34,6 +34,8 @@ mod api_leakage;
 mod api_models;
 mod api_open_inference;
 mod api_openai;
+mod api_openai_sampling;
+mod api_openai_streams;
 mod api_openapi;
 mod api_service;
 mod api_streams;

@@ -1,30 +1,31 @@
 //! `POST /v1/chat/completions`: the last user message is the input, the label is the answer.
 
+mod chat;
 mod messages;
 mod request;
+mod stream;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use self::request::{ChatBody, Included};
+use self::chat::{Answered, Chat};
+use self::request::ChatBody;
+use self::stream::ChatCompletionChunk;
 use super::{
-    input_refused,
+    event_stream,
+    heading::Heading,
+    logprobs::ChatLogprobs,
     usage::{FinishReason, TokenUsage},
 };
 use crate::{
-    api::{
-        AppState,
-        asked_model::{AskedModel, label_refused},
-        error::ApiError,
-        extract::Json,
-        openapi::Ask,
-    },
+    api::{AppState, error::ApiError, extract::Json, openapi::Ask},
     domain::Method,
-    inference::{InferenceError, Prediction, PredictionRequest},
-    task::labels::listed_choices,
 };
 
 /// A chat completion in OpenAI's shape.
@@ -45,7 +46,7 @@ pub struct ChatCompletion {
     /// Changes whenever the model's files do.
     #[schema(example = "fp_0a1b2c3d4e")]
     system_fingerprint: String,
-    /// One answer.
+    /// As many answers as were asked for.
     choices: Vec<ChatChoice>,
     /// Tokens of the input, with the model's prefix, and of the label and the rationale.
     usage: TokenUsage,
@@ -59,20 +60,20 @@ pub enum ChatKind {
     ChatCompletion,
 }
 
-/// The answer.
+/// One answer.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChatChoice {
-    /// Always 0.
+    /// Its place among the answers, from 0.
     #[schema(example = 0)]
     index: usize,
     /// What the student says.
     message: ChatAnswer,
     /// `length` where a label or a rationale in the student's own words was cut.
     finish_reason: FinishReason,
-    /// Always null: not supported yet.
-    #[schema(required = true, value_type = Option<Object>)]
-    logprobs: Option<()>,
+    /// The tokens of the content and how likely they were, where they are asked for.
+    #[schema(required = true)]
+    logprobs: Option<ChatLogprobs>,
     /// What OpenAI's shape has no place for.
     stepwise: ChatExtension,
 }
@@ -145,71 +146,71 @@ pub enum RationaleKind {
 ///
 /// The input is the last message of role `user`; the server adds the model's own prefix. Other messages are accepted and not
 /// read: a student answers one input and has no memory of a conversation. The answer's content is the label as
-/// `/v1/predictions` gives it. `include`, `label_set` and `abstain_below` are extensions (`extra_body` in OpenAI's SDKs). `temperature`
-/// defaults to 0, unlike OpenAI's. A parameter that asks for something that is not supported is refused with
-/// `unsupported_parameter`, an input that is longer than the model reads with `context_length_exceeded`.
+/// `/v1/predictions` gives it, unless it is drawn at a `temperature` above 0, which defaults to 0, unlike OpenAI's. `include`,
+/// `label_set`, `abstain_below` and `top_k` are extensions (`extra_body` in OpenAI's SDKs).
+///
+/// With `stream` the answer comes in chunks: server-sent events of data alone, the last one `[DONE]`. A label of a set comes in one
+/// piece, the student's own words as they are written (when they are whole, with `abstain_below`), and a rationale as it is written, in
+/// `delta.reasoning_content`; of a model that writes its rationale and its label as one text, both come when they are whole. What goes wrong after the first chunk is a chunk with
+/// the member `error`, and the last.
+///
+/// A parameter that asks for something that is not supported is refused with `unsupported_parameter`, an input that is longer than the
+/// model reads with `context_length_exceeded`.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "openai", request_body = ChatBody,
-    responses((status = 200, description = "The answer", body = ChatCompletion), Ask))]
+    responses((status = 200, description = "The answer, or its chunks",
+        content((ChatCompletion = "application/json"), (ChatCompletionChunk = "text/event-stream"))), Ask))]
 pub async fn create_chat_completion(
     State(state): State<AppState>,
     Json(body): Json<ChatBody>,
-) -> Result<axum::Json<ChatCompletion>, ApiError> {
-    let asked = body.check()?;
-    let model = AskedModel::find(&state, &asked.model).await?;
-    let has_own_labels = asked.label_set.is_some();
-    let request = PredictionRequest {
-        label_set: asked.label_set.map(Arc::from),
-        choices: listed_choices(&model.card.task, &asked.input).map(Arc::from),
-        input: asked.input,
-        rationale: asked.included.rationale,
-        consistency: asked.included.consistency,
-        generated_label: false,
-        max_tokens: asked.max_tokens,
-        whole_input: true,
-    };
-    let answers = state.engine.predict(&model.files, vec![request]).await.map_err(|error| model.refused(error))?;
-    let answer = answers.into_iter().next().unwrap_or(Err(InferenceError::Stopped));
-    state.metrics.predicted(u64::from(answer.is_ok()), u64::from(answer.is_err()));
-    let place = |index| if has_own_labels { format!("#/label_set/{index}") } else { asked.pointer.clone() };
-    let answer = answer.map_err(|error| match label_refused(&error, place) {
-        Some(refused) => refused,
-        None => input_refused(&asked.pointer, error),
-    })?;
-    let usage = TokenUsage::new(answer.input_tokens, answer.answer_tokens);
-    Ok(axum::Json(ChatCompletion {
-        id: format!("chatcmpl-{}", state.clock.new_id().simple()),
-        object: ChatKind::ChatCompletion,
-        created: state.clock.now().timestamp(),
-        system_fingerprint: model.fingerprint(),
-        model: model.name,
-        choices: vec![choice(answer, &asked.included, model.card.method)],
-        usage,
-    }))
+) -> Result<Response, ApiError> {
+    let asked = body.check(state.clock.new_id().as_u64_pair().1)?;
+    let chat = Chat::new(state, asked).await?;
+    if chat.asked.stream.is_some() {
+        return Ok(event_stream::respond(stream::chunks(chat).await?));
+    }
+    let Heading { id, created, model, system_fingerprint } = chat.heading();
+    let answers = chat.answers().await?;
+    let usage = TokenUsage::new(
+        answers.first().map_or(0, |answered| answered.answer.input_tokens),
+        answers.iter().map(|answered| answered.answer.answer_tokens).sum(),
+    );
+    let choices = answers.into_iter().enumerate().map(|(index, answered)| choice(&chat, index, answered)).collect();
+    let object = ChatKind::ChatCompletion;
+    Ok(axum::Json(ChatCompletion { id, object, created, model, system_fingerprint, choices, usage }).into_response())
 }
 
-fn choice(answer: Prediction, included: &Included, method: Method) -> ChatChoice {
-    let rationale = answer.rationale.filter(|_| included.rationale);
-    let kind = match method {
+fn choice(chat: &Chat, index: usize, answered: Answered) -> ChatChoice {
+    ChatChoice {
+        index,
+        finish_reason: finish_reason(&answered),
+        stepwise: extension(chat, &answered),
+        message: ChatAnswer {
+            role: AssistantRole::Assistant,
+            content: answered.label().unwrap_or_default().to_owned(),
+            refusal: None,
+            reasoning_content: answered.answer.rationale.filter(|_| chat.asked.included.rationale),
+        },
+        logprobs: answered.tokens.map(ChatLogprobs::new),
+    }
+}
+
+fn finish_reason(answered: &Answered) -> FinishReason {
+    if answered.answer.complete { FinishReason::Stop } else { FinishReason::Length }
+}
+
+fn extension(chat: &Chat, answered: &Answered) -> ChatExtension {
+    let (answer, included) = (&answered.answer, chat.asked.included);
+    let kind = match chat.model.card.method {
         Method::RationaleThenLabel => RationaleKind::SingleTarget,
         Method::StepByStep | Method::Standard => RationaleKind::Multitask,
     };
-    let abstained = included.abstain_below.is_some_and(|least| answer.confidence < least);
-    let label = (!abstained).then_some(answer.label);
-    let stepwise = ChatExtension {
-        label: label.clone(),
+    ChatExtension {
+        label: answered.label().map(str::to_owned),
         confidence: included.confidence.then_some(answer.confidence),
-        label_probs: answer.label_probs.filter(|_| included.label_probs),
+        label_probs: answer.label_probs.clone().filter(|_| included.label_probs),
         calibrated: answer.calibrated,
         consistency: answer.consistency,
-        abstained,
-        rationale_kind: rationale.as_ref().map(|_| kind),
-    };
-    let message = ChatAnswer {
-        role: AssistantRole::Assistant,
-        content: label.unwrap_or_default(),
-        refusal: None,
-        reasoning_content: rationale,
-    };
-    let finish_reason = if answer.complete { FinishReason::Stop } else { FinishReason::Length };
-    ChatChoice { index: 0, message, finish_reason, logprobs: None, stepwise }
+        abstained: answered.abstained,
+        rationale_kind: answer.rationale.as_ref().filter(|_| included.rationale).map(|_| kind),
+    }
 }

@@ -1,20 +1,31 @@
 //! `POST /v1/completions`: a raw prompt goes to the encoder as it is, without the model's prefix.
 
 mod request;
+mod stream;
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use self::request::{CompletionBody, Prompted};
+use self::request::{Asked, CompletionBody};
+use self::stream::CompletionChunk;
 use super::{
+    event_stream,
+    heading::Heading,
     input_refused,
+    logprobs::CompletionLogprobs,
     usage::{FinishReason, TokenUsage},
 };
 use crate::{
     api::{AppState, asked_model::AskedModel, error::ApiError, extract::Json, openapi::Ask},
-    inference::{Completion, CompletionRequest, InferenceError},
+    inference::{Completion, InferenceError},
 };
+
+/// What a completion's id begins with.
+const ID_PREFIX: &str = "cmpl";
 
 /// Completions in OpenAI's shape.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,7 +46,7 @@ pub struct CompletionObject {
     /// Changes whenever the model's files do.
     #[schema(example = "fp_0a1b2c3d4e")]
     system_fingerprint: String,
-    /// One a prompt, in the request's order.
+    /// The answers to each prompt, `n` side by side, in the request's order.
     choices: Vec<CompletionChoice>,
     /// Tokens of all prompts and answers.
     usage: TokenUsage,
@@ -49,11 +60,11 @@ pub enum CompletionKind {
     TextCompletion,
 }
 
-/// The answer to one prompt.
+/// An answer to one prompt.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CompletionChoice {
-    /// The prompt's place in the request, from 0.
+    /// The answer's place: the prompt's place in the request times `n`, and its own among that prompt's, from 0.
     #[schema(example = 0)]
     index: usize,
     /// What the student wrote, after the prompt where `echo` is true.
@@ -61,52 +72,78 @@ pub struct CompletionChoice {
     text: String,
     /// Why it ended.
     finish_reason: FinishReason,
-    /// Always null: not supported yet.
-    #[schema(required = true, value_type = Option<Object>)]
-    logprobs: Option<()>,
+    /// Its tokens and how likely they were, where they are asked for.
+    #[schema(required = true)]
+    logprobs: Option<CompletionLogprobs>,
 }
 
 /// Complete raw prompts, in OpenAI's shape.
 ///
-/// The prompt goes to the encoder as it is: no prefix is added, so ask `predict: …` or `explain: …` as the model was
-/// trained, or use `/v1/chat/completions`, which adds the prefix. Answers are greedy, or found by a search with `beams`;
-/// `temperature` defaults to 0, unlike OpenAI's. A prompt that is longer than the model reads is refused with `context_length_exceeded`, and a parameter that
-/// asks for something that is not supported with `unsupported_parameter`.
+/// The prompt goes to the encoder as it is: no prefix is added, so ask `predict: …` or `explain: …` as the model was trained, or use
+/// `/v1/chat/completions`, which adds the prefix. Answers are greedy, drawn at a `temperature` above 0, or found by a search with
+/// `beams`; `temperature` defaults to 0, unlike OpenAI's. With `stream` the answer comes in chunks of whole characters as it is written:
+/// server-sent events of data alone, the last one `[DONE]`. What goes wrong after the first chunk is a chunk with the member `error`, and
+/// the last. A prompt that is longer than the model reads is refused with `context_length_exceeded`, and a parameter that asks for
+/// something that is not supported with `unsupported_parameter`.
 #[utoipa::path(post, path = "/v1/completions", tag = "openai", request_body = CompletionBody,
-    responses((status = 200, description = "An answer for each prompt", body = CompletionObject), Ask))]
+    responses((status = 200, description = "An answer for each prompt, or its chunks",
+        content((CompletionObject = "application/json"), (CompletionChunk = "text/event-stream"))), Ask))]
 pub async fn create_completion(
     State(state): State<AppState>,
     Json(body): Json<CompletionBody>,
-) -> Result<axum::Json<CompletionObject>, ApiError> {
-    let (model, prompted) = body.check()?;
-    let model = AskedModel::find(&state, &model).await?;
-    let pointers: Vec<String> = prompted.iter().map(|prompted| prompted.pointer.clone()).collect();
-    let requests: Vec<CompletionRequest> = prompted.into_iter().map(|Prompted { request, .. }| request).collect();
+) -> Result<Response, ApiError> {
+    let mut asked = body.check(state.clock.new_id().as_u64_pair().1)?;
+    let model = AskedModel::find(&state, &asked.model).await?;
+    let requests = std::mem::take(&mut asked.requests);
+    if asked.stream.is_some() {
+        let following = state.engine.follow_completions(&model.files, requests);
+        let following = following.map_err(|error| model.refused(error))?;
+        return Ok(event_stream::respond(stream::chunks(state, model, asked, following).await?));
+    }
     let answers = state.engine.complete(&model.files, requests).await.map_err(|error| model.refused(error))?;
     let failed = answers.iter().filter(|answer| answer.is_err()).count() as u64;
     state.metrics.predicted(answers.len() as u64 - failed, failed);
-    let completions = all(answers, &pointers)?;
-    let usage = TokenUsage::new(
-        completions.iter().map(|completion| completion.prompt_tokens).sum(),
-        completions.iter().map(|completion| completion.completion_tokens).sum(),
-    );
+    let completions = all(answers, &model, &asked)?;
+    let usage = usage(&completions, &asked);
+    let choice = |(index, completion): (usize, Completion)| CompletionChoice {
+        index,
+        text: completion.text,
+        finish_reason: completion.finish.into(),
+        logprobs: asked.logprobs.map(|count| CompletionLogprobs::new(completion.tokens, count)),
+    };
+    let heading = Heading::new(&state, ID_PREFIX, &model);
     Ok(axum::Json(CompletionObject {
-        id: format!("cmpl-{}", state.clock.new_id().simple()),
-        object: CompletionKind::TextCompletion,
-        created: state.clock.now().timestamp(),
-        system_fingerprint: model.fingerprint(),
-        model: model.name,
         choices: completions.into_iter().enumerate().map(choice).collect(),
+        id: heading.id,
+        object: CompletionKind::TextCompletion,
+        created: heading.created,
+        model: heading.model,
+        system_fingerprint: heading.system_fingerprint,
         usage,
-    }))
+    })
+    .into_response())
 }
 
 /// Every answer, or the first refusal: OpenAI's shape has no place for one prompt's error.
-fn all(answers: Vec<Result<Completion, InferenceError>>, pointers: &[String]) -> Result<Vec<Completion>, ApiError> {
-    let answers = answers.into_iter().zip(pointers);
-    answers.map(|(answer, pointer)| answer.map_err(|error| input_refused(pointer, error))).collect()
+fn all(
+    answers: Vec<Result<Completion, InferenceError>>,
+    model: &AskedModel,
+    asked: &Asked,
+) -> Result<Vec<Completion>, ApiError> {
+    let answers = answers.into_iter().enumerate();
+    answers.map(|(index, answer)| answer.map_err(|error| refused(model, asked, index, error))).collect()
 }
 
-fn choice((index, completion): (usize, Completion)) -> CompletionChoice {
-    CompletionChoice { index, text: completion.text, finish_reason: completion.finish.into(), logprobs: None }
+/// Why one answer cannot be given, in its prompt's name.
+fn refused(model: &AskedModel, asked: &Asked, index: usize, error: InferenceError) -> ApiError {
+    let pointer = asked.pointers.get(index / asked.answers).map_or("#/prompt", String::as_str);
+    input_refused(model, pointer, error)
+}
+
+/// A prompt is read once, however many answers it gets.
+fn usage(completions: &[Completion], asked: &Asked) -> TokenUsage {
+    TokenUsage::new(
+        completions.iter().step_by(asked.answers).map(|completion| completion.prompt_tokens).sum(),
+        completions.iter().map(|completion| completion.completion_tokens).sum(),
+    )
 }

@@ -18,23 +18,6 @@ pub fn unsupported(refusals: &mut Refusals, name: &str, asks: bool, advice: &str
     }
 }
 
-/// Sampling's parameters. Answers are greedy: 0 is the one temperature, and `top_p` then changes nothing.
-pub fn check_sampling(refusals: &mut Refusals, temperature: Option<f64>, top_p: Option<f64>) {
-    let temperature = temperature.unwrap_or_default();
-    refusals.require((0.0..=2.0).contains(&temperature), "#/temperature", || {
-        format!("temperature is {temperature}; send 0")
-    });
-    unsupported(
-        refusals,
-        "temperature",
-        temperature > 0.0 && temperature <= 2.0,
-        "send 0, the default: answers are greedy",
-    );
-    let top_p = top_p.unwrap_or(1.0);
-    refusals
-        .require(top_p > 0.0 && top_p <= 1.0, "#/top_p", || format!("top_p is {top_p}; send more than 0, at most 1"));
-}
-
 /// Penalties and biases change the tokens' scores; students are asked as they were trained.
 pub fn check_scores(
     refusals: &mut Refusals,
@@ -45,13 +28,6 @@ pub fn check_scores(
     unsupported(refusals, "presence_penalty", asks(presence), "send 0");
     unsupported(refusals, "frequency_penalty", asks(frequency), "send 0");
     unsupported(refusals, "logit_bias", bias.is_some_and(|bias| !bias.is_empty()), "leave it out");
-}
-
-/// Answers come whole and alone.
-pub fn check_delivery(refusals: &mut Refusals, stream: Option<bool>, stream_options: bool, n: Option<u64>) {
-    unsupported(refusals, "stream", stream == Some(true), "send false: answers come whole");
-    unsupported(refusals, "stream_options", stream_options, "leave it out: answers come whole");
-    unsupported(refusals, "n", n.is_some_and(|n| n != 1), "send 1: a greedy answer has no second one");
 }
 
 /// The tokens that an answer may have.

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::inference::Finish;
 
 /// Tokens of a request.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenUsage {
     /// Tokens read, end tokens included.

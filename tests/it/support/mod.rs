@@ -16,6 +16,7 @@ pub mod seed;
 pub mod service;
 pub mod shared;
 pub mod spiece;
+pub mod sse;
 pub mod student;
 pub mod talker;
 pub mod teacher;

@@ -5,15 +5,23 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::messages::{ChatMessage, input};
-use crate::api::{
-    error::ApiError,
-    openai::{
-        forms::OneOrMoreTexts,
-        parameters::{check_delivery, check_max_tokens, check_sampling, check_scores, unsupported},
+use crate::{
+    api::{
+        error::ApiError,
+        openai::{
+            event_stream::{self, StreamOptions},
+            forms::OneOrMoreTexts,
+            parameters::{check_max_tokens, check_scores, unsupported},
+            sampling::{SamplingForm, answers},
+        },
+        predictions::{check_abstention, check_includes},
+        resolve::{self, Refusals},
     },
-    predictions::{check_abstention, check_includes},
-    resolve::{self, Refusals},
+    inference::Sampling,
 };
+
+/// OpenAI's.
+const MAX_TOP_LOGPROBS: u64 = 20;
 
 /// Ask a student as if it were a chat model.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -41,32 +49,37 @@ pub struct ChatBody {
     /// The same, by its older name.
     #[schema(example = 64)]
     max_tokens: Option<u32>,
-    /// 0, the default: answers are greedy.
+    /// 0, the default, to 2. Above 0 a label of a set is drawn from its probabilities to the power of 1/temperature; the student's own
+    /// words, and a rationale, are drawn token by token.
     #[schema(example = 0)]
     temperature: Option<f64>,
-    /// More than 0, at most 1; changes nothing at temperature 0.
+    /// More than 0, to 1, the default: labels, or tokens, are drawn from the likeliest ones that are as likely as this together.
     #[schema(example = 1)]
     top_p: Option<f64>,
-    /// Accepted; a greedy answer is the same for every seed.
+    /// Labels, or tokens, are drawn from so many of the likeliest, before `top_p`; 0, the default, or -1: from all. Not OpenAI's.
+    #[schema(example = 0)]
+    top_k: Option<i64>,
+    /// Draws the same answer to the same input again, whatever else is asked meanwhile; default: a new one each time.
     #[schema(example = 1)]
-    #[expect(dead_code, reason = "accepted by name; it changes nothing")]
     seed: Option<i64>,
-    /// 1, the default.
+    /// Answers, 1, the default, to 16; more than 1 only at a temperature above 0.
     #[schema(example = 1)]
     n: Option<u64>,
-    /// False, the default.
+    /// Whether the answer comes in chunks as it is written.
     #[schema(example = false)]
     stream: Option<bool>,
-    /// Not supported: null.
-    #[schema(value_type = Option<Object>, example = json!(null))]
-    stream_options: Option<Value>,
+    /// How it is streamed, where it is.
+    #[schema(value_type = Option<StreamOptions>)]
+    stream_options: Option<StreamOptions>,
     /// Not supported: a label is not cut.
     #[schema(example = json!(null))]
     stop: Option<OneOrMoreTexts>,
-    /// Not supported yet: false.
+    /// Whether the log-probabilities of the label's tokens are wanted, as the student writes them: among all tokens, not among the
+    /// labels of a set, so they say less of a label of a set than `label_probs` does. Not for a model that writes its rationale and its
+    /// label as one text.
     #[schema(example = false)]
     logprobs: Option<bool>,
-    /// Not supported yet: 0.
+    /// With `logprobs`: how many of the likeliest tokens are wanted in each place, 0, the default, to 20.
     #[schema(example = 0)]
     top_logprobs: Option<u64>,
     /// 0, the default.
@@ -154,14 +167,25 @@ pub struct Asked {
     pub included: Included,
     /// Tokens that may be written.
     pub max_tokens: Option<usize>,
+    /// How labels, or words, are drawn; none where they are not.
+    pub sampling: Option<Sampling>,
+    /// How many answers are wanted.
+    pub answers: usize,
+    /// How many of the likeliest tokens are wanted in each place, where log-probabilities are.
+    pub logprobs: Option<usize>,
+    /// How the answer is streamed, where it is.
+    pub stream: Option<StreamOptions>,
 }
 
 impl ChatBody {
-    /// What is asked, or everything that is wrong.
-    pub fn check(self) -> Result<Asked, ApiError> {
+    /// What is asked, or everything that is wrong. `fresh` is the seed of a request that names none.
+    pub fn check(self, fresh: u64) -> Result<Asked, ApiError> {
         let mut refusals = Refusals::default();
-        check_delivery(&mut refusals, self.stream, self.stream_options.is_some(), self.n);
-        check_sampling(&mut refusals, self.temperature, self.top_p);
+        let stream = event_stream::wanted(&mut refusals, self.stream, self.stream_options);
+        let Self { temperature, top_p, top_k, seed, .. } = self;
+        let sampling = SamplingForm { temperature, top_p, top_k, seed }.check(&mut refusals, fresh);
+        let answers = answers(&mut refusals, self.n, sampling);
+        let logprobs = self.logprobs(&mut refusals);
         check_scores(&mut refusals, [self.presence_penalty, self.frequency_penalty], self.logit_bias.as_ref());
         self.check_what_no_student_does(&mut refusals);
         check_includes(&mut refusals, self.include.as_deref());
@@ -180,7 +204,17 @@ impl ChatBody {
             consistency: includes("consistency"),
             abstain_below: self.abstain_below,
         };
-        Ok(Asked { model: self.model, input, pointer, label_set: self.label_set, included, max_tokens })
+        let (model, label_set) = (self.model, self.label_set);
+        Ok(Asked { model, input, pointer, label_set, included, max_tokens, sampling, answers, logprobs, stream })
+    }
+
+    fn logprobs(&self, refusals: &mut Refusals) -> Option<usize> {
+        let (wanted, count) = (self.logprobs == Some(true), self.top_logprobs.unwrap_or_default());
+        refusals.require(count <= MAX_TOP_LOGPROBS, "#/top_logprobs", || {
+            format!("top_logprobs is {count}; send 0 to {MAX_TOP_LOGPROBS}")
+        });
+        unsupported(refusals, "top_logprobs", count > 0 && !wanted, "send logprobs: true with it");
+        wanted.then(|| usize::try_from(count).unwrap_or_default())
     }
 
     fn limit(&self, refusals: &mut Refusals) -> Option<usize> {
@@ -204,8 +238,6 @@ impl ChatBody {
         let tools = "a student calls nothing; leave it out";
         let asked = [
             ("stop", self.stop.is_some(), "leave it out: a label is not cut"),
-            ("logprobs", self.logprobs == Some(true), "send false; `include` has confidence and label_probs"),
-            ("top_logprobs", self.top_logprobs.is_some_and(|count| count > 0), "send 0; `include` has label_probs"),
             (
                 "response_format",
                 but(&self.response_format, &text),

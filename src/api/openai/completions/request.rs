@@ -8,16 +8,20 @@ use crate::{
     api::{
         error::ApiError,
         openai::{
+            event_stream::{self, StreamOptions},
             forms::{OneOrMoreTexts, PromptForm},
-            parameters::{check_delivery, check_max_tokens, check_sampling, check_scores, stops, unsupported},
+            parameters::{check_max_tokens, check_scores, stops, unsupported},
+            sampling::{SamplingForm, answers},
         },
         resolve::Refusals,
     },
-    inference::{CompletionRequest, Prompt},
+    inference::{CompletionRequest, Prompt, Sampling, seed_of_answer},
 };
 
 /// Most prompts in one request: more belong into several, so that others get their turn.
 const MAX_PROMPTS: usize = 256;
+/// OpenAI's.
+const MAX_LOGPROBS: u64 = 5;
 /// Beams cost what as many answers cost.
 const MAX_BEAMS: u32 = 16;
 /// OpenAI's default.
@@ -44,39 +48,42 @@ pub struct CompletionBody {
     /// length is given (beam search with a length penalty of 1, as `transformers` does it). Not OpenAI's.
     #[schema(example = 4)]
     beams: Option<u32>,
-    /// 0, the default: nothing is drawn.
+    /// 0, the default, to 2: above 0 each token is drawn, from the student's probabilities to the power of 1/temperature.
     #[schema(example = 0)]
     temperature: Option<f64>,
-    /// More than 0, at most 1; changes nothing at temperature 0.
+    /// More than 0, to 1, the default: tokens are drawn from the likeliest ones that are as likely as this together.
     #[schema(example = 1)]
     top_p: Option<f64>,
+    /// Tokens are drawn from so many of the likeliest, before `top_p`; 0, the default, or -1: from all. Not OpenAI's.
+    #[schema(example = 0)]
+    top_k: Option<i64>,
     /// Up to 4 texts before which an answer ends.
     #[schema(example = json!(["."]))]
     stop: Option<OneOrMoreTexts>,
     /// Whether the prompt comes before the answer.
     #[schema(example = false)]
     echo: Option<bool>,
-    /// Accepted; nothing is drawn, so an answer is the same for every seed.
+    /// Draws the same answer to the same prompt again, whatever else is asked meanwhile; default: a new one each time.
     #[schema(example = 1)]
-    #[expect(dead_code, reason = "accepted by name; it changes nothing")]
     seed: Option<i64>,
     /// Accepted and not used: who asks, in your words.
     #[schema(example = "user-17")]
     #[expect(dead_code, reason = "accepted by name; it changes nothing")]
     user: Option<String>,
-    /// 1, the default.
+    /// Answers to each prompt, 1, the default, to 16; more than 1 only at a temperature above 0. With the prompts they are 256 at most.
     #[schema(example = 1)]
     n: Option<u64>,
-    /// 1, the default.
+    /// What `n` is: answers are not held back.
     #[schema(example = 1)]
     best_of: Option<u64>,
-    /// False, the default.
+    /// Whether the answer comes in chunks as it is written. An answer of `beams` comes in one.
     #[schema(example = false)]
     stream: Option<bool>,
-    /// Not supported: null.
-    #[schema(value_type = Option<Object>, example = json!(null))]
-    stream_options: Option<Value>,
-    /// Not supported yet: null.
+    /// How it is streamed, where it is.
+    #[schema(value_type = Option<StreamOptions>)]
+    stream_options: Option<StreamOptions>,
+    /// 0 to 5: each token's log-probability, and so many of the likeliest tokens in its place; default: none. The prompt's tokens have
+    /// none: the student reads them and does not write them.
     #[schema(example = json!(null))]
     logprobs: Option<u64>,
     /// Not supported: null.
@@ -93,28 +100,49 @@ pub struct CompletionBody {
     logit_bias: Option<Map<String, Value>>,
 }
 
-/// A prompt with its place in the request.
-pub struct Prompted {
-    /// JSON pointer to it.
-    pub pointer: String,
+/// What is asked, answer by answer.
+pub struct Asked {
+    /// The model's name.
+    pub model: String,
+    /// JSON pointer to each prompt.
+    pub pointers: Vec<String>,
+    /// So many requests of each prompt, side by side.
+    pub answers: usize,
     /// What the engine is asked.
-    pub request: CompletionRequest,
+    pub requests: Vec<CompletionRequest>,
+    /// How the answer is streamed, where it is.
+    pub stream: Option<StreamOptions>,
+    /// How many of the likeliest tokens are wanted in each place, where log-probabilities are.
+    pub logprobs: Option<usize>,
 }
 
 impl CompletionBody {
-    /// The model's name and its prompts, or everything that is wrong.
-    pub fn check(self) -> Result<(String, Vec<Prompted>), ApiError> {
+    /// What is asked, or everything that is wrong. `fresh` is the seed of a request that names none.
+    pub fn check(self, fresh: u64) -> Result<Asked, ApiError> {
         let mut refusals = Refusals::default();
-        check_delivery(&mut refusals, self.stream, self.stream_options.is_some(), self.n);
-        check_sampling(&mut refusals, self.temperature, self.top_p);
-        let penalties = [self.presence_penalty, self.frequency_penalty];
-        check_scores(&mut refusals, penalties, self.logit_bias.as_ref());
-        check_max_tokens(&mut refusals, "max_tokens", self.max_tokens);
-        unsupported(&mut refusals, "best_of", self.best_of.is_some_and(|best| best != 1), "send 1");
-        unsupported(&mut refusals, "logprobs", self.logprobs.is_some(), "send null");
-        let suffix = self.suffix.is_some_and(|suffix| !suffix.is_empty());
-        unsupported(&mut refusals, "suffix", suffix, "send null");
-        let stop = stops(&mut refusals, self.stop);
+        let stream = event_stream::wanted(&mut refusals, self.stream, self.stream_options);
+        let Self { temperature, top_p, top_k, seed, .. } = self;
+        let sampling = SamplingForm { temperature, top_p, top_k, seed }.check(&mut refusals, fresh);
+        let answers = answers(&mut refusals, self.n, sampling);
+        self.check_what_no_student_does(&mut refusals);
+        let request = self.request(&mut refusals, sampling);
+        let (pointers, prompts): (Vec<_>, Vec<_>) = prompts(&mut refusals, self.prompt).into_iter().unzip();
+        let count = prompts.len() * answers;
+        refusals.require(prompts.len() > MAX_PROMPTS || count <= MAX_PROMPTS, "#/n", || {
+            format!("{} prompts with {answers} answers each are {count}; send {MAX_PROMPTS} at most", prompts.len())
+        });
+        refusals.finish()?;
+        let several = |prompt: Prompt| {
+            let request = CompletionRequest { prompt, ..request.clone() };
+            (0..answers).map(move |index| answer(&request, index))
+        };
+        let requests = prompts.into_iter().flat_map(several).collect();
+        Ok(Asked { model: self.model, pointers, answers, requests, stream, logprobs: request.logprobs })
+    }
+
+    /// What is asked of every prompt.
+    fn request(&self, refusals: &mut Refusals, sampling: Option<Sampling>) -> CompletionRequest {
+        check_max_tokens(refusals, "max_tokens", self.max_tokens);
         let max_tokens = self.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS) as usize;
         let min_tokens = self.min_tokens.unwrap_or_default() as usize;
         refusals.require(min_tokens <= max_tokens, "#/min_tokens", || {
@@ -124,22 +152,43 @@ impl CompletionBody {
         refusals.require((1..=MAX_BEAMS).contains(&beams), "#/beams", || {
             format!("beams is {beams}; send 1 to {MAX_BEAMS}")
         });
-        let echo = self.echo.unwrap_or_default();
-        let prompts = prompts(&mut refusals, self.prompt).into_iter().map(|(pointer, prompt)| Prompted {
-            pointer,
-            request: CompletionRequest {
-                prompt,
-                max_tokens,
-                min_tokens,
-                beams: beams as usize,
-                stop: stop.clone(),
-                echo,
-            },
+        unsupported(
+            refusals,
+            "temperature",
+            beams > 1 && sampling.is_some(),
+            "send 0 with beams: a search draws nothing",
+        );
+        let logprobs = self.logprobs;
+        refusals.require(logprobs.is_none_or(|count| count <= MAX_LOGPROBS), "#/logprobs", || {
+            format!("logprobs is {}; send 0 to {MAX_LOGPROBS}, or null", logprobs.unwrap_or_default())
         });
-        let prompts = prompts.collect();
-        refusals.finish()?;
-        Ok((self.model, prompts))
+        unsupported(refusals, "logprobs", beams > 1 && logprobs.is_some(), "send null with beams");
+        CompletionRequest {
+            max_tokens,
+            min_tokens,
+            beams: beams as usize,
+            stop: stops(refusals, self.stop.clone()),
+            echo: self.echo.unwrap_or_default(),
+            sampling,
+            logprobs: logprobs.and_then(|count| usize::try_from(count).ok()),
+            ..CompletionRequest::default()
+        }
     }
+
+    fn check_what_no_student_does(&self, refusals: &mut Refusals) {
+        let penalties = [self.presence_penalty, self.frequency_penalty];
+        check_scores(refusals, penalties, self.logit_bias.as_ref());
+        let best_of = self.best_of.is_some_and(|best| best != self.n.unwrap_or(1));
+        unsupported(refusals, "best_of", best_of, "send what n is, or leave it out: all answers are given");
+        let suffix = self.suffix.as_ref().is_some_and(|suffix| !suffix.is_empty());
+        unsupported(refusals, "suffix", suffix, "send null");
+    }
+}
+
+/// One of several answers, which is drawn by a seed of its own.
+fn answer(request: &CompletionRequest, index: usize) -> CompletionRequest {
+    let seeded = |sampling: Sampling| Sampling { seed: seed_of_answer(sampling.seed, index), ..sampling };
+    CompletionRequest { sampling: request.sampling.map(seeded), ..request.clone() }
 }
 
 /// Each prompt with its pointer.

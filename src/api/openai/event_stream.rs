@@ -1,0 +1,98 @@
+//! An answer that comes in chunks: server-sent events of data alone, as OpenAI's clients read them.
+//!
+//! ```text
+//! data: {…a chunk…}          data: {…a chunk…}
+//!
+//! data: {…another…}          data: {"error": {…}}   ◀── whatever goes wrong after the first chunk; nothing follows
+//!
+//! data: [DONE]
+//! ```
+//! What goes wrong before the first chunk is an answer with a status of its own.
+
+use std::{convert::Infallible, time::Duration};
+
+use async_stream::stream;
+use axum::{
+    http::{HeaderValue, header},
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{Event as Frame, KeepAlive},
+    },
+};
+use futures::{Stream, StreamExt, pin_mut};
+use serde::{Deserialize, Serialize};
+use tracing::Span;
+use utoipa::ToSchema;
+
+use crate::api::{error::ApiError, problem, resolve::Refusals};
+
+/// Time between comments that keep proxies from closing a silent connection.
+const PING_EVERY: Duration = Duration::from_secs(15);
+
+/// How an answer is streamed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamOptions {
+    /// Whether one more chunk comes before the end, with the tokens of the request and no choices; `usage` is null in the others.
+    #[schema(example = true)]
+    pub include_usage: Option<bool>,
+    /// Accepted: chunks are not padded.
+    #[schema(example = false)]
+    pub include_obfuscation: Option<bool>,
+}
+
+impl StreamOptions {
+    /// Whether the last chunk tells the tokens of the request.
+    pub fn includes_usage(self) -> bool {
+        self.include_usage == Some(true)
+    }
+}
+
+/// How the answer is to be streamed; none where it is to come whole.
+pub fn wanted(refusals: &mut Refusals, stream: Option<bool>, options: Option<StreamOptions>) -> Option<StreamOptions> {
+    if stream == Some(true) {
+        return Some(options.unwrap_or_default());
+    }
+    if options.is_some() {
+        let detail = "stream_options is not supported with this value; send stream: true with it";
+        refusals.add("#/stream_options", "unsupported_parameter", detail);
+    }
+    None
+}
+
+/// The chunks as they come, and the end. Whoever reads them may leave at any time: then they are dropped.
+pub fn respond<T: Serialize + Send + 'static>(
+    chunks: impl Stream<Item = Result<T, ApiError>> + Send + 'static,
+) -> Response {
+    let keep_alive = KeepAlive::new().interval(PING_EVERY).text("ping");
+    let mut response = Sse::new(frames(chunks, Span::current())).keep_alive(keep_alive).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // nginx would hold frames back until its buffer is full.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+fn frames<T: Serialize + Send>(
+    chunks: impl Stream<Item = Result<T, ApiError>>,
+    request: Span,
+) -> impl Stream<Item = Result<Frame, Infallible>> {
+    stream! {
+        pin_mut!(chunks);
+        while let Some(chunk) = chunks.next().await {
+            match chunk {
+                Ok(chunk) => yield Ok(frame(&chunk)),
+                Err(error) => {
+                    yield Ok(frame(&request.in_scope(|| problem::in_stream(&error))));
+                    return;
+                }
+            }
+        }
+        yield Ok(Frame::default().data("[DONE]"));
+    }
+}
+
+fn frame(data: &impl Serialize) -> Frame {
+    Frame::default().data(serde_json::to_string(data).expect("chunks are plain data"))
+}
