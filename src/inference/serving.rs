@@ -262,3 +262,7 @@ pub(super) fn refuse(questions: Vec<Question>, error: &DeviceError) {
     tracing::error!(%error, rows = questions.len(), "a batch failed");
     questions.into_iter().for_each(|question| reply(question, Err(InferenceError::from(error.clone()))));
 }
+
+#[cfg(test)]
+#[path = "serving_tests.rs"]
+mod tests;

@@ -1,0 +1,58 @@
+//! Which rows a question has, and that they are written side by side.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use tch::Device;
+use tokio::sync::oneshot;
+
+use super::super::PredictionRequest;
+use super::super::device_thread::Limits;
+use super::super::engine::Message;
+use super::super::following::Listener;
+use super::*;
+use crate::domain::{FromScratch, Precision, StudentCard};
+use crate::student::{StudentTokenizer, T5Config, initial_weights, save_checkpoint, unigram};
+
+/// A random student of step by step, without a label set.
+fn student(folder: &Path) -> Student {
+    let texts = ["predict: the order came late so it is a refund", "explain: reject exchange because of the rule"];
+    let tokenizer = StudentTokenizer::from_tokenizer(unigram::train_tokenizer(texts, 100).unwrap()).unwrap();
+    let shape = FromScratch { d_model: 16, d_kv: 8, d_ff: 16, num_layers: 1, num_heads: 2, ..FromScratch::default() };
+    let config = T5Config::from_scratch(&shape, tokenizer.vocabulary_size());
+    let weights = initial_weights(&config, 7);
+    save_checkpoint(folder, &config, &weights, &tokenizer, &StudentCard::default()).unwrap();
+    Student::load(folder, Device::Cpu, Precision::Fp32).unwrap()
+}
+
+#[test]
+fn a_label_and_its_rationale_are_written_side_by_side() {
+    let _no_gradients = tch::no_grad_guard();
+    let folder = tempfile::tempdir().unwrap();
+    let (student, (to_thread, messages)) = (student(folder.path()), channel());
+    let (device, precision) = (Device::Cpu, Precision::Fp32);
+    let mut inbox = Inbox::new(Limits { device, precision, threads: 1, max_batch: 4, max_models: 1 }, messages);
+    let model = Arc::new(ModelFiles { key: "tiny".to_owned(), directory: folder.path().to_owned() });
+    let (answer, mut told) = oneshot::channel();
+    let asked = PredictionRequest { input: "the order came late".to_owned(), rationale: true, ..Default::default() };
+    let (request, answer) = (Request::Prediction(asked), Listener::Once(answer));
+    let question = Question { model: Arc::clone(&model), request, answer, place: None };
+    to_thread.send(Message::Answer(question)).unwrap();
+    assert!(inbox.look().is_ok());
+
+    let mut label_sets = LabelSets::default();
+    let mut serving = Serving::new(&student, &model, &mut label_sets, 4);
+    serving.take(&mut inbox);
+    serving.begin();
+    assert_eq!((serving.under_way.len(), serving.writing.len()), (1, 2), "one question, two rows");
+    let mut steps = 0;
+    while !serving.under_way.is_empty() {
+        serving.step();
+        steps += 1;
+    }
+    let Ok(Ok(Reply::Prediction(prediction))) = told.try_recv() else { panic!("no answer") };
+    assert!(prediction.rationale.is_some() && prediction.generated_label.is_some());
+    // As many steps as the longer of both has tokens; one after the other would take as many as both have.
+    assert!(steps < prediction.output_tokens, "{steps} steps for {} tokens", prediction.output_tokens);
+}
