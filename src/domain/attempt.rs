@@ -86,6 +86,7 @@ pub enum AttemptValidation {
 /// One line that the child writes to its standard output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "frame", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a frame is read and gone; of the large kind there is one to a training")]
 pub enum Frame {
     /// How far it is.
     Progress {

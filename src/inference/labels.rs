@@ -54,7 +54,7 @@ impl LabelSets {
         (key, student): (&str, &Student),
         asked: Option<&Arc<[String]>>,
     ) -> Result<Option<Rc<Labels>>, InferenceError> {
-        let texts = asked.map_or_else(|| own_labels(&student.card), |asked| asked);
+        let texts = asked.map_or_else(|| own_labels(&student.card), AsRef::as_ref);
         if texts.is_empty() {
             return Ok(None);
         }
