@@ -1,7 +1,14 @@
 //! The protocol's probes.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{Ref, RefOr, Schema, schema::OneOfBuilder},
+};
+
+use super::refused::OpenInferenceError;
 
 /// The process runs.
 #[derive(Debug, Serialize, ToSchema)]
@@ -22,6 +29,25 @@ pub struct ServerReady {
     /// Whether it is ready; `/readyz` says what is missing.
     #[schema(example = true)]
     pub ready: bool,
+}
+
+/// Why a model cannot be asked: it is not ready, or nobody can tell at the moment. For the document.
+pub struct ModelNotReady;
+
+impl PartialSchema for ModelNotReady {
+    fn schema() -> RefOr<Schema> {
+        OneOfBuilder::new()
+            .description(Some("The model, which is not ready; or why nobody can tell at the moment."))
+            .item(Ref::from_schema_name(ModelReady::name()))
+            .item(Ref::from_schema_name(OpenInferenceError::name()))
+            .into()
+    }
+}
+
+impl ToSchema for ModelNotReady {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("ModelNotReady")
+    }
 }
 
 /// Whether a model can be asked.

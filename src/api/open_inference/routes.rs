@@ -4,7 +4,7 @@ use axum::{Json, extract::State, http::StatusCode};
 
 use super::{
     asked::Asked,
-    health::{ModelReady, ServerLive, ServerReady},
+    health::{ModelNotReady, ModelReady, ServerLive, ServerReady},
     infer::{InferenceResponse, PlainRequest, infer},
     metadata::{ModelMetadata, ServerMetadata},
     refused::{Infer, Look, Watch},
@@ -57,7 +57,8 @@ pub async fn get_model_version(state: State<AppState>, asked: Asked) -> Result<J
 #[utoipa::path(get, path = "/v2/models/{name}/ready", tag = "open inference",
     params(("name" = String, Path, description = "The model; its slashes are sent as `%2F`", example = "desk")),
     responses((status = 200, description = "It can", body = ModelReady),
-        (status = 503, description = "Its files are missing or broken", body = ModelReady), Watch))]
+        (status = 503, description = "Its files are missing or broken, or nobody can tell at the moment",
+            body = ModelNotReady), Watch))]
 pub async fn get_model_ready(
     State(state): State<AppState>,
     asked: Asked,
@@ -76,7 +77,8 @@ pub async fn get_model_ready(
     params(("name" = String, Path, description = "The model; its slashes are sent as `%2F`", example = "desk"),
         ("version" = String, Path, description = "The fingerprint of its files", example = "fp_0a1b2c3d4e")),
     responses((status = 200, description = "It can", body = ModelReady),
-        (status = 503, description = "Its files are missing or broken", body = ModelReady), Watch))]
+        (status = 503, description = "Its files are missing or broken, or nobody can tell at the moment",
+            body = ModelNotReady), Watch))]
 pub async fn get_model_version_ready(
     state: State<AppState>,
     asked: Asked,

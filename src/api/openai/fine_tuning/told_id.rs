@@ -11,6 +11,8 @@ use crate::store::{ToldAt, ToldList};
 const PREFIX: &str = "ftevent-";
 /// Bits of the number.
 const NUMBER: u32 = 60;
+/// The end of the year 9999, in microseconds: PostgreSQL reads every instant up to it.
+const LAST: i64 = 253_402_300_799_999_999;
 
 /// A place in a job's history, as clients see it: `ftevent-` and 32 hexadecimal digits, which sort as the places do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +39,9 @@ impl FromStr for ToldId {
     fn from_str(text: &str) -> Result<Self, NoToldId> {
         let digits = text.strip_prefix(PREFIX).filter(|digits| digits.len() == 32);
         let bits = digits.and_then(|digits| Uuid::try_parse(digits).ok()).ok_or(NoToldId)?.as_u128();
-        let at = DateTime::<Utc>::from_timestamp_micros(((bits >> 64) as u64).cast_signed()).ok_or(NoToldId)?;
+        let micros = ((bits >> 64) as u64).cast_signed();
+        let at = DateTime::<Utc>::from_timestamp_micros(micros).filter(|_| (0..=LAST).contains(&micros));
+        let at = at.ok_or(NoToldId)?;
         let low = bits as u64;
         let list = if low >> NUMBER == 0 { ToldList::Events } else { ToldList::Figures };
         Ok(Self(ToldAt { at, list, id: (low & ((1 << NUMBER) - 1)).cast_signed() }))
@@ -57,7 +61,8 @@ mod tests {
             assert_eq!(text.parse(), Ok(ToldId(ToldAt { at, list, id })));
         }
         assert!(ids.is_sorted(), "{ids:?}");
-        for wrong in ["41", "ftevent-41", "job-0198c0de000070008000000000000002"] {
+        let (early, late) = (format!("ftevent-{:032x}", u128::MAX), format!("ftevent-{:032x}", u128::MAX >> 1));
+        for wrong in ["41", "ftevent-41", "job-0198c0de000070008000000000000002", &early, &late] {
             assert_eq!(wrong.parse::<ToldId>(), Err(NoToldId), "{wrong}");
         }
     }
