@@ -12,7 +12,7 @@ from pathlib import Path
 
 import openai
 from openai.types import Completion, FileObject, Model
-from openai.types.chat import ChatCompletion
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 
@@ -82,6 +82,49 @@ def chat(model):
     return choice.message
 
 
+def streams(model):
+    """What comes in pieces is what comes whole."""
+    ask = {"model": model, "messages": MESSAGES}
+    whole = client.chat.completions.create(**ask)
+    chunks = list(client.chat.completions.create(**ask, stream=True, stream_options={"include_usage": True}))
+    for chunk in chunks:
+        strictly(ChatCompletionChunk, chunk)
+    assert len({chunk.id for chunk in chunks}) == 1, chunks
+    assert chunks[-1].choices == [] and chunks[-1].usage == whole.usage, chunks[-1]
+    choices = [choice for chunk in chunks for choice in chunk.choices]
+    assert "".join(choice.delta.content or "" for choice in choices) == whole.choices[0].message.content, choices
+    assert [choice.finish_reason for choice in choices if choice.finish_reason] == ["stop"], choices
+    with client.chat.completions.stream(**ask) as stream:
+        gathered = stream.get_final_completion()
+    assert gathered.choices[0].message.content == whole.choices[0].message.content, gathered
+
+    ask = {"model": model, "prompt": "explain: the order", "max_tokens": 6}
+    whole = client.completions.create(**ask)
+    chunks = list(client.completions.create(**ask, stream=True))
+    for chunk in chunks:
+        strictly(Completion, chunk)
+    assert "".join(chunk.choices[0].text for chunk in chunks) == whole.choices[0].text, chunks
+    assert chunks[-1].choices[0].finish_reason == whole.choices[0].finish_reason, chunks
+
+
+def logprobs(model):
+    answer = client.chat.completions.create(model=model, messages=MESSAGES, logprobs=True, top_logprobs=2)
+    strictly(ChatCompletion, answer)
+    tokens = answer.choices[0].logprobs.content
+    assert tokens and all(token.logprob <= 0 and len(token.top_logprobs) == 2 for token in tokens), tokens
+    answer = client.completions.create(model=model, prompt="explain: the order", max_tokens=4, logprobs=2)
+    strictly(Completion, answer)
+    told = answer.choices[0].logprobs
+    assert len(told.tokens) == len(told.token_logprobs) == len(told.top_logprobs) == len(told.text_offset) > 0, told
+
+
+def sampling(model):
+    ask = {"model": model, "prompt": "explain: the order", "max_tokens": 8, "temperature": 1.5, "n": 3, "seed": 7}
+    first, again = (client.completions.create(**ask) for _ in range(2))
+    assert [choice.text for choice in first.choices] == [choice.text for choice in again.choices], (first, again)
+    assert len({choice.text for choice in first.choices}) > 1, first
+
+
 def chat_refusals():
     tools = [{"type": "function", "function": {"name": "f"}}]
     refused(
@@ -131,6 +174,7 @@ def fine_tuning(file):
     events(job)
     checkpoints(job)
     chat(job.fine_tuned_model)
+    streams(job.fine_tuned_model)
 
 
 def events(job):
@@ -218,6 +262,9 @@ def job_refusals(file):
 models()
 completions()
 assert chat("tiny").reasoning_content is not None
+streams("tiny")
+logprobs("tiny")
+sampling("tiny")
 chat_refusals()
 rows = files()
 job_refusals(rows)
