@@ -8,26 +8,16 @@
 #include <limits>
 #include <vector>
 
+#include "attention.h"
 #include "product.h"
 #include "shim.h"
 
+using attention::Piece;
+using attention::Shape;
+
 namespace {
 
-// Query rows whose scores are held at once.
-constexpr int64_t ROWS = 48;
-
-struct Shape {
-  int64_t heads, width, step_q, step_k, zero, distances;
-  bool causal;
-  Dropout dropout;
-};
-
-// One head of one sequence.
-struct Piece {
-  int64_t head, query_start, queries, key_start, keys;
-  // The number of this head's first score among all scores, for dropout.
-  uint32_t first_score;
-};
+using attention::ROWS;
 
 // At least so many numbers; what they are is left from the last piece of work.
 INLINE float* room(std::vector<float>& scratch, int64_t count) {
@@ -88,7 +78,7 @@ template <typename Number>
 INLINE void attend(const Shape& shape, const Piece& piece, const Number* q, const Number* k, const Number* v,
                    const float* bias, Number* out, float* log_sums, std::vector<float>& scratch) {
   const int64_t width = padded(shape.width), keys = padded(piece.keys);
-  float* k_transposed = room(scratch, shape.width * keys + piece.keys * width + ROWS * (2 * width + keys));
+  float* k_transposed = room(scratch, attention::scratch_size(shape.width, piece.keys));
   float* values = k_transposed + shape.width * keys;
   float* queries = values + piece.keys * width;
   float* mixed = queries + ROWS * width;
@@ -113,8 +103,7 @@ INLINE void attend(const Shape& shape, const Piece& piece, const Number* q, cons
       for (int64_t key = count; key < keys; ++key) shares[key] = 0.0f;
     }
     multiply({scores, keys, 1}, values, width, mixed, width, rows, width, piece.keys);
-    scatter(mixed, width, rows, shape.width, out + (piece.query_start + first) * shape.heads * shape.width + column,
-            shape.heads * shape.width);
+    scatter(mixed, width, rows, shape.width, out + (piece.query_start + first) * shape.step_out + column, shape.step_out);
   }
 }
 
@@ -194,21 +183,31 @@ INLINE void attend_backward(const Shape& shape, const Piece& piece, const Number
   scatter(v_gradient, width, piece.keys, shape.width, out.v + piece.key_start * inner + column, inner);
 }
 
-#define KERNELS(Number)                                                                                               \
-  FOR_EVERY_PROCESSOR void attend_of(const Shape& shape, const Piece& piece, const Number* q, const Number* k,       \
-                                     const Number* v, const float* bias, Number* out, float* log_sums,               \
-                                     std::vector<float>& scratch) {                                                   \
-    attend(shape, piece, q, k, v, bias, out, log_sums, scratch);                                                      \
-  }                                                                                                                   \
+#define KERNEL(Number)                                                                                                \
   FOR_EVERY_PROCESSOR void backward_of(const Shape& shape, const Piece& piece, const Number* gradient,               \
                                        const Number* q, const Number* k, const Number* v, const float* bias,         \
                                        const float* log_sums, Gradients<Number> out, std::vector<float>& scratch) {  \
     attend_backward(shape, piece, gradient, q, k, v, bias, log_sums, out, scratch);                                   \
   }
 
-KERNELS(float)
-KERNELS(bf16)
-#undef KERNELS
+KERNEL(float)
+KERNEL(bf16)
+#undef KERNEL
+
+}  // namespace
+
+#define KERNEL(Number)                                                                                                \
+  FOR_EVERY_PROCESSOR void attention::attend_of(const Shape& shape, const Piece& piece, const Number* q,              \
+                                                const Number* k, const Number* v, const float* bias, Number* out,    \
+                                                float* log_sums, std::vector<float>& scratch) {                       \
+    attend(shape, piece, q, k, v, bias, out, log_sums, scratch);                                                      \
+  }
+
+KERNEL(float)
+KERNEL(bf16)
+#undef KERNEL
+
+namespace {
 
 // What no piece of work checks again.
 void check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias, const Tensor& query_starts,
@@ -255,7 +254,7 @@ struct Attend : public torch::autograd::Function<Attend> {
     const Tensor q = given_q.contiguous(), k = given_k.contiguous(), v = given_v.contiguous();
     const Tensor table = bias ? bias->contiguous() : Tensor();
     const int64_t inner = q.size(1);
-    const Shape shape{heads, inner / heads, inner, inner, zero, table.defined() ? table.size(1) : 0, causal,
+    const Shape shape{heads, inner / heads, inner, inner, inner, zero, table.defined() ? table.size(1) : 0, causal,
                       Dropout::of(probability, static_cast<uint64_t>(seed))};
     check(q, k, v, table, query_starts, key_starts, shape);
     Tensor out = at::empty_like(q), log_sums = at::empty({heads, q.size(0)}, q.options().dtype(at::kFloat));
@@ -265,7 +264,7 @@ struct Attend : public torch::autograd::Function<Attend> {
       at::parallel_for(0, static_cast<int64_t>(work.size()), 1, [&](int64_t begin, int64_t end) {
         std::vector<float> scratch;
         for (int64_t at = begin; at < end; ++at)
-          attend_of(shape, work[at], data<Number>(q), data<Number>(k), data<Number>(v),
+          attention::attend_of(shape, work[at], data<Number>(q), data<Number>(k), data<Number>(v),
                     table.defined() ? data<float>(table) : nullptr, data<Number>(out),
                     data<float>(log_sums) + work[at].head * q.size(0), scratch);
       });
@@ -285,7 +284,7 @@ struct Attend : public torch::autograd::Function<Attend> {
     const Tensor gradient = gradients[0].contiguous();
     const int64_t heads = context->saved_data["heads"].toInt(), inner = q.size(1);
     const int64_t distances = table.defined() ? table.size(1) : 0;
-    const Shape shape{heads, inner / heads, inner, inner, context->saved_data["zero"].toInt(), distances,
+    const Shape shape{heads, inner / heads, inner, inner, inner, context->saved_data["zero"].toInt(), distances,
                       context->saved_data["causal"].toBool(),
                       Dropout::of(context->saved_data["probability"].toDouble(),
                                   static_cast<uint64_t>(context->saved_data["seed"].toInt()))};
