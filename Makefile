@@ -76,7 +76,7 @@ bench-annotate: build ## Time annotating beside OpenAI's package (PYTHON=… wit
 bench-train: build ## Time training beside transformers (PYTHON=… with torch and transformers; ARGUMENTS="--sizes tiny base …")
 	examples/training_benchmark/run --binary $(BINARY) --python $(PYTHON) --peers $(BENCHMARK_PEERS) --rows $(BENCHMARK_DATA)/esnli/valid.jsonl $(ARGUMENTS)
 
-bench-serve: build ## Time the engine beside transformers (PYTHON=… with torch and transformers; ARGUMENTS="--sizes small base …")
+bench-serve: build ## Time the engine beside transformers and CTranslate2 (PYTHON=… with them; ARGUMENTS="--sizes small base …")
 	examples/serving_benchmark/run --binary $(BINARY) --python $(PYTHON) --peers $(BENCHMARK_PEERS) --rows $(BENCHMARK_DATA)/esnli/valid.jsonl $(ARGUMENTS)
 
 fmt: ## Format the sources
