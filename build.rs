@@ -15,7 +15,23 @@ mod engine {
         path::{Path, PathBuf},
     };
 
-    const KERNELS: [&str; 5] = ["activation", "adamw", "attention", "cross_entropy", "norm"];
+    const KERNELS: [&str; 15] = [
+        "activation",
+        "adamw",
+        "attention",
+        "cross_entropy",
+        "norm",
+        "t5/attention_tiles",
+        "t5/decoder",
+        "t5/encoder",
+        "t5/kept",
+        "t5/packing",
+        "t5/product_bf16",
+        "t5/product_fp32",
+        "t5/rows",
+        "t5/shim",
+        "t5/team",
+    ];
 
     pub fn build() {
         println!("cargo:rerun-if-env-changed=LIBTORCH");

@@ -5,6 +5,8 @@
 //! Each call may be recorded for a gradient as libtorch's own are. Like those it panics on what does not fit together: every
 //! kernel checks sizes and kinds before it touches memory.
 
+pub mod t5;
+
 use std::ffi::{CStr, c_char, c_void};
 
 use tch::{Device, Kind, Tensor};

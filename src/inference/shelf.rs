@@ -59,11 +59,12 @@ impl Shelf {
             let (key, _) = self.students.remove(0);
             tracing::info!(model = key, "model put away");
         }
-        let student = Student::load(&model.directory, device, precision).map_err(|error| {
+        let mut student = Student::load(&model.directory, device, precision).map_err(|error| {
             let error = InferenceError::ModelBroken { reason: error.to_string() };
             self.remember(&model.key, &error);
             error
         })?;
+        student.pack();
         tracing::info!(model = model.key, directory = %model.directory.display(), kind = ?student.kind, "model loaded");
         Ok(student)
     }

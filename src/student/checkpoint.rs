@@ -43,6 +43,11 @@ impl Student {
         let model = T5::new(&config, &weights)?;
         Ok(Self { config, weights, model, tokenizer, card, device, kind })
     }
+
+    /// Makes it faster where this processor can, and only able to answer: its weights are gone then.
+    pub fn pack(&mut self) {
+        self.model.pack(&mut self.weights);
+    }
 }
 
 /// A tokenizer may be smaller than the vocabulary (padding), never larger.

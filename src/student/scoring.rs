@@ -98,6 +98,9 @@ fn edge_scores(most: usize, model: &T5, (encoded, mask): (&Tensor, &Tensor), tre
 
 /// The nodes' hidden states, those of one tree after those of the other, each filled up to `nodes`: (trees * nodes, d_model).
 fn read(model: &T5, (encoded, mask): (&Tensor, &Tensor), trees: &[&LabelTree], nodes: usize) -> Tensor {
+    if let Some(packed) = &model.packed {
+        return packed.pass_tree(encoded, mask, &side_by_side(trees, nodes, model.config().pad_token_id));
+    }
     // Rows of one set differ in their inputs alone.
     let is_one = trees.iter().all(|tree| ptr::eq(*tree, trees[0]));
     let distinct = if is_one { &trees[..1] } else { trees };
@@ -119,6 +122,20 @@ fn read(model: &T5, (encoded, mask): (&Tensor, &Tensor), trees: &[&LabelTree], n
     let tokens = tokens.expand([size(trees.len()), size(nodes)], false);
     let read = model.decode_seeing(&tokens, &bias, encoded, mask);
     read.reshape([-1, *read.size().last().expect("a hidden state has a width")])
+}
+
+/// Each node's token, the node before it or -1, and its tree: (3, trees * nodes) i64. What fills a tree up is roots.
+fn side_by_side(trees: &[&LabelTree], nodes: usize, padding: i64) -> Tensor {
+    let (mut tokens, mut parents, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, tree) in trees.iter().enumerate() {
+        tokens.extend(&tree.tokens);
+        parents.push(-1);
+        parents.extend(tree.parents.iter().skip(1).map(|parent| size(row * nodes + parent)));
+        tokens.resize((row + 1) * nodes, padding);
+        parents.resize((row + 1) * nodes, -1);
+        rows.resize((row + 1) * nodes, size(row));
+    }
+    Tensor::from_slice(&[tokens, parents, rows].concat()).view([3, -1])
 }
 
 /// The edges of a weight: their places, and after which hidden state which token is said.
@@ -150,13 +167,21 @@ fn log_probabilities(most: usize, model: &T5, hidden: &Tensor, said: &[(usize, i
         let chosen = indices(hidden, part.iter().map(|same| size(said[same[0]].0)));
         let rows = indices(hidden, (0..).zip(part).flat_map(|(row, same)| same.iter().map(move |_| row)));
         let tokens = indices(hidden, part.iter().copied().flatten().map(|at| said[*at].1));
-        let logits = model.logits(&hidden.index_select(0, &chosen)).to_kind(Kind::Float);
-        let own = logits.index(&[Some(&rows), Some(&tokens)]);
-        let all = logits.logsumexp([1], false).index_select(0, &rows);
+        let (own, all) = scores_and_normalizers(model, &hidden.index_select(0, &chosen), &rows, &tokens);
         let scores = host::<f64>(&(own - all).to_kind(Kind::Double));
         part.iter().copied().flatten().zip(scores).for_each(|(at, score)| found[*at] = score);
     }
     found
+}
+
+/// The scores of `tokens` after the hidden states of these `rows`, and the normalizers of the latter.
+fn scores_and_normalizers(model: &T5, hidden: &Tensor, rows: &Tensor, tokens: &Tensor) -> (Tensor, Tensor) {
+    if let Some(packed) = &model.packed {
+        let own = packed.logits_of(&hidden.index_select(0, rows), tokens);
+        return (own, packed.normalizers(hidden).index_select(0, rows));
+    }
+    let logits = model.logits(hidden).to_kind(Kind::Float);
+    (logits.index(&[Some(rows), Some(tokens)]), logits.logsumexp([1], false).index_select(0, rows))
 }
 
 fn indices(beside: &Tensor, numbers: impl Iterator<Item = i64>) -> Tensor {

@@ -5,11 +5,12 @@ use tch::{Kind, Reduction, Tensor};
 use super::attention::{Attention, Look};
 use super::dropout::Dropout;
 use super::layers::{FeedForward, Norm, weight};
+use super::pack::{can_pack, pack};
 use super::packed::Packed;
 use super::parameters::parameters;
 use super::position::{DistanceBias, PositionBias, padding_bias};
 use super::{StudentError, T5Config, Weights};
-use crate::native;
+use crate::native::{self, t5::PackedT5};
 
 /// A T5 over tensors that a `Weights` map owns as well: a change of theirs, and their gradients, are seen through it.
 pub struct T5 {
@@ -22,6 +23,8 @@ pub struct T5 {
     pub(super) decoder: Vec<DecoderLayer>,
     pub(super) decoder_positions: PositionBias,
     pub(super) decoder_norm: Norm,
+    /// What answers instead of the layers, which are gone then.
+    pub(super) packed: Option<PackedT5>,
 }
 
 /// What goes through a T5 at once, end to end: the sequence of a number in `said` follows the input of that number.
@@ -69,7 +72,19 @@ impl T5 {
             decoder: (0..config.decoder_layers()).map(|layer| DecoderLayer::new(config, weights, layer)).collect(),
             decoder_positions: positions("decoder"),
             decoder_norm: Norm::new(weights, "decoder.final_layer_norm", config),
+            packed: None,
         })
+    }
+
+    /// Packs the weights where this processor can answer with packed ones, and lets go of the tensors that are not needed then. A
+    /// packed T5 only answers: it encodes, goes on from what was said, and weighs trees of tokens.
+    pub fn pack(&mut self, weights: &mut Weights) {
+        if self.packed.is_some() || !can_pack(&self.embedding) {
+            return;
+        }
+        self.packed = Some(pack(&self.config, weights, [&self.encoder_positions, &self.decoder_positions]));
+        (self.encoder, self.decoder, self.output) = (Vec::new(), Vec::new(), None);
+        weights.clear();
     }
 
     /// The shape it has.
@@ -90,6 +105,9 @@ impl T5 {
     /// `input_ids` (batch, length) as i64, `mask` (batch, length) as bool, true for real tokens, which come first. Gives
     /// (batch, length, d_model), zero where there is no token. Panics on ids outside the vocabulary.
     pub fn encode(&self, input_ids: &Tensor, mask: &Tensor) -> Tensor {
+        if let Some(packed) = &self.packed {
+            return packed.encode(input_ids, mask);
+        }
         let inputs = Packed::from_grid(input_ids, mask);
         let encoded = inputs.grid(&self.encode_packed(&inputs, Dropout::NONE));
         // A grid is as long as its longest row; this one may have been longer.
@@ -110,6 +128,7 @@ impl T5 {
         dropout: Dropout,
         into_layer: &mut dyn FnMut(&Tensor),
     ) -> Tensor {
+        self.must_have_layers();
         let bias = self.encoder_positions.by_distance_within(inputs.longest());
         let look = Look { from: inputs, at: inputs, bias: Some(&bias) };
         let mut hidden = dropout.at(-1).of(self.embed(&inputs.ids));
@@ -134,6 +153,7 @@ impl T5 {
         encoded: &Tensor,
         into_layer: &mut dyn FnMut(&Tensor),
     ) -> Tensor {
+        self.must_have_layers();
         let (said, dropout) = (passage.said, passage.dropout.at(1));
         let bias = self.decoder_positions.by_distance_within(said.longest());
         let looks = passage.looks(&bias);
@@ -156,6 +176,7 @@ impl T5 {
 
     /// The same where a row's tokens see what `self_bias` (rows or 1, heads, target, target) lets them see.
     pub(super) fn decode_seeing(&self, ids: &Tensor, self_bias: &Tensor, encoded: &Tensor, mask: &Tensor) -> Tensor {
+        self.must_have_layers();
         let cross_bias = padding_bias(mask);
         let mut hidden = self.embed(ids);
         for layer in &self.decoder {
@@ -182,12 +203,18 @@ impl T5 {
 
     /// hidden (.., d_model) -> scores of the vocabulary (.., vocab_size), not normalized.
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
+        if let Some(packed) = &self.packed {
+            return packed.logits(hidden);
+        }
         let (hidden, output) = self.before_output(hidden);
         hidden.linear(output, None::<Tensor>)
     }
 
     /// The score of each row's own token, summed in fp32: hidden (rows, d_model), `tokens` (rows) i64 -> (rows).
     pub(super) fn logits_of(&self, hidden: &Tensor, tokens: &Tensor) -> Tensor {
+        if let Some(packed) = &self.packed {
+            return packed.logits_of(hidden, tokens);
+        }
         let (hidden, output) = self.before_output(hidden);
         let own = output.index_select(0, tokens).to_kind(Kind::Float);
         (hidden.to_kind(Kind::Float) * own).sum_dim_intlist([-1].as_slice(), false, Kind::Float)
@@ -207,6 +234,10 @@ impl T5 {
     #[expect(clippy::cast_precision_loss, reason = "a validated width is far below 2^52")]
     fn tied_scale(&self) -> f64 {
         (self.config.d_model as f64).powf(-0.5)
+    }
+
+    fn must_have_layers(&self) {
+        assert!(self.packed.is_none(), "a packed T5 only answers: load the student again to train it");
     }
 
     pub(super) fn embed(&self, ids: &Tensor) -> Tensor {

@@ -35,6 +35,15 @@ fn loaded() -> impl Iterator<Item = Loaded> {
     })
 }
 
+/// Each case twice: the student as it is trained, and packed as it is served.
+fn answering() -> impl Iterator<Item = Loaded> {
+    let packed = loaded().map(|mut loaded| {
+        loaded.student.pack();
+        loaded
+    });
+    loaded().chain(packed)
+}
+
 impl Loaded {
     /// Token ids of a member of every example, or of the first so many.
     fn texts(&self, prefix: &str, member: &str, most: usize, length: usize) -> Vec<Vec<i64>> {
@@ -110,7 +119,7 @@ fn losses_and_logits_are_those_of_transformers() {
 
 #[test]
 fn greedy_ids_and_texts_are_those_of_transformers() {
-    for loaded in loaded() {
+    for loaded in answering() {
         let right = loaded.case.expected["greedy_ids"].as_array().unwrap();
         let (input_ids, mask) = loaded.questions(right.len());
         let found = generation::greedy(&loaded.student.model, &input_ids, &mask, 24);
@@ -126,7 +135,7 @@ fn greedy_ids_and_texts_are_those_of_transformers() {
 
 #[test]
 fn candidates_have_the_log_likelihoods_of_transformers() {
-    for loaded in loaded() {
+    for loaded in answering() {
         let expected = &loaded.case.expected;
         let candidates: Vec<String> = serde_json::from_value(expected["candidates"].clone()).unwrap();
         let labels = encode_all(&loaded.student.tokenizer, &candidates, TARGET);
@@ -166,7 +175,7 @@ fn searches(expected: &Value) -> Vec<(BeamSearch, Value)> {
 
 #[test]
 fn beam_searches_find_what_transformers_finds() {
-    for loaded in loaded() {
+    for loaded in answering() {
         for (settings, right) in searches(&loaded.case.expected) {
             let scores = right["scores"].as_array().unwrap();
             let answers = right["answers"].as_u64().map_or(1, |answers| usize::try_from(answers).unwrap());

@@ -1,0 +1,95 @@
+// The end of a product: sums of a block become what the target wants. Inlined into each kernel, so that it is compiled for the
+// kernel's instructions.
+#pragma once
+
+#include <algorithm>
+#include <tuple>
+
+#include "product.h"
+
+// Rows that are multiplied at once, at most.
+constexpr int64_t BLOCK = 32;
+
+INLINE float activated(float x, int64_t activation) {
+  if (activation == 0) return x > 0.0f ? x : 0.0f;
+  if (activation == 1) return 0.5f * x * (1.0f + hyperbolic_tangent(0.7978845608028654f * (x + 0.044715f * x * x * x)));
+  return x * logistic(x);
+}
+
+template <int ACTIVATION, typename Number>
+INLINE void gate(const float* sums, int64_t count, Number* out) {
+#pragma omp simd
+  for (int64_t at = 0; at < count; ++at) store(out + at, activated(sums[at], ACTIVATION) * sums[at + TILE]);
+}
+
+template <int ACTIVATION, typename Number>
+INLINE void activate(const float* sums, int64_t count, Number* out) {
+#pragma omp simd
+  for (int64_t at = 0; at < count; ++at) store(out + at, activated(sums[at], ACTIVATION));
+}
+
+INLINE void sum_up(const float* sums, int64_t count, float* out) {
+  float most = sums[0], sum = 0.0f;
+#pragma omp simd reduction(max : most)
+  for (int64_t at = 0; at < count; ++at) most = sums[at] > most ? sums[at] : most;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t at = 0; at < count; ++at) sum += exponential(sums[at] - most);
+  out[0] = most;
+  out[1] = sum;
+}
+
+// `sums` (rows, PANEL) of the rows from `first` on, of the columns of a panel.
+template <typename Number>
+INLINE void deliver(const float* sums, int64_t first, int64_t rows, int64_t panel, int64_t columns, const Target& target) {
+  const int64_t width = target.become == Become::GATED ? TILE : PANEL;
+  const int64_t all = target.become == Become::GATED ? columns / 2 : columns;
+  const int64_t column = panel * width, count = std::min(width, all - column);
+  for (int64_t row = 0; row < rows; ++row, sums += PANEL) {
+    const int64_t place = (first + row) * target.stride + column;
+    Number* numbers = static_cast<Number*>(target.out) + place;
+    float* floats = static_cast<float*>(target.out) + place;
+    switch (target.become) {
+      case Become::FLOATS:
+#pragma omp simd
+        for (int64_t at = 0; at < count; ++at) floats[at] = sums[at];
+        break;
+      case Become::ADDED:
+#pragma omp simd
+        for (int64_t at = 0; at < count; ++at) floats[at] += sums[at];
+        break;
+      case Become::NUMBERS:
+#pragma omp simd
+        for (int64_t at = 0; at < count; ++at) store(numbers + at, sums[at]);
+        break;
+      case Become::GATED:
+        if (target.activation == 0) gate<0>(sums, count, numbers);
+        if (target.activation == 1) gate<1>(sums, count, numbers);
+        if (target.activation == 2) gate<2>(sums, count, numbers);
+        break;
+      case Become::ACTIVATED:
+        if (target.activation == 0) activate<0>(sums, count, numbers);
+        if (target.activation == 1) activate<1>(sums, count, numbers);
+        if (target.activation == 2) activate<2>(sums, count, numbers);
+        break;
+      case Become::SUMMED:
+        sum_up(sums, count, static_cast<float*>(target.out) + (panel * target.stride + first + row) * 2);
+        break;
+    }
+  }
+}
+
+// A member's share of a product: units, each a panel and some rows.
+struct Units {
+  int64_t rows, parts, rows_of_part, begin, end;
+
+  Units(const Team& team, int64_t rows, int64_t panels) : rows(rows) {
+    // Panels alone where there are enough of them: a panel then stays in the cache for all rows.
+    parts = panels >= 8 * team.size ? 1 : (rows + BLOCK - 1) / BLOCK;
+    rows_of_part = parts == 1 ? rows : BLOCK;
+    std::tie(begin, end) = team.share(panels * parts);
+  }
+
+  int64_t panel(int64_t unit) const { return unit / parts; }
+  int64_t first_row(int64_t unit) const { return unit % parts * rows_of_part; }
+  int64_t end_row(int64_t unit) const { return std::min(rows, first_row(unit) + rows_of_part); }
+};

@@ -1,0 +1,275 @@
+//! A T5 that only answers, on a processor: its weights packed for products whose rows do not depend on each other, so that an answer
+//! is the same whoever is answered beside it.
+
+use std::ffi::{c_char, c_void};
+use std::ptr::NonNull;
+
+use tch::{Kind, Tensor};
+
+use super::{checked, one, or_null, pointer};
+
+/// The sizes of a T5. The order is the kernels'.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C)]
+pub struct Sizes {
+    /// Width of the residual stream.
+    pub d_model: i64,
+    /// Width of a head.
+    pub d_kv: i64,
+    /// Heads.
+    pub heads: i64,
+    /// Width of the feed-forward layer.
+    pub d_ff: i64,
+    /// Rows of the embedding.
+    pub vocabulary: i64,
+    /// How feed-forward layers activate, as in [`Activation`](super::Activation).
+    pub activation: i64,
+    /// 1 where a second projection multiplies what was activated.
+    pub gated: i64,
+    /// Distances from which on all have one bias.
+    pub farthest: i64,
+    /// Added to the mean square before its root is taken.
+    pub epsilon: f32,
+    /// What hidden states are multiplied by before the output layer.
+    pub output_scale: f32,
+}
+
+/// A T5's tensors, contiguous, of one kind, on the processor; the biases by distance (heads, distances) in fp32.
+pub struct Layers<'a> {
+    /// The embedding; the output layer where it has one of its own; the final norms and biases of encoder and decoder.
+    pub ends: [Option<&'a Tensor>; 6],
+    /// Of each encoder layer: norm, q, k, v, o; norm, both inputs of the feed-forward layer, its output.
+    pub encoder: Vec<[Option<&'a Tensor>; 9]>,
+    /// Of each decoder layer: norm, q, k, v, o; norm, q, k, v, o of its look at the input; the feed-forward layer as above.
+    pub decoder: Vec<[Option<&'a Tensor>; 14]>,
+}
+
+/// A packed T5. It takes and gives tensors of the kind that it was packed from.
+pub struct PackedT5(NonNull<c_void>);
+
+// SAFETY: the kernels hold no state of a thread; `PackedT5` is not `Sync`, so one thread at a time asks it.
+unsafe impl Send for PackedT5 {}
+
+/// Answers that are gone on from side by side.
+pub struct Answers<'t5> {
+    t5: &'t5 PackedT5,
+    rows: NonNull<c_void>,
+}
+
+/// Whether a kind of number can be multiplied by the kernels on this processor.
+pub fn multiplies(kind: Kind) -> bool {
+    // SAFETY: it only reads what the processor says of itself.
+    kind == Kind::Float || kind == Kind::BFloat16 && unsafe { stepwise_t5_way() > 0 }
+}
+
+impl PackedT5 {
+    /// Copies the weights into panels; only the embedding is still looked at after that, and kept. Panics on what does not fit
+    /// together, as all of this do.
+    pub fn new(sizes: &Sizes, layers: &Layers<'_>) -> Self {
+        let ends = layers.ends.iter();
+        let all = ends.chain(layers.encoder.iter().flatten()).chain(layers.decoder.iter().flatten());
+        let tensors: Vec<*const c_void> = all.map(|tensor| or_null(*tensor)).collect();
+        let count = |layers: usize| i64::try_from(layers).unwrap_or(i64::MAX);
+        let (encoder, decoder) = (count(layers.encoder.len()), count(layers.decoder.len()));
+        let mut packed = std::ptr::null_mut();
+        // SAFETY: the tensors live through the call, and there are as many of them as the counts say.
+        checked(unsafe { stepwise_t5_pack(sizes, tensors.as_ptr(), encoder, decoder, &raw mut packed) });
+        Self(NonNull::new(packed).expect("without a message there is a packed T5"))
+    }
+
+    /// Memory of its panels.
+    pub fn bytes(&self) -> u64 {
+        // SAFETY: the pointer is ours until we are dropped, here and below.
+        u64::try_from(unsafe { stepwise_t5_bytes(self.pointer()) }).unwrap_or_default()
+    }
+
+    /// `ids` (rows, length) i64 with their `mask` (rows, length), true for real tokens, which come first -> (rows, length, d_model),
+    /// zero where there is no token.
+    pub fn encode(&self, ids: &Tensor, mask: &Tensor) -> Tensor {
+        self.use_threads();
+        // SAFETY: the tensors live through the call, here and below.
+        one(|out| unsafe { stepwise_t5_encode(self.pointer(), pointer(ids), pointer(mask), out) })
+    }
+
+    /// hidden (rows, d_model) -> scores of the vocabulary (rows, vocabulary), in fp32.
+    pub fn logits(&self, hidden: &Tensor) -> Tensor {
+        self.use_threads();
+        // SAFETY: as above.
+        one(|out| unsafe { stepwise_t5_logits(self.pointer(), pointer(hidden), out) })
+    }
+
+    /// The logarithm of the sum of the exponentials of all scores: hidden (rows, d_model) -> (rows), in fp32. The scores themselves
+    /// are never in memory.
+    pub fn normalizers(&self, hidden: &Tensor) -> Tensor {
+        self.use_threads();
+        // SAFETY: as above.
+        one(|out| unsafe { stepwise_t5_normalizers(self.pointer(), pointer(hidden), out) })
+    }
+
+    /// The scores of one token for each row: hidden (rows, d_model), `tokens` (rows) i64 -> (rows), in fp32.
+    pub fn logits_of(&self, hidden: &Tensor, tokens: &Tensor) -> Tensor {
+        // SAFETY: as above.
+        one(|out| unsafe { stepwise_t5_logits_of(self.pointer(), pointer(hidden), pointer(tokens), out) })
+    }
+
+    /// Hidden states (nodes, d_model) of tokens that branch. `nodes` (3, nodes) i64 has each one's token, the node before it or -1,
+    /// and its input, a row of `encoded` (inputs, length, d_model) and `mask` (inputs, length).
+    pub fn pass_tree(&self, encoded: &Tensor, mask: &Tensor, nodes: &Tensor) -> Tensor {
+        self.use_threads();
+        let (encoded, mask, nodes) = (pointer(encoded), pointer(mask), pointer(nodes));
+        // SAFETY: as above.
+        one(|out| unsafe { stepwise_t5_pass_tree(self.pointer(), encoded, mask, nodes, out) })
+    }
+
+    /// No answers yet.
+    pub fn begin(&self) -> Answers<'_> {
+        // SAFETY: as above.
+        let rows = unsafe { stepwise_answers_begin(self.pointer()) };
+        Answers { t5: self, rows: NonNull::new(rows).expect("operator new gives memory or throws") }
+    }
+
+    /// As many as libtorch uses on this thread.
+    fn use_threads(&self) {
+        // SAFETY: as above.
+        unsafe { stepwise_t5_use_threads(self.pointer(), tch::get_num_threads().into()) }
+    }
+
+    fn pointer(&self) -> *mut c_void {
+        self.0.as_ptr()
+    }
+}
+
+impl Drop for PackedT5 {
+    fn drop(&mut self) {
+        // SAFETY: nobody has the pointer any more: answers borrow us.
+        unsafe { stepwise_t5_free(self.pointer()) }
+    }
+}
+
+impl Answers<'_> {
+    /// Answers begin behind those that are there, so many for each row of `encoded` (inputs, length, d_model) with its `mask`
+    /// (inputs, length).
+    pub fn join(&mut self, encoded: &Tensor, mask: &Tensor, rows: i64) {
+        self.t5.use_threads();
+        let (encoded, mask) = (pointer(encoded), pointer(mask));
+        // SAFETY: as above.
+        checked(unsafe { stepwise_answers_join(self.t5.pointer(), self.pointer(), encoded, mask, rows) });
+    }
+
+    /// The newest token of each answer (rows) i64 -> its hidden state after the final norm (rows, d_model).
+    pub fn step(&mut self, tokens: &Tensor) -> Tensor {
+        self.t5.use_threads();
+        // SAFETY: as above.
+        one(|out| unsafe { stepwise_answers_step(self.t5.pointer(), self.pointer(), pointer(tokens), out) })
+    }
+
+    /// Each answer goes on from the one at its place in `sources` (rows) i64; one may be followed by several, or by none.
+    pub fn follow(&mut self, sources: &Tensor) {
+        // SAFETY: as above.
+        checked(unsafe { stepwise_answers_follow(self.t5.pointer(), self.pointer(), pointer(sources)) });
+    }
+
+    fn pointer(&self) -> *mut c_void {
+        self.rows.as_ptr()
+    }
+}
+
+impl Drop for Answers<'_> {
+    fn drop(&mut self) {
+        // SAFETY: nobody else has the pointer.
+        unsafe { stepwise_answers_free(self.pointer()) }
+    }
+}
+
+unsafe extern "C" {
+    fn stepwise_t5_way() -> i64;
+    #[cfg(test)]
+    fn stepwise_t5_multiply(
+        left: *const c_void,
+        right: *const c_void,
+        way: i64,
+        threads: i64,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
+    fn stepwise_t5_pack(
+        sizes: *const Sizes,
+        tensors: *const *const c_void,
+        encoder_layers: i64,
+        decoder_layers: i64,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
+    fn stepwise_t5_free(t5: *mut c_void);
+    fn stepwise_t5_bytes(t5: *const c_void) -> i64;
+    fn stepwise_t5_use_threads(t5: *mut c_void, threads: i64);
+    fn stepwise_t5_encode(
+        t5: *mut c_void,
+        ids: *const c_void,
+        mask: *const c_void,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
+    fn stepwise_t5_logits(t5: *mut c_void, hidden: *const c_void, out: *mut *mut c_void) -> *mut c_char;
+    fn stepwise_t5_normalizers(t5: *mut c_void, hidden: *const c_void, out: *mut *mut c_void) -> *mut c_char;
+    fn stepwise_t5_logits_of(
+        t5: *mut c_void,
+        hidden: *const c_void,
+        tokens: *const c_void,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
+    fn stepwise_t5_pass_tree(
+        t5: *mut c_void,
+        encoded: *const c_void,
+        mask: *const c_void,
+        nodes: *const c_void,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
+    fn stepwise_answers_begin(t5: *const c_void) -> *mut c_void;
+    fn stepwise_answers_free(answers: *mut c_void);
+    fn stepwise_answers_join(
+        t5: *mut c_void,
+        answers: *mut c_void,
+        encoded: *const c_void,
+        mask: *const c_void,
+        rows: i64,
+    ) -> *mut c_char;
+    fn stepwise_answers_step(
+        t5: *mut c_void,
+        answers: *mut c_void,
+        tokens: *const c_void,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
+    fn stepwise_answers_follow(t5: *const c_void, answers: *mut c_void, sources: *const c_void) -> *mut c_char;
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::kind;
+
+    use super::*;
+
+    #[test]
+    fn every_way_to_multiply_bf16_gives_the_product_and_each_row_the_same_in_any_company() {
+        // SAFETY: it only reads what the processor says of itself.
+        let best = unsafe { stepwise_t5_way() };
+        println!("this processor's best way is {best}");
+        for (rows, columns, depth) in [(1, 1, 1), (16, 32, 32), (37, 70, 100), (75, 600, 513)] {
+            tch::manual_seed(rows);
+            let random = |rows| Tensor::randn([rows, depth], kind::FLOAT_CPU).to_kind(Kind::BFloat16);
+            let (left, right) = (random(rows), random(columns));
+            let plain = left.to_kind(Kind::Double).matmul(&right.to_kind(Kind::Double).transpose(0, 1));
+            for way in 1..=best {
+                let multiply = |left: &Tensor, threads| {
+                    let left = left.contiguous();
+                    // SAFETY: the tensors live through the call.
+                    one(|out| unsafe { stepwise_t5_multiply(pointer(&left), pointer(&right), way, threads, out) })
+                };
+                let product = multiply(&left, 2);
+                let off = (&product - &plain).abs().max().double_value(&[]);
+                assert!(off < 1e-3, "way {way}, {rows} x {depth} x {columns} is off by {off}");
+                for row in [0, rows / 2, rows - 1] {
+                    let alone = multiply(&left.narrow(0, row, 1), 1);
+                    assert!(alone.equal(&product.narrow(0, row, 1)), "way {way}, row {row} of {rows}");
+                }
+            }
+        }
+    }
+}

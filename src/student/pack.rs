@@ -1,0 +1,190 @@
+//! A T5's weights on their way into the kernels that answer with them.
+
+use tch::{Device, Tensor};
+
+use super::position::PositionBias;
+use super::{FeedForwardKind, T5Config, Weights};
+use crate::native::Activation;
+use crate::native::t5::{Layers, PackedT5, Sizes, multiplies};
+
+/// Whether a T5 of such tensors can be packed.
+pub(super) fn can_pack(embedding: &Tensor) -> bool {
+    embedding.device() == Device::Cpu && multiplies(embedding.kind())
+}
+
+/// A T5 of checked weights, packed.
+pub(super) fn pack(config: &T5Config, weights: &Weights, positions: [&PositionBias; 2]) -> PackedT5 {
+    let weight = |name: String| weights.get(&name);
+    let kind = config.feed_forward_proj;
+    let farthest = config.relative_attention_max_distance;
+    let biases = positions.map(|positions| positions.by_distance_within(farthest + 1).table);
+    // A decoder's table begins at the farthest key; the kernels count distances.
+    let biases = [biases[0].contiguous(), biases[1].flip([1]).contiguous()];
+    let ends = ["shared", "lm_head", "encoder.final_layer_norm", "decoder.final_layer_norm"];
+    let [embedding, output, encoder_norm, decoder_norm] = ends.map(|name| weight(format!("{name}.weight")));
+    let layers = Layers {
+        ends: [embedding, output, encoder_norm, decoder_norm, Some(&biases[0]), Some(&biases[1])],
+        encoder: (0..config.num_layers).map(|layer| encoder_layer(layer, kind).map(weight)).collect(),
+        decoder: (0..config.decoder_layers()).map(|layer| decoder_layer(layer, kind).map(weight)).collect(),
+    };
+    PackedT5::new(&sizes(config, farthest), &layers)
+}
+
+fn encoder_layer(layer: i64, kind: FeedForwardKind) -> [String; 9] {
+    let block = format!("encoder.block.{layer}.layer");
+    let [norm, q, k, v, o] = attention(&format!("{block}.0"), "SelfAttention");
+    let [feed_norm, input, gate, output] = feed_forward(&format!("{block}.1"), kind);
+    [norm, q, k, v, o, feed_norm, input, gate, output]
+}
+
+fn decoder_layer(layer: i64, kind: FeedForwardKind) -> [String; 14] {
+    let block = format!("decoder.block.{layer}.layer");
+    let [norm, q, k, v, o] = attention(&format!("{block}.0"), "SelfAttention");
+    let [cross_norm, cross_q, cross_k, cross_v, cross_o] = attention(&format!("{block}.1"), "EncDecAttention");
+    let [feed_norm, input, gate, output] = feed_forward(&format!("{block}.2"), kind);
+    [norm, q, k, v, o, cross_norm, cross_q, cross_k, cross_v, cross_o, feed_norm, input, gate, output]
+}
+
+fn attention(layer: &str, kind: &str) -> [String; 5] {
+    let part = |part: &str| format!("{layer}.{kind}.{part}.weight");
+    [format!("{layer}.layer_norm.weight"), part("q"), part("k"), part("v"), part("o")]
+}
+
+fn feed_forward(layer: &str, kind: FeedForwardKind) -> [String; 4] {
+    let part = |part: &str| format!("{layer}.DenseReluDense.{part}.weight");
+    // Where there is no gate, there is no `wi_1` either.
+    let input = if kind.is_gated() { "wi_0" } else { "wi" };
+    [format!("{layer}.layer_norm.weight"), part(input), part("wi_1"), part("wo")]
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "fp32 is what the kernels compute in")]
+fn sizes(config: &T5Config, farthest: i64) -> Sizes {
+    let activation = match config.feed_forward_proj {
+        FeedForwardKind::Relu => Activation::Relu,
+        FeedForwardKind::GatedGelu => Activation::Gelu,
+        FeedForwardKind::GatedSilu => Activation::Silu,
+    };
+    Sizes {
+        d_model: config.d_model,
+        d_kv: config.d_kv,
+        heads: config.num_heads,
+        d_ff: config.d_ff,
+        vocabulary: config.vocab_size,
+        activation: activation as i64,
+        gated: config.feed_forward_proj.is_gated().into(),
+        farthest,
+        epsilon: config.layer_norm_epsilon as f32,
+        output_scale: if config.scales_output() { (config.d_model as f32).powf(-0.5) } else { 1.0 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Kind, no_grad};
+
+    use super::*;
+    use crate::domain::FromScratch;
+    use crate::student::batch::pad;
+    use crate::student::decoding::Decoding;
+    use crate::student::{T5, initial_weights, scoring};
+
+    /// Sizes that fill no register: a T5 of version 1.1, one of 1.0, which is tied and has no gates, and one of UL2's kind.
+    fn configs() -> [T5Config; 3] {
+        let config = |d_model, d_kv, d_ff, heads| {
+            let shape = FromScratch { d_model, d_kv, d_ff, num_layers: 2, num_heads: heads, ..FromScratch::default() };
+            T5Config::from_scratch(&FromScratch { num_decoder_layers: Some(3), ..shape }, 90)
+        };
+        let old =
+            T5Config { feed_forward_proj: FeedForwardKind::Relu, tie_word_embeddings: true, ..config(64, 16, 100, 4) };
+        let ul2 = T5Config { feed_forward_proj: FeedForwardKind::GatedSilu, ..config(40, 80, 72, 1) };
+        [config(24, 8, 40, 3), old, ul2]
+    }
+
+    /// The tensors of a T5 in fp32 and packed from a kind.
+    fn both(config: &T5Config, kind: Kind) -> (T5, T5) {
+        let weights: Weights = initial_weights(config, 5);
+        let rounded =
+            |to: Kind| weights.iter().map(|(name, tensor)| (name.clone(), tensor.to_kind(kind).to_kind(to))).collect();
+        let (plain, mut packed): (Weights, Weights) = (rounded(Kind::Float), rounded(kind));
+        let plain = T5::new(config, &plain).unwrap();
+        let mut answers = T5::new(config, &packed).unwrap();
+        answers.pack(&mut packed);
+        assert!(answers.packed.is_some() && packed.is_empty());
+        (plain, answers)
+    }
+
+    /// Some are longer than the farthest distance that has a bias of its own.
+    fn inputs() -> Vec<Vec<i64>> {
+        [3, 150, 1, 40, 17].iter().map(|length| (0..*length).map(|at| 5 + (at * 7 + length) % 80).collect()).collect()
+    }
+
+    /// What the encoder makes of inputs, what the decoder makes of some tokens after each other, and the labels' log-likelihoods.
+    fn results(t5: &T5, inputs: &[Vec<i64>]) -> Vec<Tensor> {
+        no_grad(|| {
+            let (ids, mask) = pad(inputs, 0, Device::Cpu);
+            let encoded = t5.encode(&ids, &mask);
+            let mut decoding = Decoding::new(t5, &encoded, &mask, 2, 1);
+            let said = |step: i64| Tensor::from_slice(&vec![step * 11; inputs.len()]);
+            let mut results: Vec<Tensor> = (0..70).map(|step| t5.logits(&decoding.step(&said(step % 8)))).collect();
+            let labels = vec![vec![vec![7, 8, 1], vec![7, 8, 9, 1], vec![7, 1], vec![20, 1]]; inputs.len()];
+            let likelihoods = scoring::label_log_likelihoods(t5, &encoded, &mask, &labels);
+            results.push(Tensor::from_slice(&likelihoods.concat()).view([-1, 4]));
+            results.push(encoded);
+            results.into_iter().map(|result| result.to_kind(Kind::Float)).collect()
+        })
+    }
+
+    fn off(found: &[Tensor], right: &[Tensor]) -> f64 {
+        let off = |(found, right): (&Tensor, &Tensor)| {
+            (found - right).abs().max().double_value(&[]) / right.abs().max().double_value(&[])
+        };
+        found.iter().zip(right).map(off).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn packed_weights_answer_as_tensors_do() {
+        for config in configs() {
+            let (plain, packed) = both(&config, Kind::Float);
+            let off = off(&results(&packed, &inputs()), &results(&plain, &inputs()));
+            assert!(off < 2e-5, "{config:?} is off by {off}");
+        }
+    }
+
+    #[test]
+    fn in_bf16_they_are_nearer_to_fp32_than_tensors_are() {
+        if !multiplies(Kind::BFloat16) {
+            println!("SKIPPED: this processor has no instructions for bf16");
+            return;
+        }
+        for config in configs() {
+            let (plain, packed) = both(&config, Kind::BFloat16);
+            let right = results(&plain, &inputs());
+            let rounded =
+                initial_weights(&config, 5).into_iter().map(|(name, weight)| (name, weight.to_kind(Kind::BFloat16)));
+            let tensors = T5::new(&config, &rounded.collect()).unwrap();
+            let (ours, theirs) =
+                (off(&results(&packed, &inputs()), &right), off(&results(&tensors, &inputs()), &right));
+            assert!(ours < 0.05 && ours <= theirs, "{config:?} is off by {ours}, tensors by {theirs}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_the_same_to_the_last_bit_in_any_company() {
+        for kind in [Kind::Float, Kind::BFloat16].into_iter().filter(|kind| multiplies(*kind)) {
+            for config in configs() {
+                let packed = both(&config, kind).1;
+                let many: Vec<Vec<i64>> = inputs().into_iter().cycle().take(37).collect();
+                let together = results(&packed, &many);
+                for row in [0, 1, 33] {
+                    let alone = results(&packed, &many[row..=row]);
+                    for (alone, together) in alone.iter().zip(&together) {
+                        let own = together.narrow(0, i64::try_from(row).unwrap(), 1);
+                        // A grid is as long as its longest row.
+                        let own = if alone.dim() == 3 { own.narrow(1, 0, alone.size()[1]) } else { own };
+                        assert!(alone.equal(&own), "{kind:?}, row {row}");
+                    }
+                }
+            }
+        }
+    }
+}
