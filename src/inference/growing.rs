@@ -91,11 +91,19 @@ impl Growing {
     fn show(&mut self, end: usize) -> Grown {
         let text = self.text[self.shown.min(end)..end].to_owned();
         self.shown = self.shown.max(end);
+        Grown { text, tokens: self.show_tokens() }
+    }
+
+    /// The tokens that begin in what was shown.
+    fn show_tokens(&mut self) -> Vec<ScoredToken> {
+        let left = &self.tokens[self.shown_tokens..];
+        if left.is_empty() {
+            return Vec::new();
+        }
         let chars = self.text[..self.shown].chars().count();
-        let ready = self.tokens[self.shown_tokens..].iter().take_while(|token| token.offset < chars).count();
-        let tokens = self.tokens[self.shown_tokens..self.shown_tokens + ready].to_vec();
-        self.shown_tokens += ready;
-        Grown { text, tokens }
+        let tokens: Vec<ScoredToken> = left.iter().take_while(|token| token.offset < chars).cloned().collect();
+        self.shown_tokens += tokens.len();
+        tokens
     }
 
     /// What was not shown of all that a row has said.

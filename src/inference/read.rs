@@ -18,15 +18,7 @@ pub(super) struct Read {
 impl Read {
     /// Reads inputs, at least one. Equal ones are read once: several answers to one input are drawn side by side.
     pub fn new(student: &Student, inputs: &[impl AsRef<[i64]>]) -> Self {
-        let mut different: Vec<&[i64]> = Vec::with_capacity(inputs.len());
-        let mut numbers = HashMap::with_capacity(inputs.len());
-        let number = |input| {
-            *numbers.entry(input).or_insert_with(|| {
-                different.push(input);
-                different.len() - 1
-            })
-        };
-        let places: Vec<usize> = inputs.iter().map(AsRef::as_ref).map(number).collect();
+        let (different, places) = different(inputs.iter().map(AsRef::as_ref));
         let (ids, mask) = pad(&different, student.tokenizer.pad_id(), student.device);
         let read = Self { encoded: student.model.encode(&ids, &mask), mask };
         if different.len() == inputs.len() { read } else { read.select(&places) }
@@ -53,5 +45,31 @@ impl Read {
             Tensor::cat(&reads.iter().map(|read| filled(part(read))).collect::<Vec<_>>(), 0)
         };
         Self { encoded: all(|read| &read.encoded), mask: all(|read| &read.mask) }
+    }
+}
+
+/// The inputs that differ, and the place of each input among them.
+fn different<'a>(inputs: impl Iterator<Item = &'a [i64]>) -> (Vec<&'a [i64]>, Vec<usize>) {
+    let (mut different, mut numbers) = (Vec::new(), HashMap::new());
+    let number = |input| {
+        *numbers.entry(input).or_insert_with(|| {
+            different.push(input);
+            different.len() - 1
+        })
+    };
+    let places = inputs.map(number).collect();
+    (different, places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_inputs_are_read_once() {
+        let inputs: [&[i64]; 5] = [&[5, 1], &[6, 1], &[5, 1], &[5, 6, 1], &[6, 1]];
+        let (read, places) = different(inputs.into_iter());
+        assert_eq!(read, [&[5, 1][..], &[6, 1], &[5, 6, 1]]);
+        assert_eq!(places.iter().map(|place| read[*place]).collect::<Vec<_>>(), inputs);
     }
 }
