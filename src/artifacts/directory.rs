@@ -5,7 +5,8 @@
 //! fetch     manifest (its digest comes from the row) ─▶ every file, its digest checked ─▶ rename into the cache
 //! ```
 //! A crash while publishing leaves files without a manifest, which nothing lists. A crash while fetching leaves a
-//! temporary folder, which nothing opens. A published folder never changes, so a cached one never goes stale.
+//! temporary folder, which nothing opens. A published folder never changes, so a cached one never goes stale. The manifest
+//! lies in the cached one too, so that it can be held to it again (`local_copy`).
 
 use std::{
     fs,
@@ -62,18 +63,23 @@ impl Artifacts {
         cache: &Path,
     ) -> Result<PathBuf, ArtifactError> {
         let target = cache.join(manifest_sha256);
-        if target.is_dir() {
+        if is_whole(&target) {
             return Ok(target);
         }
-        let manifest = self.manifest(prefix, manifest_sha256).await?;
+        let (manifest, text) = self.manifest(prefix, manifest_sha256).await?;
         fs::create_dir_all(cache).map_err(local(cache))?;
         let scratch = tempfile::Builder::new().prefix(FETCHING).tempdir_in(cache).map_err(local(cache))?;
         for file in &manifest.files {
             self.download(&format!("{prefix}/{}", file.name), file, &scratch.path().join(&file.name)).await?;
         }
+        fs::write(scratch.path().join(MANIFEST), text).map_err(local(scratch.path()))?;
+        if target.is_dir() && !is_whole(&target) {
+            // A copy of an earlier version, which kept no manifest.
+            fs::remove_dir_all(&target).map_err(local(&target))?;
+        }
         match fs::rename(scratch.path(), &target) {
             Ok(()) => Ok(target),
-            Err(_) if target.is_dir() => Ok(target), // another thread was faster
+            Err(_) if is_whole(&target) => Ok(target), // another thread was faster
             Err(source) => Err(local(&target)(source)),
         }
     }
@@ -99,7 +105,8 @@ impl Artifacts {
         Ok(names)
     }
 
-    async fn manifest(&self, prefix: &str, expected: &str) -> Result<Manifest, ArtifactError> {
+    /// A folder's manifest, and its bytes.
+    async fn manifest(&self, prefix: &str, expected: &str) -> Result<(Manifest, Vec<u8>), ArtifactError> {
         let key = format!("{prefix}/{MANIFEST}");
         let mut stream = self.read(&key).await?;
         let mut text = Vec::new();
@@ -110,9 +117,7 @@ impl Artifacts {
         if found != expected {
             return Err(ArtifactError::Corrupt { key, found, expected: expected.to_owned() });
         }
-        let broken = |reason: String| ArtifactError::BrokenManifest { prefix: prefix.to_owned(), reason };
-        let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
-        manifest.fault().map_or(Ok(manifest), |fault| Err(broken(fault)))
+        Ok((Manifest::read(prefix, &text)?, text))
     }
 
     /// Stores a local file.
@@ -159,7 +164,12 @@ fn file_names(folder: &Path) -> Result<Vec<String>, ArtifactError> {
     Ok(names)
 }
 
-fn local(path: &Path) -> impl Fn(std::io::Error) -> ArtifactError + use<> {
+/// A copy has its manifest from the moment that it has its name.
+fn is_whole(copy: &Path) -> bool {
+    copy.join(MANIFEST).is_file()
+}
+
+pub(super) fn local(path: &Path) -> impl Fn(std::io::Error) -> ArtifactError + use<> {
     let path = path.to_owned();
     move |source| ArtifactError::Local { path: path.clone(), source }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ArtifactError;
+
 /// The name of the manifest inside its folder.
 pub(super) const MANIFEST: &str = "manifest.json";
 
@@ -33,6 +35,13 @@ pub struct Published {
 }
 
 impl Manifest {
+    /// Reads a manifest, and refuses one that must not be followed.
+    pub(super) fn read(folder: &str, text: &[u8]) -> Result<Self, ArtifactError> {
+        let broken = |reason: String| ArtifactError::BrokenManifest { prefix: folder.to_owned(), reason };
+        let manifest: Self = serde_json::from_slice(text).map_err(|error| broken(error.to_string()))?;
+        manifest.fault().map_or(Ok(manifest), |fault| Err(broken(fault)))
+    }
+
     /// Why this manifest must not be followed, if so: a name that is a path could leave the folder.
     pub(super) fn fault(&self) -> Option<String> {
         let bad = self.files.iter().find(|file| {

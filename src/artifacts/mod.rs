@@ -6,6 +6,7 @@
 
 mod directory;
 mod leftovers;
+mod local_copy;
 mod manifest;
 mod writer;
 
@@ -21,6 +22,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as Key};
 
 pub use leftovers::{Listed, remove_unfetched, untouched_since};
+pub use local_copy::{check_copy, discard_copy};
 pub use manifest::{Manifest, ManifestFile, Published};
 pub use writer::{ArtifactWriter, Stored};
 
