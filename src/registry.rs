@@ -78,6 +78,8 @@ pub struct OpenModel {
     pub key: String,
     /// The folder, in Hugging Face's layout.
     pub directory: PathBuf,
+    /// The digest of the manifest that a registered model's files are held to.
+    pub manifest_sha256: Option<String>,
 }
 
 /// Finds models; cheap to clone.
@@ -202,28 +204,37 @@ impl Registry {
         Ok(names)
     }
 
+    /// What tells the model's content from every other's; nothing is fetched for it.
+    pub fn key(&self, source: &StudentSource) -> Result<String, RegistryError> {
+        Ok(match source {
+            StudentSource::Directory { path, .. } => directory_key(path)?,
+            // Its folder is named by its commit, whose files never change.
+            StudentSource::Hub { path, .. } => path.display().to_string(),
+            StudentSource::Registered(model) => model.manifest_sha256.clone(),
+            StudentSource::Checkpoint(found) => found.manifest_sha256.clone(),
+        })
+    }
+
     /// The model's files on the local disk, fetched and verified where needed.
     ///
     /// # Errors
     /// [`RegistryError::Incomplete`] names the first missing file.
     pub async fn open(&self, source: &StudentSource) -> Result<OpenModel, RegistryError> {
+        let key = self.key(source)?;
         match source {
             StudentSource::Directory { name, path } => {
                 require_files(name, path)?;
-                Ok(OpenModel { key: directory_key(path)?, directory: path.clone() })
+                Ok(OpenModel { key, directory: path.clone(), manifest_sha256: None })
             }
-            // Its folder is named by its commit, whose files never change.
-            StudentSource::Hub { path, .. } => {
-                Ok(OpenModel { key: path.display().to_string(), directory: path.clone() })
-            }
-            StudentSource::Registered(model) => self.fetch(&model.artifact_prefix, &model.manifest_sha256).await,
-            StudentSource::Checkpoint(found) => self.fetch(&found.artifact_prefix, &found.manifest_sha256).await,
+            StudentSource::Hub { path, .. } => Ok(OpenModel { key, directory: path.clone(), manifest_sha256: None }),
+            StudentSource::Registered(model) => self.fetch(&model.artifact_prefix, key).await,
+            StudentSource::Checkpoint(found) => self.fetch(&found.artifact_prefix, key).await,
         }
     }
 
-    async fn fetch(&self, prefix: &str, digest: &str) -> Result<OpenModel, RegistryError> {
-        let directory = self.artifacts.fetch_directory(prefix, digest, &self.cache_dir).await?;
-        Ok(OpenModel { key: digest.to_owned(), directory })
+    async fn fetch(&self, prefix: &str, digest: String) -> Result<OpenModel, RegistryError> {
+        let directory = self.artifacts.fetch_directory(prefix, &digest, &self.cache_dir).await?;
+        Ok(OpenModel { key: digest.clone(), directory, manifest_sha256: Some(digest) })
     }
 
     /// The folder of this name below `models_dir`, whatever it holds. A name is one plain path segment; anything else

@@ -10,13 +10,17 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     AppState,
+    asked_model::{self, in_the_name_of},
     error::ApiError,
     extract::{Json, Name, Query, from_text},
     list::{List, MAX_LIMIT, page_size},
     models,
     openapi::{OfOne, Plain, Put},
     problem::Problem,
-    resolve::{Refusals, model::check_name},
+    resolve::{
+        Refusals,
+        model::{self, check_name},
+    },
 };
 use crate::{
     domain::{Alias, AliasMove, ModelId, ModelTarget, StudentSource},
@@ -139,8 +143,9 @@ pub async fn get_alias(State(state): State<AppState>, Name(name): Name) -> Resul
     with_history(&state, alias).await.map(axum::Json)
 }
 
-/// Make an alias or move it, atomically: every prediction is answered by the old model or by the new one. Moving it where
-/// it points already changes nothing.
+/// Make an alias or move it, atomically: every prediction is answered by the old model or by the new one. Where the old one is in
+/// this process's memory, or the alias is pinned, the new one is loaded before the alias moves, so that nobody waits for it; a model
+/// that cannot be loaded is refused then, and the alias stays. Moving it where it points already changes nothing.
 #[utoipa::path(put, path = "/v1/aliases/{name}", tag = "models", request_body = AliasRequest,
     params(("name" = String, Path, description = "The alias: 1 to 128 letters, digits, `-`, `_` or `.`", example = "desk-live")),
     responses((status = 200, description = "It points there now", body = AliasResource),
@@ -164,6 +169,7 @@ pub async fn put_alias(
             format!("{id} is a model of the Hub: ask for it by its id; an alias points to a model of this service");
         return Err(ApiError::field("#/model", "invalid_value", detail));
     }
+    make_ready(&state, &name, &source).await?;
     let new = SetAlias { name, target: source.target(), model: source.name().to_owned() };
     let (status, alias) = match state.store.put_alias(Store::default_project(), &new).await? {
         PutAlias::Created(alias) => (StatusCode::CREATED, alias),
@@ -188,6 +194,19 @@ pub async fn delete_alias(
             Ok(axum::Json(AliasDeleted { id: name, object: AliasObject::Alias, deleted: true, model }))
         }
     }
+}
+
+/// Loads what an alias shall point to, where what it points to now answers from memory.
+async fn make_ready(state: &AppState, alias: &str, source: &StudentSource) -> Result<(), ApiError> {
+    let is_hot = match model::find(state, alias).await? {
+        Some(old) => state.engine.has(&state.registry.key(&old)?),
+        None => false,
+    };
+    if !is_hot && !state.pinned.iter().any(|pinned| pinned == alias) {
+        return Ok(());
+    }
+    let files = asked_model::files(state, source).await?;
+    state.engine.load(&files).await.map_err(|error| in_the_name_of(source.name(), error))
 }
 
 fn missing(name: String) -> ApiError {

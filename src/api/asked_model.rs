@@ -8,7 +8,7 @@ use super::{
     models::{self, unusable},
 };
 use crate::{
-    domain::StudentCard,
+    domain::{StudentCard, StudentSource},
     inference::{InferenceError, ModelFiles},
     registry::{self, OpenModel},
 };
@@ -28,17 +28,14 @@ impl AskedModel {
     pub async fn find(state: &AppState, name: &str) -> Result<Self, ApiError> {
         let source = models::find(state, name).await?;
         let name = source.name().to_owned();
-        let OpenModel { key, directory } = models::open(state, &source).await?;
-        let card = registry::card(&directory).map_err(|error| unusable(&name, &error))?;
-        Ok(Self { name, files: ModelFiles { key, directory }, card })
+        let files = files(state, &source).await?;
+        let card = registry::card(&files.directory).map_err(|error| unusable(&name, &error))?;
+        Ok(Self { name, files, card })
     }
 
     /// Why the engine did not answer, in this model's name.
     pub fn refused(&self, error: InferenceError) -> ApiError {
-        match error {
-            InferenceError::ModelBroken { .. } => unusable(&self.name, &error),
-            other => other.into(),
-        }
+        in_the_name_of(&self.name, error)
     }
 
     /// OpenAI's `system_fingerprint`: changes whenever the model's files do.
@@ -47,6 +44,20 @@ impl AskedModel {
         let hex: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
         format!("fp_{hex}")
     }
+}
+
+/// Why the engine did not answer, in a model's name.
+pub fn in_the_name_of(name: &str, error: InferenceError) -> ApiError {
+    match error {
+        InferenceError::ModelBroken { .. } | InferenceError::ModelTooLarge { .. } => unusable(name, &error),
+        other => other.into(),
+    }
+}
+
+/// A model's files on this machine, as the engine takes them.
+pub async fn files(state: &AppState, source: &StudentSource) -> Result<ModelFiles, ApiError> {
+    let OpenModel { key, directory, manifest_sha256 } = models::open(state, source).await?;
+    Ok(ModelFiles { name: source.name().to_owned(), key, directory, manifest_sha256 })
 }
 
 /// The refusal of a label that is too long to be weighed, at the pointer of its place in the set; none where the engine

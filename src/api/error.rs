@@ -134,8 +134,16 @@ pub enum ApiError {
     #[error("there is a model {0:?}, and an alias needs a name of its own; choose another name")]
     NameOfModel(String),
     /// The queue for predictions is full.
-    #[error("too many predictions are waiting; try again in a moment")]
-    Overloaded,
+    #[error("too many predictions are waiting; try again in {seconds} s")]
+    Overloaded {
+        /// The time in which those are answered, at the pace of late.
+        seconds: u64,
+    },
+    /// Nothing was computed for the request in all the time that it may wait.
+    #[error(
+        "the request waited as long as it may, and its work had not begun (max_queue_seconds); nothing was computed"
+    )]
+    QueueTimeout,
     /// The request took longer than it may.
     #[error("the request took longer than {0} seconds")]
     TimedOut(u64),
@@ -204,10 +212,11 @@ impl ApiError {
             Self::KeyReused { .. } => {
                 wire(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable_entity_error", "idempotency_key_reused")
             }
-            Self::Overloaded => {
+            Self::Overloaded { seconds } => {
                 let overloaded = wire(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "overloaded");
-                Wire { retry_after: Some(1), ..overloaded }
+                Wire { retry_after: Some(*seconds), ..overloaded }
             }
+            Self::QueueTimeout => unavailable("queue_timeout"),
             Self::TimedOut(_) => unavailable("timed_out"),
             Self::Unavailable { .. } => unavailable("unavailable"),
             Self::Internal(_) => wire(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error"),

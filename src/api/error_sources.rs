@@ -43,7 +43,11 @@ impl From<RegistryError> for ApiError {
 impl From<InferenceError> for ApiError {
     fn from(error: InferenceError) -> Self {
         match error {
-            InferenceError::Overloaded => Self::Overloaded,
+            InferenceError::Overloaded { seconds } => Self::Overloaded { seconds },
+            InferenceError::Expired => Self::QueueTimeout,
+            InferenceError::ModelDamaged { .. } => {
+                Self::Unavailable { what: "the model, whose copy on this machine was damaged,", cause: Box::new(error) }
+            }
             InferenceError::Stopped => Self::Unavailable { what: "the inference engine", cause: Box::new(error) },
             other => Self::Internal(Box::new(other)),
         }

@@ -29,7 +29,7 @@ pub struct Ready {
     ready: bool,
     /// Whether the database answers within a second: `ok` or what is wrong.
     database: String,
-    /// Whether a real forward pass was done: `ok` or what is wrong.
+    /// Whether a real forward pass was done, and one of every pinned model: `ok` or what is wrong.
     inference: String,
     /// Whether new requests are welcome: `ok` or `draining`.
     process: String,
@@ -64,7 +64,7 @@ async fn database(state: &AppState) -> String {
 
 async fn inference(state: &AppState) -> String {
     match tokio::time::timeout(WARM_UP, state.warm_up()).await {
-        Ok(Ok(())) => "ok".to_owned(),
+        Ok(Ok(())) => state.pinned_models.missing().unwrap_or_else(|| "ok".to_owned()),
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the first forward pass is not done yet".to_owned(),
     }

@@ -9,7 +9,10 @@ use prometheus::{
 };
 
 use super::AppState;
-use crate::domain::{JobKind, JobState};
+use crate::{
+    domain::{JobKind, JobState},
+    inference::Engine,
+};
 
 /// Counters and gauges of the interface. The registry is open to other rooms of the process.
 #[derive(Debug, Clone)]
@@ -17,8 +20,7 @@ pub struct ApiMetrics {
     registry: Registry,
     requests: IntCounterVec,
     durations: HistogramVec,
-    predictions: IntCounterVec,
-    waiting: IntGaugeVec,
+    admitted: IntGaugeVec,
     jobs: IntGaugeVec,
     connections: IntGaugeVec,
 }
@@ -38,12 +40,11 @@ impl ApiMetrics {
         let durations = HistogramOpts::new("stepwise_http_request_duration_seconds", "Time to answer a request");
         let durations = HistogramVec::new(durations, &["method", "route"]).expect("names and labels are valid");
         register(&registry, durations.clone());
-        let predictions =
-            counter(&registry, "stepwise_inference_requests_total", "Inputs answered, by outcome", &["outcome"]);
-        let waiting = gauge(&registry, "stepwise_inference_requests_waiting", "Inputs that wait for an answer", &[]);
+        let help = "What waits or is answered and bounds what may come: inputs, and tokens of inputs";
+        let admitted = gauge(&registry, "stepwise_inference_admitted", help, &["of"]);
         let jobs = gauge(&registry, "stepwise_jobs", "Jobs that there are", &["kind", "state"]);
         let connections = gauge(&registry, "stepwise_db_pool_connections", "Connections to the database", &["state"]);
-        Self { registry, requests, durations, predictions, waiting, jobs, connections }
+        Self { registry, requests, durations, admitted, jobs, connections }
     }
 
     /// Where other rooms of the process register their own.
@@ -60,10 +61,17 @@ impl ApiMetrics {
         self.durations.with_label_values(&[method, route]).observe(elapsed.as_secs_f64());
     }
 
-    /// Counts the inputs of a prediction request by what became of them.
-    pub fn predicted(&self, answered: u64, failed: u64) {
-        self.predictions.with_label_values(&["answered"]).inc_by(answered);
-        self.predictions.with_label_values(&["failed"]).inc_by(failed);
+    /// Shows what an engine counts as well.
+    pub fn add_engine(&self, engine: &Engine) {
+        for collector in engine.metrics().collectors() {
+            self.registry.register(collector).expect("an interface has one engine, whose names are its own");
+        }
+    }
+
+    fn set_admitted(&self, engine: &Engine) {
+        for (of, count) in [("requests", engine.waiting()), ("tokens", engine.waiting_tokens())] {
+            self.admitted.with_label_values(&[of]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     fn set_jobs(&self, counts: &[(JobKind, JobState, i64)]) {
@@ -99,8 +107,7 @@ pub async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     }
     let (open, idle) = state.store.pool_figures();
     state.metrics.set_connections(open, idle);
-    let waiting = i64::try_from(state.engine.waiting()).unwrap_or(i64::MAX);
-    state.metrics.waiting.with_label_values::<&str>(&[]).set(waiting);
+    state.metrics.set_admitted(&state.engine);
     let mut text = Vec::new();
     let encoded = TextEncoder::new().encode(&state.metrics.registry.gather(), &mut text);
     encoded.expect("writing to memory cannot fail, and names were checked when they were registered");

@@ -45,6 +45,7 @@ mod models;
 mod open_inference;
 mod openai;
 mod openapi;
+mod pinned;
 mod predictions;
 mod problem;
 mod reports;
@@ -70,6 +71,7 @@ use utoipa_axum::{
 pub use error::{ApiError, FieldError};
 pub use metrics::ApiMetrics;
 pub use openapi::{openapi, openapi_yaml};
+pub use pinned::{keep_pinned, keep_pinned_once};
 pub use serve::{serve, warm_up};
 pub use state::{AppState, Rooms};
 pub use tidy::{tidy, tidy_once};

@@ -15,6 +15,7 @@ use super::{
     resolve::model,
 };
 use crate::{
+    artifacts::ArtifactError,
     domain::{HubId, ModelId, StudentSource},
     registry::{OpenModel, RegistryError},
     store::{Deletion, Removed, Store},
@@ -211,9 +212,16 @@ pub async fn open(state: &AppState, source: &StudentSource) -> Result<OpenModel,
         // It may have been deleted since it was found.
         Err(error) => match source.id() {
             Some(id) if model::find(state, &id).await?.is_none() => Err(not_found(state, source.name()).await?),
+            _ if is_damage(&error) => Err(unusable(source.name(), &error)),
             _ => Err(error.into()),
         },
     }
+}
+
+/// Whether what was published is not there any more as it was: no time mends that.
+fn is_damage(error: &RegistryError) -> bool {
+    use ArtifactError::{BrokenManifest, Corrupt, Missing};
+    matches!(error, RegistryError::Artifact(Corrupt { .. } | BrokenManifest { .. } | Missing { .. }))
 }
 
 /// A model that is there and does not work.

@@ -138,8 +138,6 @@ pub async fn create_prediction(
     {
         return Err(refused);
     }
-    let failed = answers.iter().filter(|answer| answer.is_err()).count() as u64;
-    state.metrics.predicted(answers.len() as u64 - failed, failed);
     let mut usage = Usage::default();
     let answers = answers.into_iter().enumerate();
     let data = answers.map(|(index, answer)| wanted.show(index, answer, &mut usage)).collect();

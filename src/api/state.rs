@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::OnceCell;
 
-use super::{metrics::ApiMetrics, reports::Reports};
+use super::{metrics::ApiMetrics, pinned::PinnedModels, reports::Reports};
 use crate::{
     artifacts::Artifacts,
     clock::Clock,
@@ -26,6 +26,8 @@ pub struct Rooms {
     pub registry: Registry,
     /// Students at work.
     pub engine: Engine,
+    /// Names and aliases of models that stay in memory.
+    pub pinned: Vec<String>,
     /// The configured teachers.
     pub teachers: Vec<TeacherTerms>,
     /// Tasks of the configuration.
@@ -46,13 +48,17 @@ pub struct AppState {
     pub(super) rooms: Arc<Rooms>,
     pub(super) metrics: ApiMetrics,
     pub(super) reports: Arc<Reports>,
+    pub(super) pinned_models: Arc<PinnedModels>,
     warmed_up: Arc<OnceCell<()>>,
 }
 
 impl AppState {
     /// The rooms together, with fresh counters.
     pub fn new(rooms: Rooms) -> Self {
-        Self { rooms: Arc::new(rooms), metrics: ApiMetrics::new(), reports: Arc::default(), warmed_up: Arc::default() }
+        let metrics = ApiMetrics::new();
+        metrics.add_engine(&rooms.engine);
+        let pinned_models = Arc::new(PinnedModels::new(&rooms.pinned));
+        Self { rooms: Arc::new(rooms), metrics, reports: Arc::default(), pinned_models, warmed_up: Arc::default() }
     }
 
     /// Does one real forward pass, the first time that it is asked and until one has succeeded.

@@ -57,14 +57,12 @@ pub fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let largest = arguments.batches.iter().copied().max().unwrap_or(1);
     let engine = Engine::start(EngineSettings {
         device: arguments.device.clone(),
-        threads: arguments.threads,
-        precision: arguments.precision,
         max_waiting: largest,
         max_batch: largest,
-        max_models: 1,
+        ..EngineSettings::on_cpu(arguments.threads, arguments.precision)
     })?;
-    let directory = arguments.model.clone();
-    let bench = Bench { engine, model: ModelFiles { key: directory.display().to_string(), directory }, texts };
+    let model = ModelFiles::folder("model", arguments.model.clone());
+    let bench = Bench { engine, model, texts };
     launch::block_on(async {
         for &batch in &arguments.batches {
             for &tokens in &arguments.tokens {

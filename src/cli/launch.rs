@@ -14,6 +14,7 @@ use crate::{
     domain::{JobKind, LeaseTerms, WorkerId},
     hub::{Hub, HubSettings},
     inference::{Engine, EngineSettings},
+    machine,
     registry::Registry,
     shutdown::Shutdown,
     store::{Store, StoreError},
@@ -56,8 +57,11 @@ impl Parts {
             threads: settings.threads,
             precision: settings.precision,
             max_waiting: settings.max_waiting,
+            max_waiting_tokens: settings.max_waiting_tokens,
+            max_queue_time: settings.max_queue_time,
             max_batch: MAX_BATCH,
             max_models: settings.max_models,
+            max_model_bytes: settings.max_model_bytes.or_else(|| memory_for_models(&settings.device)),
         })?;
         Ok(Self { settings, database_url, store, artifacts, registry, engine, clock: Clock::system() })
     }
@@ -74,6 +78,7 @@ impl Parts {
             artifacts: self.artifacts.clone(),
             registry: self.registry.clone(),
             engine: self.engine.clone(),
+            pinned: self.settings.pinned.clone(),
             teachers: self.settings.teachers.iter().map(TeacherSettings::terms).collect(),
             tasks: self.settings.tasks.clone(),
             scratch: self.settings.data_dir.join("scratch"),
@@ -83,9 +88,11 @@ impl Parts {
         });
         let warm_up = tokio::spawn(api::warm_up(state.clone()));
         let tidy = tokio::spawn(api::tidy(state.clone()));
+        let pinned = tokio::spawn(api::keep_pinned(state.clone()));
         let served = api::serve(listener, state, shutdown.clone()).await;
         warm_up.abort();
         tidy.abort();
+        pinned.abort();
         Ok(served?)
     }
 
@@ -146,6 +153,12 @@ impl Parts {
             pause = (pause * 2).min(Duration::from_secs(10));
         }
     }
+}
+
+/// Bytes that models may take where nobody says: half of what the process may have, since a training and the file cache want
+/// some. A GPU's memory is not known here.
+fn memory_for_models(device: &str) -> Option<u64> {
+    machine::memory_bytes().filter(|_| device == "cpu").map(|bytes| bytes / 2)
 }
 
 /// `stepwise migrate`.

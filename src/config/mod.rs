@@ -69,8 +69,16 @@ pub struct Settings {
     pub max_upload_bytes: u64,
     /// Inputs that may wait for the engine.
     pub max_waiting: usize,
+    /// Tokens that they may have.
+    pub max_waiting_tokens: usize,
+    /// How long they may wait for their work to begin.
+    pub max_queue_time: Duration,
     /// Models kept in memory.
     pub max_models: usize,
+    /// Bytes that they may take; none: a share of what there is.
+    pub max_model_bytes: Option<u64>,
+    /// Models and aliases that stay in memory.
+    pub pinned: Vec<String>,
     /// What is logged.
     pub log: String,
     /// How it is logged.

@@ -67,7 +67,7 @@ fn more_threads_than_any_machine_has_are_refused() {
 
 #[test]
 fn a_variable_that_is_set_to_nothing_is_not_set() {
-    assert_eq!(given(&[], &[("STEPWISE_MAX_MODELS", "")], "").read().settings.max_models, 4);
+    assert_eq!(given(&[], &[("STEPWISE_MAX_MODELS", "")], "").read().settings.max_models, 32);
 }
 
 #[test]

@@ -76,6 +76,13 @@ pub fn kinds(text: &str) -> Result<Vec<JobKind>, String> {
     names.iter().map(kind).collect()
 }
 
+/// Names, separated by commas.
+pub fn names(text: &str) -> Result<Vec<String>, String> {
+    let names: Vec<String> =
+        text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
+    if names.is_empty() { Err("must have at least one name".to_owned()) } else { Ok(names) }
+}
+
 /// A log filter in `tracing`'s syntax.
 pub fn filter(text: &str) -> Result<String, String> {
     let right = |problem| format!("is not a log filter such as info or debug,sqlx=warn: {problem}");

@@ -1,5 +1,6 @@
 //! The thread that owns the device: it chooses which student answers next, and with it whose questions.
 
+use std::sync::Weak;
 use std::sync::mpsc::Receiver;
 
 use tch::Device;
@@ -8,9 +9,8 @@ use super::InferenceError;
 use super::engine::{Message, Question, Reply};
 use super::inbox::{Inbox, Stopped};
 use super::labels::LabelSets;
+use super::library::Library;
 use super::serving::Serving;
-use super::shelf::Shelf;
-use crate::device;
 use crate::domain::Precision;
 
 /// How the thread computes and how much it takes on.
@@ -20,22 +20,20 @@ pub(super) struct Limits {
     pub precision: Precision,
     pub threads: i32,
     pub max_batch: usize,
-    pub max_models: usize,
 }
 
 /// The thread's state.
 pub(super) struct DeviceThread {
     limits: Limits,
     inbox: Inbox,
-    shelf: Shelf,
     label_sets: LabelSets,
+    library: Weak<Library>,
 }
 
 impl DeviceThread {
-    pub fn new(limits: Limits, messages: Receiver<Message>) -> Self {
-        let shelf = Shelf::new(limits.max_models);
-        let inbox = Inbox::new(limits.clone(), messages);
-        Self { inbox, limits, shelf, label_sets: LabelSets::default() }
+    pub fn new(limits: Limits, messages: Receiver<Message>, library: Weak<Library>) -> Self {
+        let inbox = Inbox::new(limits.clone(), messages, Weak::clone(&library));
+        Self { inbox, limits, label_sets: LabelSets::default(), library }
     }
 
     /// Answers until it is stopped. Gradients are off for the whole thread.
@@ -48,26 +46,23 @@ impl DeviceThread {
     /// Waits for something to do and does one model's share of it. Whoever waits longest chooses the model.
     fn step(&mut self) -> Result<(), Stopped> {
         self.inbox.wait()?;
-        self.inbox.forgotten().iter().for_each(|key| self.shelf.forget(key));
-        let Some(model) = self.inbox.oldest() else { return Ok(()) };
-        let (precision, device) = (self.limits.precision, self.limits.device);
-        let loaded = device::catch("loading the model", || self.shelf.get(&model, device, precision));
-        match loaded.map_err(InferenceError::from).and_then(|inner| inner) {
-            Ok(student) => {
-                let label_sets = &mut self.label_sets;
-                Serving::new(student, &model, label_sets, self.limits.max_batch).work(&mut self.inbox)
-            }
-            Err(error) => {
-                tracing::warn!(model = model.key, directory = %model.directory.display(), %error, "model not loaded");
-                let questions = self.inbox.questions_for(&model, usize::MAX);
-                questions.into_iter().for_each(|question| reply(question, Err(error.clone())));
-                Ok(())
-            }
+        let Some((model, student)) = self.inbox.next() else { return Ok(()) };
+        Serving::new(&student, &model, &mut self.label_sets, self.limits.max_batch).work(&mut self.inbox)
+    }
+}
+
+/// However the thread ends, nobody waits in vain.
+impl Drop for DeviceThread {
+    fn drop(&mut self) {
+        if let Some(library) = self.library.upgrade() {
+            library.close();
         }
     }
 }
 
 /// Passes an answer on, and the place with it.
 pub(super) fn reply(question: Question, answer: Result<Reply, InferenceError>) {
-    question.answer.end(answer, question.place);
+    let Question { mut course, answer: listener, .. } = question;
+    course.end(&answer);
+    listener.end(answer, course);
 }

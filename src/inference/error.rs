@@ -7,12 +7,36 @@ use crate::device::DeviceError;
 pub enum InferenceError {
     /// As many requests as may wait are waiting: try again later.
     #[error("the inference engine is busy: as many inputs as it may hold are waiting")]
-    Overloaded,
+    Overloaded {
+        /// In how many seconds what waits now is answered, at the pace of late.
+        seconds: u64,
+    },
+    /// The request waited as long as it may, and nothing was computed for it.
+    #[error("the input waited as long as it may, and its work had not begun")]
+    Expired,
     /// The model's files cannot be used; other models can.
     #[error("the model's files cannot be used: {reason}")]
     ModelBroken {
         /// The file or tensor at fault.
         reason: String,
+    },
+    /// The copy of a registered model on this machine is not what was published. It was thrown away, to be fetched anew.
+    #[error("this machine's copy of the model was damaged, and is thrown away: {reason}")]
+    ModelDamaged {
+        /// The file at fault.
+        reason: String,
+    },
+    /// There is not as much memory for models as this one needs, whatever else leaves.
+    #[error("{}", no_room(*.bytes, *.most, *.pinned, *.count))]
+    ModelTooLarge {
+        /// Bytes that it needs.
+        bytes: u64,
+        /// Bytes that models may have together.
+        most: u64,
+        /// Bytes of pinned models, which stay.
+        pinned: u64,
+        /// Models that may be in memory.
+        count: usize,
     },
     /// The input is longer than the model reads.
     #[error("the input has {tokens} tokens, end token included; the model reads {most}")]
@@ -53,6 +77,14 @@ pub enum InferenceError {
     /// The engine's thread could not be started.
     #[error("the inference engine could not start: {0}")]
     Start(String),
+}
+
+fn no_room(bytes: u64, most: u64, pinned: u64, count: usize) -> String {
+    let beside = if pinned > 0 { format!(", of which pinned ones have {pinned}") } else { String::new() };
+    if most == u64::MAX || pinned + bytes <= most {
+        return format!("all {count} models that may be in memory are pinned (max_models, pinned)");
+    }
+    format!("the model takes {bytes} bytes of memory, and models may have {most} (max_model_bytes){beside}")
 }
 
 impl InferenceError {

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::InferenceError;
+use super::course::Course;
 use super::engine::Reply;
 use super::spelling::ScoredToken;
 use super::under_way::Part;
@@ -23,7 +24,7 @@ pub(super) enum Listener {
 #[derive(Debug)]
 pub(super) enum Told {
     Fragment(Fragment),
-    Whole(Result<Reply, InferenceError>, Option<OwnedSemaphorePermit>),
+    Whole(Result<Reply, InferenceError>, Course),
 }
 
 /// What has come of an answer since the last one. All fragments of a part joined are the text of the part.
@@ -80,14 +81,14 @@ impl Listener {
     }
 
     /// Passes the end on. Whoever waits for it may ask again at once, so the place is free before.
-    pub fn end(self, answer: Result<Reply, InferenceError>, place: Option<OwnedSemaphorePermit>) {
+    pub fn end(self, answer: Result<Reply, InferenceError>, course: Course) {
         // Whoever asked may have left meanwhile.
         match self {
             Self::Once(sender) => {
-                drop(place);
+                drop(course);
                 let _ = sender.send(answer);
             }
-            Self::Follower(number, sender) => drop(sender.send((number, Told::Whole(answer, place)))),
+            Self::Follower(number, sender) => drop(sender.send((number, Told::Whole(answer, course)))),
         }
     }
 }
@@ -108,7 +109,7 @@ impl<T> Following<T> {
         }
         Some(match self.receiver.recv().await {
             Some((number, Told::Fragment(fragment))) => (number, News::Fragment(fragment)),
-            Some((number, Told::Whole(answer, _place))) => {
+            Some((number, Told::Whole(answer, _course))) => {
                 self.open.remove(&number);
                 (number, News::Whole(answer.map(self.kind)))
             }

@@ -1,16 +1,21 @@
-//! What the device's thread was told and has not done yet. Questions wait here in the order in which they came.
+//! What the device's thread was told and has not done yet, and the students that it has. Questions wait here in the order in
+//! which they came.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::sync::mpsc::{Receiver, RecvError};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::device_thread::Limits;
+use super::device_thread::{Limits, reply};
 use super::engine::{Message, Question};
+use super::library::Library;
 use super::warm_up::warm_up;
 use super::{InferenceError, ModelFiles};
 use crate::device;
+use crate::student::Student;
 
 /// The thread has been told to stop, or nobody is left to tell it anything.
 pub(super) struct Stopped;
@@ -25,12 +30,13 @@ pub(super) struct Inbox {
     limits: Limits,
     messages: Receiver<Message>,
     waiting: VecDeque<Question>,
-    forgotten: Vec<String>,
+    students: BTreeMap<String, Rc<Student>>,
+    library: Weak<Library>,
 }
 
 impl Inbox {
-    pub fn new(limits: Limits, messages: Receiver<Message>) -> Self {
-        Self { limits, messages, waiting: VecDeque::new(), forgotten: Vec::new() }
+    pub fn new(limits: Limits, messages: Receiver<Message>, library: Weak<Library>) -> Self {
+        Self { limits, messages, waiting: VecDeque::new(), students: BTreeMap::new(), library }
     }
 
     /// Takes what has come; where nothing waits, waits for it.
@@ -42,20 +48,25 @@ impl Inbox {
         self.look()
     }
 
-    /// Takes what has come. Whoever has left waits no longer.
+    /// Takes what has come. Whoever has left waits no longer, and whoever has waited too long is told so.
     pub fn look(&mut self) -> Result<(), Stopped> {
         while let Ok(message) = self.messages.try_recv() {
             self.take(message)?;
         }
         self.waiting.retain(|question| !question.answer.is_closed());
+        let now = Instant::now();
+        while let Some(at) = self.waiting.iter().position(|question| question.course.is_late(now)) {
+            self.waiting.remove(at).into_iter().for_each(|late| reply(late, Err(InferenceError::Expired)));
+        }
         Ok(())
     }
 
     fn take(&mut self, message: Message) -> Result<(), Stopped> {
         match message {
-            Message::Answer(question) => self.waiting.push_back(question),
+            Message::Answer(questions) => self.waiting.extend(questions),
             Message::WarmUp(answer) => self.warm_up(answer),
-            Message::Forget(key) => self.forgotten.push(key),
+            Message::Shelve(key, student) => drop(self.students.insert(key, Rc::new(*student))),
+            Message::PutAway(key) => self.put_away(&key),
             Message::Stop(told) => {
                 // Whoever stopped us may not wait for it.
                 let _ = told.send(());
@@ -63,6 +74,13 @@ impl Inbox {
             }
         }
         Ok(())
+    }
+
+    fn put_away(&mut self, key: &str) {
+        drop(self.students.remove(key));
+        if let Some(library) = self.library.upgrade() {
+            library.gone(key);
+        }
     }
 
     fn warm_up(&self, answer: oneshot::Sender<Result<(), InferenceError>>) {
@@ -75,26 +93,24 @@ impl Inbox {
         let _ = answer.send(outcome.map_err(InferenceError::from).and_then(|inner| inner));
     }
 
-    /// Models whose files are gone, since they were last asked for.
-    pub fn forgotten(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.forgotten)
-    }
-
-    /// The model of whoever waits longest.
-    pub fn oldest(&self) -> Option<Arc<ModelFiles>> {
-        self.waiting.front().map(|question| Arc::clone(&question.model))
+    /// The model of whoever waits longest, with its student.
+    pub fn next(&self) -> Option<(Arc<ModelFiles>, Rc<Student>)> {
+        let model = &self.waiting.front()?.model;
+        let student =
+            self.students.get(&model.key).expect("a student is shelved before it is asked and until it is answered");
+        Some((Arc::clone(model), Rc::clone(student)))
     }
 
     /// Whether somebody waits for another model.
     pub fn others_wait(&self, model: &ModelFiles) -> bool {
-        self.waiting.iter().any(|question| *question.model != *model)
+        self.waiting.iter().any(|question| question.model.key != model.key)
     }
 
     /// The oldest questions for a model, so many at most.
     pub fn questions_for(&mut self, model: &ModelFiles, most: usize) -> Vec<Question> {
         let mut questions = Vec::new();
         for question in std::mem::take(&mut self.waiting) {
-            if questions.len() < most && *question.model == *model {
+            if questions.len() < most && question.model.key == model.key {
                 questions.push(question);
             } else {
                 self.waiting.push_back(question);

@@ -2,22 +2,25 @@
 //! jobs; which labels an input may have is the caller's to say.
 //!
 //! ```text
-//! Engine::predict, complete ─ permit (none left: Overloaded) ─▶ channel ─▶ device thread
-//!                                                                  │ takes the oldest request's model, and with it all
-//!                                                                  │ waiting requests for that model, up to a limit
-//!                                                                  │ shelf: loads it, least recently used one out
-//!                                                                  │ serving: batches of like lengths are read, labels
-//!                                                                  │ weighed, and rows written side by side; between two
-//!                                                                  │ steps rows that ended leave, and whoever came joins
-//!            ◀───────────── one answer a request, followed ────────┘ a failed batch fails its requests alone
-//!                            while it is written where that is wanted
+//! Engine::predict, complete ─ places in the queue (none left: Overloaded)
+//!        │ library: is the student in memory? ─ no ─▶ shelf: who makes room ─▶ loading, on a thread of its own: files checked,
+//!        │                                                                     read, asked once ─▶ channel ─▶ device thread
+//!        └─▶ channel ─▶ device thread: takes the oldest request's model, and with it all waiting requests for that model, up to a
+//!                                │ limit
+//!                                │ serving: batches of like lengths are read, labels weighed, and rows written side by side;
+//!                                │ between two steps rows that ended leave, and whoever came joins
+//!            ◀── one answer a request, followed while it is written where that is wanted
+//!                                └ a failed batch fails its requests alone
 //! ```
 
 mod answer;
 mod asked;
+mod bounds;
+mod broken;
 mod complete;
 mod completion;
 mod consistency;
+mod course;
 mod device_thread;
 mod draw;
 mod engine;
@@ -26,11 +29,16 @@ mod following;
 mod growing;
 mod inbox;
 mod labels;
+mod library;
+mod loading;
+mod metrics;
 mod model_tokenizer;
+mod place;
 mod prediction;
 mod read;
 mod searching;
 mod serving;
+mod settings;
 mod shape;
 mod shelf;
 mod spelling;
@@ -38,11 +46,13 @@ mod under_way;
 mod warm_up;
 
 pub use completion::{Completion, CompletionRequest, Finish, Prompt};
-pub use engine::{Engine, EngineSettings};
+pub use engine::Engine;
 pub use error::InferenceError;
 pub use following::{Following, Fragment, News};
+pub use metrics::EngineMetrics;
 pub use model_tokenizer::ModelTokenizer;
 pub use prediction::{ModelFiles, Prediction, PredictionRequest};
+pub use settings::EngineSettings;
 pub use shape::StudentShape;
 pub use spelling::{LikelyToken, ScoredToken};
 pub use under_way::Part;

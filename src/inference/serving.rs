@@ -3,6 +3,7 @@
 //! short answer does not wait for a long one that began before it.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use super::answer::{self, Begun, Joining};
 use super::asked::Asked;
@@ -70,6 +71,7 @@ impl<'a> Serving<'a> {
             self.step();
             self.searching.step();
             inbox.look()?;
+            self.turn_away();
             if self.prepared.is_empty() && !inbox.others_wait(self.model) {
                 self.take(inbox);
             }
@@ -94,12 +96,23 @@ impl<'a> Serving<'a> {
         self.prepared.sort_by_key(|(_, work)| work.length());
     }
 
+    /// Whoever waited too long is told so, also behind rows that are being written.
+    fn turn_away(&mut self) {
+        let now = Instant::now();
+        for (question, _) in self.prepared.extract_if(.., |(question, _)| question.course.is_late(now)) {
+            reply(question, Err(InferenceError::Expired));
+        }
+    }
+
     /// Reads the next batch, and answers what needs no writing.
     fn begin(&mut self) {
         let (mut asked, mut joining) = (Vec::new(), Vec::new());
-        for (question, work) in self.next_batch() {
+        for (mut question, work) in self.next_batch() {
+            if question.answer.is_closed() {
+                continue;
+            }
+            question.course.begin();
             match work {
-                _ if question.answer.is_closed() => {}
                 Work::Asked(one) => asked.push((question, one)),
                 Work::Raw(raw) => match raw.search() {
                     Some(search) => self.searching.take(question, raw, search),
@@ -192,12 +205,24 @@ impl<'a> Serving<'a> {
             let (number, part) = Part::of(name);
             under_way.get_mut(&number).is_none_or(|under_way| under_way.hear(student, part, said))
         };
+        let rows = self.writing.len();
         match device::catch("the prediction", || self.writing.step(&mut heard)) {
             Ok(ended) => {
+                self.count(rows);
                 let done = ended.into_iter().filter_map(|(name, said)| self.keep(name, &said)).collect();
                 self.finish(done);
             }
             Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Notes a step, of so many rows.
+    fn count(&mut self, rows: usize) {
+        for under_way in self.under_way.values_mut() {
+            under_way.question.course.token();
+        }
+        if let (Some(any), 1..) = (self.under_way.values().next(), rows) {
+            any.question.course.batch(rows);
         }
     }
 

@@ -7,10 +7,14 @@ use std::sync::mpsc::channel;
 use tch::Device;
 use tokio::sync::oneshot;
 
-use super::super::PredictionRequest;
+use super::super::bounds::Pace;
+use super::super::course::{Call, Course};
 use super::super::device_thread::Limits;
 use super::super::engine::Message;
 use super::super::following::Listener;
+use super::super::library::Library;
+use super::super::shelf::ShelfLimits;
+use super::super::{EngineMetrics, PredictionRequest};
 use super::*;
 use crate::domain::{FromScratch, Precision, StudentCard};
 use crate::student::{StudentTokenizer, T5Config, initial_weights, save_checkpoint, unigram};
@@ -26,19 +30,24 @@ fn student(folder: &Path) -> Student {
     Student::load(folder, Device::Cpu, Precision::Fp32).unwrap()
 }
 
-#[test]
-fn a_label_and_its_rationale_are_written_side_by_side() {
+#[tokio::test]
+async fn a_label_and_its_rationale_are_written_side_by_side() {
     let _no_gradients = tch::no_grad_guard();
     let folder = tempfile::tempdir().unwrap();
     let (student, (to_thread, messages)) = (student(folder.path()), channel());
     let (device, precision) = (Device::Cpu, Precision::Fp32);
-    let mut inbox = Inbox::new(Limits { device, precision, threads: 1, max_batch: 4, max_models: 1 }, messages);
-    let model = Arc::new(ModelFiles { key: "tiny".to_owned(), directory: folder.path().to_owned() });
+    let (limits, metrics) = (ShelfLimits { bytes: None, count: 1 }, EngineMetrics::new());
+    let library = Library::new((device, precision), limits, to_thread.clone(), metrics.clone());
+    let limits = Limits { device, precision, threads: 1, max_batch: 4 };
+    let mut inbox = Inbox::new(limits, messages, Arc::downgrade(&library));
+    let model = Arc::new(ModelFiles::folder("tiny", folder.path().to_owned()));
+    let in_use = library.open(&model).await.unwrap();
+    let course = Course::new(&Call::new(in_use, metrics.of("tiny"), &Arc::new(Pace::new()), None), [None, None]);
     let (answer, mut told) = oneshot::channel();
     let asked = PredictionRequest { input: "the order came late".to_owned(), rationale: true, ..Default::default() };
     let (request, answer) = (Request::Prediction(asked), Listener::Once(answer));
-    let question = Question { model: Arc::clone(&model), request, answer, place: None };
-    to_thread.send(Message::Answer(question)).unwrap();
+    let question = Question { model: Arc::clone(&model), request, answer, course };
+    to_thread.send(Message::Answer(vec![question])).unwrap();
     assert!(inbox.look().is_ok());
 
     let mut label_sets = LabelSets::default();

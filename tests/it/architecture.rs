@@ -89,7 +89,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("object_store", &["artifacts"]),
     ("tokenizers", &["student"]),
     ("clap", &["cli", "config"]),
-    ("prometheus", &["api"]),
+    ("prometheus", &["api", "inference"]),
     ("statrs", &["task"]),
     ("tokio_tar", &["export"]),
 ];

@@ -22,8 +22,8 @@ fn engine_of(settings: EngineSettings) -> Engine {
 }
 
 fn settings() -> EngineSettings {
-    let (device, precision) = ("cpu".to_owned(), Precision::Fp32);
-    EngineSettings { device, threads: 1, precision, max_waiting: 64, max_batch: 4, max_models: 1 }
+    let usual = EngineSettings::on_cpu(1, Precision::Fp32);
+    EngineSettings { max_waiting: 64, max_batch: 4, max_models: 1, ..usual }
 }
 
 fn card(method: Method) -> StudentCard {
@@ -42,7 +42,7 @@ fn labels() -> Vec<String> {
 }
 
 fn model(folder: &Path, key: &str) -> ModelFiles {
-    ModelFiles { key: key.to_owned(), directory: folder.to_owned() }
+    ModelFiles::folder(key, folder.to_owned())
 }
 
 fn ask(input: &str) -> PredictionRequest {
@@ -112,6 +112,7 @@ async fn a_late_short_answer_does_not_wait_for_an_early_long_one() {
     let folder = tempfile::tempdir().unwrap();
     small_checkpoint(folder.path(), &card(Method::StepByStep));
     let (engine, model) = (engine_of(EngineSettings { max_batch: 16, ..settings() }), model(folder.path(), "a"));
+    engine.load(&model).await.unwrap();
     let mut long = Box::pin(engine.complete(&model, vec![write("the box was torn", 1000)]));
     assert!(poll!(&mut long).is_pending());
     // Messages are taken in turn, so the long answer has begun, or begins next.
@@ -128,9 +129,10 @@ async fn rows_of_a_client_that_went_away_stop_between_two_steps() {
     small_checkpoint(folder.path(), &card(Method::StepByStep));
     // Two rows of such a length at once.
     let (engine, model) = (engine_of(EngineSettings { max_batch: 16, ..settings() }), model(folder.path(), "a"));
-    let mut left = engine.follow_completions(&model, vec![write("the box was torn", 2000)]).unwrap();
+    let mut left = engine.follow_completions(&model, vec![write("the box was torn", 2000)]).await.unwrap();
     assert!(matches!(left.next().await, Some((0, News::Fragment(_)))));
-    let mut stays = engine.follow_completions(&model, vec![write("on day nine", 1900), write("torn", 1)]).unwrap();
+    let mut stays =
+        engine.follow_completions(&model, vec![write("on day nine", 1900), write("torn", 1)]).await.unwrap();
     let mut order = Vec::new();
     let mut left = Some(left);
     while let Some((number, news)) = stays.next().await {
@@ -154,7 +156,7 @@ async fn a_search_goes_on_between_the_steps_of_others() {
     let other = CompletionRequest { beams: 2, ..write("day two", 12) };
     let alone = engine.complete(&model, vec![search.clone()]).await.unwrap();
     let asked = vec![search, write("on day nine", 3), other.clone(), write("torn", 400)];
-    let mut following = engine.follow_completions(&model, asked).unwrap();
+    let mut following = engine.follow_completions(&model, asked).await.unwrap();
     let (mut order, mut found) = (Vec::new(), Vec::new());
     while let Some((number, news)) = following.next().await {
         if let News::Whole(answer) = news {
@@ -258,7 +260,7 @@ async fn more_than_may_wait_is_refused_at_once() {
     let (engine, model) = (engine(4, 1), model(folder.path(), "a"));
     let mut first = Box::pin(engine.predict(&model, vec![ask("torn"); 3]));
     assert!(poll!(&mut first).is_pending());
-    assert_eq!(engine.predict(&model, vec![ask("torn"); 4]).await, Err(InferenceError::Overloaded));
+    assert_eq!(engine.predict(&model, vec![ask("torn"); 4]).await, Err(InferenceError::Overloaded { seconds: 1 }));
     assert!(first.await.unwrap().iter().all(Result::is_ok));
     // A call larger than the whole queue is taken by an idle engine.
     assert_eq!(engine.predict(&model, vec![ask("torn"); 9]).await.unwrap().len(), 9);
@@ -320,14 +322,7 @@ async fn a_stopped_engine_says_so() {
 
 #[test]
 fn a_gpu_that_is_not_there_is_refused_at_start() {
-    let settings = EngineSettings {
-        device: "cuda:99".to_owned(),
-        threads: 1,
-        precision: Precision::Auto,
-        max_waiting: 1,
-        max_batch: 1,
-        max_models: 1,
-    };
+    let settings = EngineSettings { device: "cuda:99".to_owned(), ..settings() };
     let error = Engine::start(settings).err().unwrap().to_string();
     assert!(error.contains("cuda:99"), "{error}");
 }

@@ -30,18 +30,11 @@ async fn fitted_to_the_engine(attempt: &Attempt) -> Calibration {
     let folder = attempt.folder.path().join("checkpoint");
     let plain = StudentCard { calibration: None, ..card(attempt) };
     fs::write(folder.join("stepwise.json"), serde_json::to_string(&plain).unwrap()).unwrap();
-    let settings = EngineSettings {
-        device: "cpu".to_owned(),
-        threads: 1,
-        precision: Precision::Fp32,
-        max_waiting: 64,
-        max_batch: 16,
-        max_models: 1,
-    };
+    let settings = EngineSettings::on_cpu(1, Precision::Fp32);
     let rows: Vec<Value> = VALIDATION.map(row).collect();
     let ask =
         |row: &Value| PredictionRequest { input: row["input"].as_str().unwrap().to_owned(), ..Default::default() };
-    let model = ModelFiles { key: "plain".to_owned(), directory: folder };
+    let model = ModelFiles::folder("plain", folder);
     let answers = Engine::start(settings).unwrap().predict(&model, rows.iter().map(ask).collect()).await.unwrap();
     let weighed = answers.into_iter().zip(&rows).map(|(answer, row)| {
         let shares = answer.unwrap().label_probs.unwrap();

@@ -91,8 +91,6 @@ async fn answers(
     });
     let asked = asked.collect();
     let answers = state.engine.predict(&model.files, asked).await.map_err(|error| model.refused(error))?;
-    let failed = answers.iter().filter(|answer| answer.is_err()).count() as u64;
-    state.metrics.predicted(answers.len() as u64 - failed, failed);
     let numbered = answers.into_iter().enumerate();
     numbered.map(|(index, answer)| answer.map_err(|error| refused(index, error))).collect()
 }

@@ -96,13 +96,11 @@ pub async fn create_completion(
     let model = AskedModel::find(&state, &asked.model).await?;
     let requests = std::mem::take(&mut asked.requests);
     if asked.stream.is_some() {
-        let following = state.engine.follow_completions(&model.files, requests);
+        let following = state.engine.follow_completions(&model.files, requests).await;
         let following = following.map_err(|error| model.refused(error))?;
         return Ok(event_stream::respond(stream::chunks(state, model, asked, following).await?));
     }
     let answers = state.engine.complete(&model.files, requests).await.map_err(|error| model.refused(error))?;
-    let failed = answers.iter().filter(|answer| answer.is_err()).count() as u64;
-    state.metrics.predicted(answers.len() as u64 - failed, failed);
     let completions = all(answers, &model, &asked)?;
     let usage = usage(&completions, &asked);
     let choice = |(index, completion): (usize, Completion)| CompletionChoice {

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     domain::{EvaluationSpec, Example, JobError, LabelSet, ModelTarget, TaskDefinition},
     inference::{InferenceError, ModelFiles, Prediction, PredictionRequest},
+    registry::OpenModel,
     task::{labels, scoreboard::Answer},
     telemetry::chain,
     worker::{Attempt, AttemptError, Worker, models},
@@ -51,7 +52,8 @@ async fn open(
     target: Option<&ModelTarget>,
 ) -> Result<EvaluatedModel, AttemptError> {
     let (source, open) = models::open(worker, attempt, name, target).await?;
-    let files = ModelFiles { key: open.key, directory: open.directory };
+    let OpenModel { key, directory, manifest_sha256 } = open;
+    let files = ModelFiles { name: source.name().to_owned(), key, directory, manifest_sha256 };
     // What was ready when the job was submitted keeps the name that it had then.
     let name = if target.is_some() { name } else { source.name() };
     Ok(EvaluatedModel { name: name.to_owned(), time: Duration::ZERO, files })
@@ -93,9 +95,9 @@ impl EvaluatedModel {
                 generated_label: true,
                 ..PredictionRequest::default()
             });
-            match worker.engine.predict(&self.files, requests.collect()).await {
+            match worker.engine.patient().predict(&self.files, requests.collect()).await {
                 Ok(predictions) => return predictions.into_iter().collect::<Result<_, _>>().map_err(engine_failed),
-                Err(InferenceError::Overloaded) => tokio::time::sleep(ENGINE_BUSY).await,
+                Err(InferenceError::Overloaded { .. }) => tokio::time::sleep(ENGINE_BUSY).await,
                 Err(error) => return Err(engine_failed(error)),
             }
             attempt.check()?;
@@ -115,7 +117,9 @@ fn answer(prediction: Prediction) -> Answer {
 
 fn engine_failed(error: InferenceError) -> AttemptError {
     match error {
-        InferenceError::ModelBroken { .. } => AttemptError::fatal(JobError::new("model_unusable", chain(&error))),
+        InferenceError::ModelBroken { .. } | InferenceError::ModelTooLarge { .. } => {
+            AttemptError::fatal(JobError::new("model_unusable", chain(&error)))
+        }
         InferenceError::LabelTooLong { .. } => {
             let hint = "shorten the label, or evaluate with a task whose labels are shorter";
             AttemptError::fatal(JobError::new("label_too_long", chain(&error)).with_hint(hint))

@@ -87,6 +87,7 @@ impl TestApp {
             store: store.clone(),
             artifacts,
             engine: engine(),
+            pinned: Vec::new(),
             teachers: teachers(),
             tasks: vec![returns_desk()],
             scratch: folder.path().join("scratch"),
@@ -212,15 +213,8 @@ fn offline_hub(cache: &Path) -> Hub {
 }
 
 fn engine() -> Engine {
-    let settings = EngineSettings {
-        device: "cpu".to_owned(),
-        threads: 1,
-        precision: Precision::Fp32,
-        max_waiting: 64,
-        max_batch: 8,
-        max_models: 2,
-    };
-    Engine::start(settings).unwrap()
+    let usual = EngineSettings::on_cpu(1, Precision::Fp32);
+    Engine::start(EngineSettings { max_waiting: 64, max_batch: 8, max_models: 2, ..usual }).unwrap()
 }
 
 /// Every code of an answer stands in the catalogue of errors.

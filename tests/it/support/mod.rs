@@ -15,6 +15,7 @@ pub mod real_rows;
 pub mod seed;
 pub mod service;
 pub mod shared;
+pub mod slow_model;
 pub mod spiece;
 pub mod sse;
 pub mod student;

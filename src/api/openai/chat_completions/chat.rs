@@ -81,9 +81,9 @@ impl Chat {
     }
 
     /// The answers while they are written.
-    pub fn follow(&self) -> Result<Following<Prediction>, ApiError> {
+    pub async fn follow(&self) -> Result<Following<Prediction>, ApiError> {
         let following = self.state.engine.follow_predictions(&self.model.files, self.requests());
-        following.map_err(|error| self.model.refused(error))
+        following.await.map_err(|error| self.model.refused(error))
     }
 
     fn requests(&self) -> Vec<PredictionRequest> {
@@ -114,8 +114,7 @@ impl Chat {
         index: usize,
         answer: Result<Prediction, InferenceError>,
     ) -> Result<Answered, ApiError> {
-        let mut answer = answer.map_err(|error| self.failed(error))?;
-        self.state.metrics.predicted(1, 0);
+        let mut answer = answer.map_err(|error| self.refused(error))?;
         if let Some(sampling) = self.sampling(index) {
             answer.draw(&sampling);
         }
@@ -127,12 +126,6 @@ impl Chat {
             None => None,
         };
         Ok(Answered { answer, abstained, tokens })
-    }
-
-    /// Counts an answer that there will not be; why not.
-    pub fn failed(&self, error: InferenceError) -> ApiError {
-        self.state.metrics.predicted(0, 1);
-        self.refused(error)
     }
 
     /// How likely the student finds the tokens of a label: it is made to write it.
@@ -150,7 +143,7 @@ impl Chat {
     }
 
     /// Why there is no answer, at the pointer of what is at fault.
-    fn refused(&self, error: InferenceError) -> ApiError {
+    pub fn refused(&self, error: InferenceError) -> ApiError {
         let place = |index| match self.asked.label_set {
             Some(_) => format!("#/label_set/{index}"),
             None => self.asked.pointer.clone(),

@@ -95,10 +95,10 @@ pub struct ChatDelta {
 
 /// A chat's chunks. What goes wrong before there is anything to say is no chunk.
 pub async fn chunks(chat: Chat) -> Result<impl Stream<Item = Result<ChatCompletionChunk, ApiError>>, ApiError> {
-    let mut following = chat.follow()?;
+    let mut following = chat.follow().await?;
     let mut next = following.next().await;
     if let Some((_, News::Whole(Err(error)))) = next {
-        return Err(chat.failed(error));
+        return Err(chat.refused(error));
     }
     let mut stream = Chunks::new(chat);
     Ok(stream! {

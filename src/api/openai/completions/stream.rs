@@ -72,7 +72,6 @@ pub async fn chunks(
 ) -> Result<impl Stream<Item = Result<CompletionChunk, ApiError>>, ApiError> {
     let mut next = following.next().await;
     if let Some((index, News::Whole(Err(error)))) = next {
-        state.metrics.predicted(0, 1);
         return Err(refused(&model, &asked, index, error));
     }
     let heading = Heading::new(&state, ID_PREFIX, &model);
@@ -81,15 +80,10 @@ pub async fn chunks(
         while let Some((index, news)) = next {
             match news {
                 News::Fragment(fragment) => yield Ok(stream.fragment(index, fragment)),
-                News::Whole(answer) => {
-                    state.metrics.predicted(u64::from(answer.is_ok()), u64::from(answer.is_err()));
-                    match answer {
-                        Ok(completion) => yield Ok(stream.end(index, &completion)),
-                        Err(error) => {
-                            yield Err(refused(&model, &stream.asked, index, error));
-                            return;
-                        }
-                    }
+                News::Whole(Ok(completion)) => yield Ok(stream.end(index, &completion)),
+                News::Whole(Err(error)) => {
+                    yield Err(refused(&model, &stream.asked, index, error));
+                    return;
                 }
             }
             next = following.next().await;

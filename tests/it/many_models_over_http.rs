@@ -1,0 +1,190 @@
+//! Many models behind the API: pinned ones, aliases that move under traffic, files that are not what was published, and checkpoints
+//! of trainings that go on.
+
+use std::{fs, path::PathBuf};
+
+use axum::{body::Body, http::Request};
+use reqwest::Method;
+use serde_json::{Value, json};
+use stepwise::{
+    api::{AppState, Rooms, keep_pinned_once, router},
+    domain::Model,
+};
+use tower::ServiceExt;
+
+use crate::support::{
+    app::{Answer, TestApp},
+    fleet::Fleet,
+    service::until,
+};
+
+async fn ask(app: &TestApp, model: &str) -> Answer {
+    app.post("/v1/predictions", json!({"model": model, "inputs": ["late"], "include": ["label_probs"]})).await
+}
+
+async fn put(app: &TestApp, alias: &str, model: &str) -> Answer {
+    let body = json!({"model": model});
+    app.request(Method::PUT, &format!("/v1/aliases/{alias}"), |request| request.json(&body)).await
+}
+
+/// The weights of a model's copy on this machine.
+fn copied_weights(app: &TestApp, model: &Model) -> PathBuf {
+    app.models_dir.with_file_name("cache").join(&model.manifest_sha256).join("model.safetensors")
+}
+
+/// The weights that were published.
+fn published_weights(app: &TestApp, model: &Model) -> PathBuf {
+    app.artifacts_dir.join(&model.artifact_prefix).join("model.safetensors")
+}
+
+/// Turns one bit of the last number, so that the file can still be read.
+fn flip_a_bit(path: &PathBuf) {
+    let mut bytes = fs::read(path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_that_moves_under_traffic_drops_no_request() {
+    const CLIENTS: usize = 4;
+    const MOVES: usize = 20;
+    let app = TestApp::start().await;
+    for name in ["desk-1", "desk-2"] {
+        app.model(name).await;
+    }
+    assert_eq!(put(&app, "live", "desk-1").await.status, 201);
+    assert_eq!(ask(&app, "live").await.body["model"], "desk-1");
+    let moved = tokio_util::sync::CancellationToken::new();
+    let client = async || {
+        let mut seen = Vec::new();
+        while !moved.is_cancelled() {
+            let answer = ask(&app, "live").await;
+            assert_eq!(answer.status, 200, "{:#}", answer.body);
+            seen.push(answer.body["model"].as_str().unwrap().to_owned());
+        }
+        seen
+    };
+    let moves = async {
+        for at in 0..MOVES {
+            let model = ["desk-2", "desk-1"][at % 2];
+            let answer = put(&app, "live", model).await;
+            assert_eq!((answer.status, &answer.body["model"]), (200, &json!(model)));
+            let answer = ask(&app, "live").await;
+            assert_eq!(answer.body["model"], model, "an answer after the move is the new model's");
+        }
+        moved.cancel();
+    };
+    let clients = futures::future::join_all((0..CLIENTS).map(|_| client()));
+    let ((), seen) = tokio::join!(moves, clients);
+    let seen: Vec<String> = seen.into_iter().flatten().collect();
+    assert!(seen.iter().all(|model| ["desk-1", "desk-2"].contains(&model.as_str())), "{seen:?}");
+    assert!(seen.contains(&"desk-1".to_owned()) && seen.contains(&"desk-2".to_owned()), "{seen:?}");
+}
+
+#[tokio::test]
+async fn an_alias_that_answers_moves_to_what_is_loaded_and_not_to_what_cannot_be() {
+    let app = TestApp::start().await;
+    let (first, second) = (app.model("desk-1").await, app.model("desk-2").await);
+    let broken = app.model("desk-3").await;
+    flip_a_bit(&published_weights(&app, &broken));
+    put(&app, "live", "desk-1").await;
+    assert_eq!(ask(&app, "live").await.status, 200);
+    assert!(app.state.engine.has(&first.manifest_sha256) && !app.state.engine.has(&second.manifest_sha256));
+    assert_eq!(put(&app, "live", "desk-2").await.status, 200);
+    assert!(app.state.engine.has(&second.manifest_sha256), "the first request finds it in memory");
+    let refused = put(&app, "live", "desk-3").await;
+    assert_eq!((refused.status, refused.code()), (400, "model_unusable"));
+    assert_eq!(app.get("/v1/aliases/live").await.body["model"], "desk-2");
+    // Nobody waits for a model behind an alias that nobody asks.
+    assert_eq!(put(&app, "idle", "desk-3").await.status, 201);
+}
+
+#[tokio::test]
+async fn a_damaged_copy_is_never_loaded_and_fetched_anew() {
+    let app = TestApp::start().await;
+    let model = app.model("desk").await;
+    let meant = ask(&app, "desk").await.body["data"].clone();
+    flip_a_bit(&copied_weights(&app, &model));
+    assert_eq!(ask(&app, "desk").await.body["data"], meant, "what is in memory was read before");
+    // Two others take its room.
+    for other in ["other-1", "other-2"] {
+        app.model(other).await;
+        assert_eq!(ask(&app, other).await.status, 200);
+    }
+    let refused = ask(&app, "desk").await;
+    assert_eq!((refused.status, refused.code()), (503, "unavailable"), "{:#}", refused.body);
+    assert!(refused.headers.contains_key("retry-after") && refused.detail().contains("copy"), "{}", refused.detail());
+    assert_eq!(ask(&app, "desk").await.body["data"], meant);
+}
+
+#[tokio::test]
+async fn what_was_damaged_where_it_was_published_is_refused_by_its_file() {
+    let app = TestApp::start().await;
+    let (broken, _good) = (app.model("broken").await, app.model("good").await);
+    flip_a_bit(&published_weights(&app, &broken));
+    for _ in 0..2 {
+        let refused = ask(&app, "broken").await;
+        assert_eq!((refused.status, refused.code()), (400, "model_unusable"));
+        for word in ["model.safetensors", "sha256"] {
+            assert!(refused.detail().contains(word), "{}", refused.detail());
+        }
+    }
+    assert!(!copied_weights(&app, &broken).exists());
+    assert_eq!(ask(&app, "good").await.status, 200);
+}
+
+/// The status and body of `/readyz` of a process with pinned models.
+async fn readyz(state: &AppState) -> (u16, Value) {
+    let request = Request::get("/readyz").body(Body::empty()).unwrap();
+    let response = router(state.clone()).oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+#[tokio::test]
+async fn a_process_is_ready_when_its_pinned_models_are_and_keeps_them() {
+    let app = TestApp::start().await;
+    let (first, second) = (app.model("desk-1").await, app.model("desk-2").await);
+    let state = AppState::new(Rooms { pinned: vec!["live".to_owned()], ..app.rooms.clone() });
+    let (status, body) = readyz(&state).await;
+    assert_eq!((status, body["inference"].as_str().unwrap().contains("\"live\"")), (503, true), "{body:#}");
+    // A name that is not there yet does not end the waiting for it.
+    assert_eq!(keep_pinned_once(&state).await.len(), 1);
+    let words = readyz(&state).await.1["inference"].to_string();
+    assert!(words.contains("there is no model"), "{words}");
+    put(&app, "live", "desk-1").await;
+    assert!(keep_pinned_once(&state).await.is_empty());
+    assert_eq!(readyz(&state).await.0, 200);
+    for other in ["a", "b", "c"] {
+        app.model(other).await;
+        assert_eq!(ask(&app, other).await.status, 200);
+        assert!(app.state.engine.has(&first.manifest_sha256));
+    }
+    put(&app, "live", "desk-2").await;
+    assert!(app.state.engine.has(&second.manifest_sha256));
+    assert!(keep_pinned_once(&state).await.is_empty());
+    for other in ["a", "b", "c"] {
+        assert_eq!(ask(&app, other).await.status, 200);
+    }
+    assert!(app.state.engine.has(&second.manifest_sha256) && !app.state.engine.has(&first.manifest_sha256));
+    // One that is taken away later does not take the process out of service.
+    app.delete("/v1/aliases/live").await;
+    assert_eq!((keep_pinned_once(&state).await.len(), readyz(&state).await.0), (1, 200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_training_that_goes_on_answers_by_its_checkpoints() {
+    let fleet = Fleet::begin().await;
+    let job = fleet.training_with(json!({"max_steps": 1_000_000, "eval_steps": 20, "checkpoint_every": 20})).await;
+    let _worker = fleet.worker("worker");
+    let name = until("a checkpoint is there", async || {
+        let list = fleet.client.get(&format!("/v1/jobs/{job}/checkpoints")).await;
+        list["data"][0]["model"].as_str().map(str::to_owned)
+    })
+    .await;
+    assert!(name.starts_with(&format!("{job}:ckpt-step-")), "{name}");
+    let answer = fleet.client.post("/v1/predictions", &json!({"model": name, "inputs": ["late"]})).await;
+    assert!(answer["model"] == *name && answer["data"][0]["label"].is_string(), "{answer:#}");
+    assert_eq!(fleet.client.get(&format!("/v1/jobs/{job}")).await["state"], "running");
+}
