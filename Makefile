@@ -17,7 +17,7 @@ BENCHMARK_PEERS := $(SHARED)/bench
 BENCHMARK_STUDENT := $(SHARED)/mini-t5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo seeds up test check benchmarks bench-annotate bench-train bench-serve export-check reference-check upload-benchmark fmt sqlx openapi errors fuzz doctor image compose-check clean
+.PHONY: help setup build demo seeds up test check benchmarks bench-annotate bench-train bench-serve bench-growth export-check reference-check upload-benchmark fmt sqlx openapi errors fuzz doctor image compose-check clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ bench-train: build ## Time training beside transformers (PYTHON=… with torch a
 
 bench-serve: build ## Time the engine beside transformers and CTranslate2 (PYTHON=… with them; ARGUMENTS="--sizes small base …")
 	examples/serving_benchmark/run --binary $(BINARY) --python $(PYTHON) --peers $(BENCHMARK_PEERS) --rows $(BENCHMARK_DATA)/esnli/valid.jsonl $(ARGUMENTS)
+
+bench-growth: build ## Measure how the engine's cost grows (ARGUMENTS="--model STUDENT_DIR [--labels-model TRAINED_STUDENT_DIR]")
+	examples/serving_benchmark/growth --binary $(BINARY) --rows $(BENCHMARK_DATA)/esnli/valid.jsonl $(ARGUMENTS)
 
 fmt: ## Format the sources
 	cargo fmt

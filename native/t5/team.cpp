@@ -16,8 +16,8 @@
 
 namespace {
 
-// How long looking pays: about what it takes to fall asleep and to be woken.
-constexpr auto PATIENCE = std::chrono::microseconds(50);
+// How long looking pays: some times what it takes to be woken, and less than another process is given the processor for.
+constexpr auto PATIENCE = std::chrono::microseconds(200);
 
 void pause_shortly() {
 #if defined(__x86_64__)
