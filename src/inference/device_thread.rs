@@ -47,6 +47,7 @@ impl DeviceThread {
     fn step(&mut self) -> Result<(), Stopped> {
         self.inbox.wait()?;
         let Some((model, student)) = self.inbox.next() else { return Ok(()) };
+        student.model.use_threads(self.limits.threads);
         Serving::new(&student, &model, &mut self.label_sets, self.limits.max_batch).work(&mut self.inbox)
     }
 }

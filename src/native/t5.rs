@@ -74,7 +74,9 @@ impl PackedT5 {
         let mut packed = std::ptr::null_mut();
         // SAFETY: the tensors live through the call, and there are as many of them as the counts say.
         checked(unsafe { stepwise_t5_pack(sizes, tensors.as_ptr(), encoder, decoder, &raw mut packed) });
-        Self(NonNull::new(packed).expect("without a message there is a packed T5"))
+        let packed = Self(NonNull::new(packed).expect("without a message there is a packed T5"));
+        packed.use_threads(tch::get_num_threads());
+        packed
     }
 
     /// Memory of its panels.
@@ -86,14 +88,12 @@ impl PackedT5 {
     /// `ids` (rows, length) i64 with their `mask` (rows, length), true for real tokens, which come first -> (rows, length, d_model),
     /// zero where there is no token.
     pub fn encode(&self, ids: &Tensor, mask: &Tensor) -> Tensor {
-        self.use_threads();
         // SAFETY: the tensors live through the call, here and below.
         one(|out| unsafe { stepwise_t5_encode(self.pointer(), pointer(ids), pointer(mask), out) })
     }
 
     /// hidden (rows, d_model) -> scores of the vocabulary (rows, vocabulary), in fp32.
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        self.use_threads();
         // SAFETY: as above.
         one(|out| unsafe { stepwise_t5_logits(self.pointer(), pointer(hidden), out) })
     }
@@ -101,7 +101,6 @@ impl PackedT5 {
     /// The logarithm of the sum of the exponentials of all scores: hidden (rows, d_model) -> (rows), in fp32. The scores themselves
     /// are never in memory.
     pub fn normalizers(&self, hidden: &Tensor) -> Tensor {
-        self.use_threads();
         // SAFETY: as above.
         one(|out| unsafe { stepwise_t5_normalizers(self.pointer(), pointer(hidden), out) })
     }
@@ -115,7 +114,6 @@ impl PackedT5 {
     /// Hidden states (nodes, d_model) of tokens that branch. `nodes` (3, nodes) i64 has each one's token, the node before it or -1,
     /// and its input, a row of `encoded` (inputs, length, d_model) and `mask` (inputs, length).
     pub fn pass_tree(&self, encoded: &Tensor, mask: &Tensor, nodes: &Tensor) -> Tensor {
-        self.use_threads();
         let (encoded, mask, nodes) = (pointer(encoded), pointer(mask), pointer(nodes));
         // SAFETY: as above.
         one(|out| unsafe { stepwise_t5_pass_tree(self.pointer(), encoded, mask, nodes, out) })
@@ -128,10 +126,10 @@ impl PackedT5 {
         Answers { t5: self, rows: NonNull::new(rows).expect("operator new gives memory or throws") }
     }
 
-    /// As many as libtorch uses on this thread.
-    fn use_threads(&self) {
+    /// Computes with so many threads; at first, with as many as libtorch.
+    pub fn use_threads(&self, threads: i32) {
         // SAFETY: as above.
-        unsafe { stepwise_t5_use_threads(self.pointer(), tch::get_num_threads().into()) }
+        unsafe { stepwise_t5_use_threads(self.pointer(), threads.into()) }
     }
 
     fn pointer(&self) -> *mut c_void {
@@ -150,7 +148,6 @@ impl Answers<'_> {
     /// Answers begin behind those that are there, so many for each row of `encoded` (inputs, length, d_model) with its `mask`
     /// (inputs, length).
     pub fn join(&mut self, encoded: &Tensor, mask: &Tensor, rows: i64) {
-        self.t5.use_threads();
         let (encoded, mask) = (pointer(encoded), pointer(mask));
         // SAFETY: as above.
         checked(unsafe { stepwise_answers_join(self.t5.pointer(), self.pointer(), encoded, mask, rows) });
@@ -158,7 +155,6 @@ impl Answers<'_> {
 
     /// The newest token of each answer (rows) i64 -> its hidden state after the final norm (rows, d_model).
     pub fn step(&mut self, tokens: &Tensor) -> Tensor {
-        self.t5.use_threads();
         // SAFETY: as above.
         one(|out| unsafe { stepwise_answers_step(self.t5.pointer(), self.pointer(), pointer(tokens), out) })
     }

@@ -87,6 +87,18 @@ impl T5 {
         weights.clear();
     }
 
+    /// Computes with so many threads. Those of libtorch look for work for a while after each operation; a packed T5 has threads of its
+    /// own, which they would keep from the processor, so libtorch then does its small part on this thread alone.
+    pub fn use_threads(&self, threads: i32) {
+        match &self.packed {
+            Some(packed) => {
+                packed.use_threads(threads);
+                tch::set_num_threads(1);
+            }
+            None => tch::set_num_threads(threads),
+        }
+    }
+
     /// The shape it has.
     pub fn config(&self) -> &T5Config {
         &self.config
