@@ -1,19 +1,20 @@
 //! `stepwise bench-engine`: the engine alone on rows of a file, without service and database, timed as clients of its own process
 //! see it: tokens and queue included. Not for people: `examples/serving_benchmark/run` starts it and prints the ratios.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+mod bench;
+mod labels;
+
+use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
 use serde_json::json;
 
+use self::bench::{Bench, of_length};
 use super::{CommandError, launch};
 use crate::{
     domain::Precision,
-    inference::{CompletionRequest, Engine, EngineSettings, InferenceError, ModelFiles, PredictionRequest, Prompt},
+    inference::{Engine, EngineSettings, ModelFiles},
 };
-
-/// Different batches that are asked in turn, so that no run reads what the one before it has read.
-const BATCHES_IN_TURN: usize = 4;
 
 /// What to time.
 #[derive(Debug, Args)]
@@ -30,6 +31,15 @@ pub struct Arguments {
     /// Tokens that are written to each input, no more and no less
     #[arg(long, value_delimiter = ',', default_values_t = [4, 32])]
     tokens: Vec<usize>,
+    /// Tokens of each input, whose texts are joined and cut for it; by default each row is an input, and labels are weighed too
+    #[arg(long, value_delimiter = ',')]
+    input_tokens: Vec<usize>,
+    /// Models that are in memory: the same files under so many names, asked in turn
+    #[arg(long, default_value_t = 1)]
+    copies: usize,
+    /// Times nothing: counts the rows whose label is another one in this arithmetic
+    #[arg(long, value_parser = precision)]
+    against: Option<Precision>,
     /// Labels that are weighed
     #[arg(long, value_delimiter = ',', default_value = "entailment,neutral,contradiction")]
     labels: Vec<String>,
@@ -54,29 +64,58 @@ fn precision(text: &str) -> Result<Precision, String> {
 /// Prints a line of JSON for each kind of work and size of a batch: the median of its runs, in seconds.
 pub fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let texts = read_inputs(arguments)?;
+    if let Some(other) = arguments.against {
+        return launch::block_on(async { report(labels::compare(arguments, other, &texts).await?) });
+    }
     let largest = arguments.batches.iter().copied().max().unwrap_or(1);
     let engine = Engine::start(EngineSettings {
         device: arguments.device.clone(),
         max_waiting: largest,
         max_batch: largest,
+        max_models: arguments.copies.max(1),
         ..EngineSettings::on_cpu(arguments.threads, arguments.precision)
     })?;
-    let model = ModelFiles::folder("model", arguments.model.clone());
-    let bench = Bench { engine, model, texts };
+    let copy = |number| ModelFiles::folder(&format!("model {number}"), arguments.model.clone());
+    let bench = Bench { engine, models: (0..arguments.copies.max(1)).map(copy).collect(), texts };
     launch::block_on(async {
-        for &batch in &arguments.batches {
-            for &tokens in &arguments.tokens {
-                let seconds =
-                    bench.median(arguments.runs, async |run| bench.generate(run, batch, tokens).await).await?;
-                report(json!({"work": "generate", "batch": batch, "tokens": tokens, "seconds": seconds}))?;
-            }
-            let labels: Arc<[String]> = arguments.labels.as_slice().into();
-            let seconds = bench.median(arguments.runs, async |run| bench.score(run, batch, &labels).await).await?;
-            report(json!({"work": "score", "batch": batch, "labels": labels.len(), "seconds": seconds}))?;
+        if arguments.input_tokens.is_empty() {
+            time_rows(arguments, &bench).await?;
+        } else {
+            time_lengths(arguments, &bench).await?;
         }
         bench.engine.stop().await;
         Ok(())
     })
+}
+
+async fn time_rows(arguments: &Arguments, bench: &Bench) -> Result<(), CommandError> {
+    let prompts = bench.prompts();
+    for &batch in &arguments.batches {
+        for &tokens in &arguments.tokens {
+            let work = async |run| bench.generate(run, &prompts, batch, tokens).await;
+            let seconds = bench.median(arguments.runs, work).await?;
+            report(json!({"work": "generate", "batch": batch, "tokens": tokens, "seconds": seconds}))?;
+        }
+        let labels: Arc<[String]> = arguments.labels.as_slice().into();
+        let seconds = bench.median(arguments.runs, async |run| bench.score(run, batch, &labels).await).await?;
+        report(json!({"work": "score", "batch": batch, "labels": labels.len(), "seconds": seconds}))?;
+    }
+    Ok(())
+}
+
+async fn time_lengths(arguments: &Arguments, bench: &Bench) -> Result<(), CommandError> {
+    for &length in &arguments.input_tokens {
+        let prompts = of_length(&arguments.model, &bench.texts, length)?;
+        for (&batch, &tokens) in
+            arguments.batches.iter().flat_map(|batch| arguments.tokens.iter().map(move |tokens| (batch, tokens)))
+        {
+            let work = async |run| bench.generate(run, &prompts, batch, tokens).await;
+            let seconds = bench.median(arguments.runs, work).await?;
+            let line = json!({"work": "generate", "input_tokens": length, "batch": batch, "tokens": tokens, "seconds": seconds});
+            report(line)?;
+        }
+    }
+    Ok(())
 }
 
 fn read_inputs(arguments: &Arguments) -> Result<Vec<String>, CommandError> {
@@ -92,60 +131,4 @@ fn read_inputs(arguments: &Arguments) -> Result<Vec<String>, CommandError> {
 
 fn report(line: serde_json::Value) -> Result<(), CommandError> {
     super::print(&format!("{line}\n"))
-}
-
-struct Bench {
-    engine: Engine,
-    model: ModelFiles,
-    texts: Vec<String>,
-}
-
-impl Bench {
-    /// Seconds.
-    async fn median(
-        &self,
-        runs: usize,
-        work: impl AsyncFn(usize) -> Result<(), InferenceError>,
-    ) -> Result<f64, InferenceError> {
-        let mut seconds = Vec::with_capacity(runs);
-        for run in 0..=runs {
-            let start = Instant::now();
-            work(run).await?;
-            seconds.push(start.elapsed().as_secs_f64());
-        }
-        let mut timed = seconds.split_off(1);
-        timed.sort_by(f64::total_cmp);
-        Ok(timed.get(timed.len() / 2).copied().unwrap_or_default())
-    }
-
-    /// The inputs of a run.
-    fn inputs(&self, run: usize, batch: usize) -> impl Iterator<Item = &str> {
-        let first = run % BATCHES_IN_TURN * batch;
-        self.texts.iter().cycle().skip(first).take(batch).map(String::as_str)
-    }
-
-    async fn generate(&self, run: usize, batch: usize, tokens: usize) -> Result<(), InferenceError> {
-        let request = |input| CompletionRequest {
-            prompt: Prompt::Text(format!("explain: {input}")),
-            max_tokens: tokens,
-            min_tokens: tokens,
-            ..CompletionRequest::default()
-        };
-        let requests = self.inputs(run, batch).map(request).collect();
-        for written in self.engine.complete(&self.model, requests).await? {
-            let said = written?.completion_tokens;
-            assert_eq!(said, tokens as u64, "as many tokens were asked for, no more and no less");
-        }
-        Ok(())
-    }
-
-    async fn score(&self, run: usize, batch: usize, labels: &Arc<[String]>) -> Result<(), InferenceError> {
-        let request = |input: &str| PredictionRequest {
-            input: input.to_owned(),
-            label_set: Some(Arc::clone(labels)),
-            ..PredictionRequest::default()
-        };
-        let requests = self.inputs(run, batch).map(request).collect();
-        self.engine.predict(&self.model, requests).await?.into_iter().try_for_each(|scored| scored.map(drop))
-    }
 }
