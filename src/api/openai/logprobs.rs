@@ -78,7 +78,7 @@ impl CompletionLogprobs {
     pub fn new(tokens: Vec<ScoredToken>, count: usize) -> Self {
         Self {
             token_logprobs: tokens.iter().map(|scored| number(&scored.token)).collect(),
-            top_logprobs: (count > 0).then(|| tokens.iter().map(|scored| top(scored)).collect()),
+            top_logprobs: (count > 0).then(|| tokens.iter().map(top).collect()),
             text_offset: tokens.iter().map(|scored| scored.offset).collect(),
             tokens: tokens.into_iter().map(|scored| scored.token.text).collect(),
         }
