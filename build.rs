@@ -25,7 +25,7 @@ mod engine {
         "t5/decoder",
         "t5/encoder",
         "t5/kept",
-        "t5/packing",
+        "t5/prepacking",
         "t5/product_bf16",
         "t5/product_fp32",
         "t5/rows",

@@ -33,7 +33,7 @@ INLINE uint32_t pair_at(const bf16* place) {
   return both;
 }
 
-INLINE void pack_keys(const HeadOfSequence& head, int64_t width, bf16* to) {
+INLINE void tile_keys(const HeadOfSequence& head, int64_t width, bf16* to) {
   const int64_t keys = up_to(head.tokens, TILE), depth_tiles = width / PANEL;
   std::memset(to, 0, keys * width * sizeof(bf16));
   for (int64_t key = 0; key < head.tokens; ++key)
@@ -44,7 +44,7 @@ INLINE void pack_keys(const HeadOfSequence& head, int64_t width, bf16* to) {
     }
 }
 
-INLINE void pack_values(const HeadOfSequence& head, bf16* to) {
+INLINE void tile_values(const HeadOfSequence& head, bf16* to) {
   const int64_t keys = up_to(head.tokens, PANEL), columns = up_to(head.width, TILE);
   std::memset(to, 0, keys * columns * sizeof(bf16));
   for (int64_t key = 0; key < head.tokens; ++key)
@@ -62,10 +62,10 @@ FOR_TILES void attend_tiles(const HeadOfSequence& head, float* room) {
   float* sums = scores + QUERIES * step;
   bf16* shares = reinterpret_cast<bf16*>(sums + TILE * TILE);
   bf16* queries = shares + QUERIES * step;
-  bf16* packed_keys = queries + QUERIES * width;
-  bf16* packed_values = packed_keys + size_of_keys(head.tokens, head.width);
-  pack_keys(head, width, packed_keys);
-  pack_values(head, packed_values);
+  bf16* tiled_keys = queries + QUERIES * width;
+  bf16* tiled_values = tiled_keys + size_of_keys(head.tokens, head.width);
+  tile_keys(head, width, tiled_keys);
+  tile_values(head, tiled_values);
   std::memset(queries, 0, QUERIES * width * sizeof(bf16));
   for (int64_t first = 0; first < head.tokens; first += QUERIES) {
     const int64_t rows = std::min(QUERIES, head.tokens - first);
@@ -75,7 +75,7 @@ FOR_TILES void attend_tiles(const HeadOfSequence& head, float* room) {
       _tile_zero(0);
       for (int64_t at = 0; at < width; at += PANEL) {
         _tile_loadd(4, queries + at, width * 2);
-        _tile_loadd(6, packed_keys + key * width + at * TILE, 64);
+        _tile_loadd(6, tiled_keys + key * width + at * TILE, 64);
         _tile_dpbf16ps(0, 4, 6);
       }
       _tile_stored(0, scores + key, step * 4);
@@ -94,7 +94,7 @@ FOR_TILES void attend_tiles(const HeadOfSequence& head, float* room) {
       _tile_zero(0);
       for (int64_t key = 0; key < step; key += PANEL) {
         _tile_loadd(4, shares + key, step * 2);
-        _tile_loadd(6, packed_values + (column / TILE * (step / PANEL) + key / PANEL) * TILE_SIZE, 64);
+        _tile_loadd(6, tiled_values + (column / TILE * (step / PANEL) + key / PANEL) * TILE_SIZE, 64);
         _tile_dpbf16ps(0, 4, 6);
       }
       _tile_stored(0, sums, TILE * 4);

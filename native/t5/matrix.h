@@ -33,16 +33,16 @@ INLINE int64_t place_in_panel(const bf16*, int64_t column, int64_t at) {
 
 // A matrix of columns that lie anywhere, `depth` numbers each; null stands for zeros.
 template <typename Number>
-Matrix<Number> pack(const std::vector<const Number*>& columns, int64_t depth) {
-  Matrix<Number> packed{static_cast<int64_t>(columns.size()), depth, {}};
-  packed.numbers = Buffer<Number>(packed.panels() * packed.panel_size());
-  for (int64_t column = 0; column < packed.columns; ++column) {
+Matrix<Number> prepack(const std::vector<const Number*>& columns, int64_t depth) {
+  Matrix<Number> prepacked{static_cast<int64_t>(columns.size()), depth, {}};
+  prepacked.numbers = Buffer<Number>(prepacked.panels() * prepacked.panel_size());
+  for (int64_t column = 0; column < prepacked.columns; ++column) {
     if (!columns[column]) continue;
-    Number* panel = packed.numbers.begin() + column / PANEL * packed.panel_size();
+    Number* panel = prepacked.numbers.begin() + column / PANEL * prepacked.panel_size();
     for (int64_t at = 0; at < depth; ++at)
       panel[place_in_panel(static_cast<const Number*>(nullptr), column % PANEL, at)] = columns[column][at];
   }
-  return packed;
+  return prepacked;
 }
 
 // Rows whose numbers past their width are zero and stay so.

@@ -1,4 +1,4 @@
-// Memory of the packed T5: aligned to cache lines, in huge pages where it is large, zero at first.
+// Memory of the prepacked T5: aligned to cache lines, in huge pages where it is large, zero at first.
 #pragma once
 
 #include <sys/mman.h>

@@ -1,4 +1,4 @@
-// A T5 that only answers, on a processor: its weights packed for products, and what a pass through it needs. One thread at a time
+// A T5 that only answers, on a processor: its weights prepacked for products, and what a pass through it needs. One thread at a time
 // may ask it; it computes with a team.
 #pragma once
 

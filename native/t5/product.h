@@ -1,4 +1,4 @@
-// Products of rows and a packed matrix. A row's results do not depend on the rows beside it: each is summed in one order, however
+// Products of rows and a prepacked matrix. A row's results do not depend on the rows beside it: each is summed in one order, however
 // many there are.
 #pragma once
 

@@ -151,6 +151,6 @@ void multiply(const Team& team, const Rows<bf16>& rows, int64_t count, const Mat
 #else
 Way way_of_processor() { return Way::NONE; }
 
-// Nobody packs bf16 where there is no way to multiply it.
+// Nobody prepacks bf16 where there is no way to multiply it.
 void multiply(const Team&, const Rows<bf16>&, int64_t, const Matrix<bf16>&, const Target&, Way) {}
 #endif

@@ -1,5 +1,5 @@
-// The packed T5 as Rust calls it: tensors in, tensors out.
-#include "packing.h"
+// The prepacked T5 as Rust calls it: tensors in, tensors out.
+#include "prepacking.h"
 #include "decoder.h"
 
 namespace {
@@ -9,9 +9,9 @@ struct Answers {
   virtual ~Answers() = default;
 };
 
-// A packed T5 of either kind.
-struct PackedT5 {
-  virtual ~PackedT5() = default;
+// A prepacked T5 of either kind.
+struct PrepackedT5 {
+  virtual ~PrepackedT5() = default;
   virtual int64_t bytes() const = 0;
   virtual Tensor encode(const Tensor& ids, const Tensor& mask) = 0;
   virtual Tensor logits(const Tensor& hidden) = 0;
@@ -46,9 +46,9 @@ struct AnswersOf : Answers {
 };
 
 template <typename Number>
-struct PackedOf : PackedT5 {
-  PackedOf(const Sizes& sizes, const Tensor* const* tensors, int64_t encoder_layers, int64_t decoder_layers)
-      : network(pack_network<Number>(sizes, tensors, encoder_layers, decoder_layers)), desk(sizes), embedding(*tensors[0]) {}
+struct PrepackedOf : PrepackedT5 {
+  PrepackedOf(const Sizes& sizes, const Tensor* const* tensors, int64_t encoder_layers, int64_t decoder_layers)
+      : network(prepack_network<Number>(sizes, tensors, encoder_layers, decoder_layers)), desk(sizes), embedding(*tensors[0]) {}
 
   int64_t bytes() const override {
     int64_t sum = network.output.numbers.bytes();
@@ -225,7 +225,7 @@ char* stepwise_t5_multiply(const Tensor* left, const Tensor* right, int64_t way,
     for (int64_t row = 0; row < count; ++row) std::copy_n(data<bf16>(*left) + row * depth, depth, rows.row(row));
     std::vector<const bf16*> columns;
     for (int64_t column = 0; column < right->size(0); ++column) columns.push_back(data<bf16>(*right) + column * depth);
-    const Matrix<bf16> matrix = pack(columns, depth);
+    const Matrix<bf16> matrix = prepack(columns, depth);
     Tensor product = at::empty({count, matrix.columns}, left->options().dtype(at::kFloat));
     const Target target{Become::FLOATS, data<float>(product), matrix.columns};
     in_team(threads, [&](const Team& team) { multiply(team, rows, count, matrix, target, static_cast<Way>(way)); });
@@ -233,55 +233,55 @@ char* stepwise_t5_multiply(const Tensor* left, const Tensor* right, int64_t way,
   });
 }
 
-char* stepwise_t5_pack(const Sizes* sizes, const Tensor* const* tensors, int64_t encoder_layers, int64_t decoder_layers,
-                       PackedT5** out) {
+char* stepwise_t5_prepack(const Sizes* sizes, const Tensor* const* tensors, int64_t encoder_layers, int64_t decoder_layers,
+                       PrepackedT5** out) {
   return guarded([&] {
     by_kind(*tensors[0], [&](auto* kind) {
       using Number = std::remove_pointer_t<decltype(kind)>;
-      *out = new PackedOf<Number>(*sizes, tensors, encoder_layers, decoder_layers);
+      *out = new PrepackedOf<Number>(*sizes, tensors, encoder_layers, decoder_layers);
     });
   });
 }
 
-void stepwise_t5_free(PackedT5* t5) { delete t5; }
+void stepwise_t5_free(PrepackedT5* t5) { delete t5; }
 
-int64_t stepwise_t5_bytes(const PackedT5* t5) { return t5->bytes(); }
+int64_t stepwise_t5_bytes(const PrepackedT5* t5) { return t5->bytes(); }
 
-void stepwise_t5_use_threads(PackedT5* t5, int64_t threads) { t5->threads = std::max<int64_t>(1, threads); }
+void stepwise_t5_use_threads(PrepackedT5* t5, int64_t threads) { t5->threads = std::max<int64_t>(1, threads); }
 
-char* stepwise_t5_encode(PackedT5* t5, const Tensor* ids, const Tensor* mask, Tensor** out) {
+char* stepwise_t5_encode(PrepackedT5* t5, const Tensor* ids, const Tensor* mask, Tensor** out) {
   return guarded([&] { give(out, t5->encode(ids->contiguous(), *mask)); });
 }
 
-char* stepwise_t5_logits(PackedT5* t5, const Tensor* hidden, Tensor** out) {
+char* stepwise_t5_logits(PrepackedT5* t5, const Tensor* hidden, Tensor** out) {
   return guarded([&] { give(out, t5->logits(hidden->contiguous())); });
 }
 
-char* stepwise_t5_normalizers(PackedT5* t5, const Tensor* hidden, Tensor** out) {
+char* stepwise_t5_normalizers(PrepackedT5* t5, const Tensor* hidden, Tensor** out) {
   return guarded([&] { give(out, t5->normalizers(hidden->contiguous())); });
 }
 
-char* stepwise_t5_logits_of(PackedT5* t5, const Tensor* hidden, const Tensor* tokens, Tensor** out) {
+char* stepwise_t5_logits_of(PrepackedT5* t5, const Tensor* hidden, const Tensor* tokens, Tensor** out) {
   return guarded([&] { give(out, t5->logits_of(hidden->contiguous(), tokens->contiguous())); });
 }
 
-char* stepwise_t5_pass_tree(PackedT5* t5, const Tensor* encoded, const Tensor* mask, const Tensor* nodes, Tensor** out) {
+char* stepwise_t5_pass_tree(PrepackedT5* t5, const Tensor* encoded, const Tensor* mask, const Tensor* nodes, Tensor** out) {
   return guarded([&] { give(out, t5->pass_tree(encoded->contiguous(), *mask, *nodes)); });
 }
 
-Answers* stepwise_answers_begin(const PackedT5* t5) { return t5->begin().release(); }
+Answers* stepwise_answers_begin(const PrepackedT5* t5) { return t5->begin().release(); }
 
 void stepwise_answers_free(Answers* answers) { delete answers; }
 
-char* stepwise_answers_join(PackedT5* t5, Answers* answers, const Tensor* encoded, const Tensor* mask, int64_t rows) {
+char* stepwise_answers_join(PrepackedT5* t5, Answers* answers, const Tensor* encoded, const Tensor* mask, int64_t rows) {
   return guarded([&] { t5->join(*answers, encoded->contiguous(), *mask, rows); });
 }
 
-char* stepwise_answers_step(PackedT5* t5, Answers* answers, const Tensor* tokens, Tensor** out) {
+char* stepwise_answers_step(PrepackedT5* t5, Answers* answers, const Tensor* tokens, Tensor** out) {
   return guarded([&] { give(out, t5->step(*answers, tokens->contiguous())); });
 }
 
-char* stepwise_answers_follow(const PackedT5* t5, Answers* answers, const Tensor* sources) {
+char* stepwise_answers_follow(const PrepackedT5* t5, Answers* answers, const Tensor* sources) {
   return guarded([&] { t5->follow(*answers, sources->contiguous()); });
 }
 }

@@ -24,7 +24,7 @@ pub(super) fn load(model: &ModelFiles, device: Device, precision: Precision) -> 
     check(model)?;
     let loaded = device::catch("loading the model", || Student::load(&model.directory, device, precision));
     let mut student = loaded?.map_err(|error| broken(&error))?;
-    device::catch("packing the model", || student.pack())?;
+    device::catch("prepacking the model", || student.prepack())?;
     device::catch("the model's first forward pass", || first_pass(&student))?;
     Ok(student)
 }

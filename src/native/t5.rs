@@ -1,4 +1,4 @@
-//! A T5 that only answers, on a processor: its weights packed for products whose rows do not depend on each other, so that an answer
+//! A T5 that only answers, on a processor: its weights prepacked for products whose rows do not depend on each other, so that an answer
 //! is the same whoever is answered beside it.
 
 use std::ffi::{c_char, c_void};
@@ -44,15 +44,15 @@ pub struct Layers<'a> {
     pub decoder: Vec<[Option<&'a Tensor>; 14]>,
 }
 
-/// A packed T5. It takes and gives tensors of the kind that it was packed from.
-pub struct PackedT5(NonNull<c_void>);
+/// A prepacked T5. It takes and gives tensors of the kind that it was prepacked from.
+pub struct PrepackedT5(NonNull<c_void>);
 
-// SAFETY: the kernels hold no state of a thread; `PackedT5` is not `Sync`, so one thread at a time asks it.
-unsafe impl Send for PackedT5 {}
+// SAFETY: the kernels hold no state of a thread; `PrepackedT5` is not `Sync`, so one thread at a time asks it.
+unsafe impl Send for PrepackedT5 {}
 
 /// Answers that are gone on from side by side.
 pub struct Answers<'t5> {
-    t5: &'t5 PackedT5,
+    t5: &'t5 PrepackedT5,
     rows: NonNull<c_void>,
 }
 
@@ -62,7 +62,7 @@ pub fn multiplies(kind: Kind) -> bool {
     kind == Kind::Float || kind == Kind::BFloat16 && unsafe { stepwise_t5_way() > 0 }
 }
 
-impl PackedT5 {
+impl PrepackedT5 {
     /// Copies the weights into panels; only the embedding is still looked at after that, and kept. Panics on what does not fit
     /// together, as all of this do.
     pub fn new(sizes: &Sizes, layers: &Layers<'_>) -> Self {
@@ -71,12 +71,12 @@ impl PackedT5 {
         let tensors: Vec<*const c_void> = all.map(|tensor| or_null(*tensor)).collect();
         let count = |layers: usize| i64::try_from(layers).unwrap_or(i64::MAX);
         let (encoder, decoder) = (count(layers.encoder.len()), count(layers.decoder.len()));
-        let mut packed = std::ptr::null_mut();
+        let mut prepacked = std::ptr::null_mut();
         // SAFETY: the tensors live through the call, and there are as many of them as the counts say.
-        checked(unsafe { stepwise_t5_pack(sizes, tensors.as_ptr(), encoder, decoder, &raw mut packed) });
-        let packed = Self(NonNull::new(packed).expect("without a message there is a packed T5"));
-        packed.use_threads(tch::get_num_threads());
-        packed
+        checked(unsafe { stepwise_t5_prepack(sizes, tensors.as_ptr(), encoder, decoder, &raw mut prepacked) });
+        let prepacked = Self(NonNull::new(prepacked).expect("without a message there is a prepacked T5"));
+        prepacked.use_threads(tch::get_num_threads());
+        prepacked
     }
 
     /// Memory of its panels.
@@ -137,7 +137,7 @@ impl PackedT5 {
     }
 }
 
-impl Drop for PackedT5 {
+impl Drop for PrepackedT5 {
     fn drop(&mut self) {
         // SAFETY: nobody has the pointer any more: answers borrow us.
         unsafe { stepwise_t5_free(self.pointer()) }
@@ -187,7 +187,7 @@ unsafe extern "C" {
         threads: i64,
         out: *mut *mut c_void,
     ) -> *mut c_char;
-    fn stepwise_t5_pack(
+    fn stepwise_t5_prepack(
         sizes: *const Sizes,
         tensors: *const *const c_void,
         encoder_layers: i64,

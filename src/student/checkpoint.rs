@@ -45,8 +45,8 @@ impl Student {
     }
 
     /// Makes it faster where this processor can, and only able to answer: its weights are gone then.
-    pub fn pack(&mut self) {
-        self.model.pack(&mut self.weights);
+    pub fn prepack(&mut self) {
+        self.model.prepack(&mut self.weights);
     }
 }
 

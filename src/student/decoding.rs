@@ -11,27 +11,27 @@ use crate::native::t5::Answers;
 pub(super) enum Decoding<'model> {
     /// On any device.
     Grid(Box<GridDecoding<'model>>),
-    /// By a packed T5.
-    Packed(Answers<'model>),
+    /// By a prepacked T5.
+    Prepacked(Answers<'model>),
 }
 
 impl<'model> Decoding<'model> {
     /// `encoded` (inputs, keys, d_model) with its `mask` (inputs, keys); `rows` rows of every input. There is room for
     /// `capacity` tokens before buffers grow.
     pub fn new(model: &'model T5, encoded: &Tensor, mask: &Tensor, capacity: i64, rows: i64) -> Self {
-        let Some(packed) = &model.packed else {
+        let Some(prepacked) = &model.prepacked else {
             return Self::Grid(Box::new(GridDecoding::new(model, encoded, mask, capacity, rows)));
         };
-        let mut answers = packed.begin();
+        let mut answers = prepacked.begin();
         answers.join(encoded, mask, rows);
-        Self::Packed(answers)
+        Self::Prepacked(answers)
     }
 
     /// Rows of further inputs, one each, begin behind those that are there.
     pub fn join(&mut self, encoded: &Tensor, mask: &Tensor) {
         match self {
             Self::Grid(grid) => grid.join(encoded, mask),
-            Self::Packed(answers) => answers.join(encoded, mask, 1),
+            Self::Prepacked(answers) => answers.join(encoded, mask, 1),
         }
     }
 
@@ -39,7 +39,7 @@ impl<'model> Decoding<'model> {
     pub fn step(&mut self, tokens: &Tensor) -> Tensor {
         match self {
             Self::Grid(grid) => grid.step(tokens),
-            Self::Packed(answers) => answers.step(tokens),
+            Self::Prepacked(answers) => answers.step(tokens),
         }
     }
 
@@ -48,7 +48,7 @@ impl<'model> Decoding<'model> {
         match self {
             Self::Grid(grid) => grid.keep_inputs(inputs),
             // An input stays as long as an answer to it goes on.
-            Self::Packed(_) => {}
+            Self::Prepacked(_) => {}
         }
     }
 
@@ -56,7 +56,7 @@ impl<'model> Decoding<'model> {
     pub fn follow(&mut self, sources: &[i64]) {
         match self {
             Self::Grid(grid) => grid.follow(sources),
-            Self::Packed(answers) => answers.follow(&Tensor::from_slice(sources)),
+            Self::Prepacked(answers) => answers.follow(&Tensor::from_slice(sources)),
         }
     }
 }

@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 use super::T5;
 use super::batch::size;
 use super::position::padding_bias;
-use super::t5::DecoderLayer;
+use super::stacks::DecoderLayer;
 
 /// The state of a batch that is being decoded: one row an input, or as many side by side. Rows may begin while others go on: all
 /// write at the same position, and what lies before a row's own beginning is hidden from it. Runs under `no_grad`: it writes

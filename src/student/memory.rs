@@ -9,7 +9,7 @@ use crate::device;
 use crate::domain::Precision;
 
 impl Student {
-    /// Bytes of its tensors, or of what they were packed into.
+    /// Bytes of its tensors, or of what they were prepacked into.
     pub fn bytes(&self) -> u64 {
         if self.weights.is_empty() {
             return bytes_of_parameters(&self.config, self.kind, self.device);
@@ -24,7 +24,7 @@ pub fn expected_bytes(directory: &Path, device: Device, precision: Precision) ->
     Ok(bytes_of_parameters(&config, device::kind_for(precision, device), device))
 }
 
-/// A packed student has an embedding that is its output layer as well twice: as rows to look up, and as a matrix to multiply.
+/// A prepacked student has an embedding that is its output layer as well twice: as rows to look up, and as a matrix to multiply.
 fn bytes_of_parameters(config: &T5Config, kind: Kind, device: Device) -> u64 {
     let has_two = config.tie_word_embeddings && device == Device::Cpu;
     let output = if has_two { config.vocab_size * config.d_model } else { 0 };

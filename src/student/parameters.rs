@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::T5Config;
+use super::{StudentError, T5Config, Weights};
 
 /// One tensor of a T5.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,24 @@ pub(super) fn parameters(config: &T5Config) -> BTreeMap<String, Parameter> {
         list.add("lm_head", &[config.vocab_size, config.d_model], inverse_root(config.d_model));
     }
     list.parameters
+}
+
+/// Refuses weights that lack tensors, have others, or have them in other shapes; names the first few at fault.
+pub(super) fn check(config: &T5Config, weights: &Weights) -> Result<(), StudentError> {
+    let expected = parameters(config);
+    let missing: Vec<&str> = expected.keys().filter(|name| !weights.contains_key(*name)).map(String::as_str).collect();
+    let surplus: Vec<&str> = weights.keys().filter(|name| !expected.contains_key(*name)).map(String::as_str).collect();
+    for (problem, names) in [("lack", missing), ("have, besides what the configuration describes,", surplus)] {
+        if !names.is_empty() {
+            let first = names[..names.len().min(3)].join(", ");
+            return Err(StudentError::Weights(format!("they {problem} {} tensors: {first} …", names.len())));
+        }
+    }
+    let misshapen = weights.iter().find(|(name, tensor)| tensor.size() != expected[*name].shape);
+    misshapen.map_or(Ok(()), |(name, tensor)| {
+        let (found, right) = (tensor.size(), &expected[name].shape);
+        Err(StudentError::Weights(format!("{name} has the shape {found:?} where the configuration says {right:?}")))
+    })
 }
 
 /// How many numbers a T5 of this configuration learns.

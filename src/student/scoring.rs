@@ -98,8 +98,8 @@ fn edge_scores(most: usize, model: &T5, (encoded, mask): (&Tensor, &Tensor), tre
 
 /// The nodes' hidden states, those of one tree after those of the other, each filled up to `nodes`: (trees * nodes, d_model).
 fn read(model: &T5, (encoded, mask): (&Tensor, &Tensor), trees: &[&LabelTree], nodes: usize) -> Tensor {
-    if let Some(packed) = &model.packed {
-        return packed.pass_tree(encoded, mask, &side_by_side(trees, nodes, model.config().pad_token_id));
+    if let Some(prepacked) = &model.prepacked {
+        return prepacked.pass_tree(encoded, mask, &side_by_side(trees, nodes, model.config().pad_token_id));
     }
     // Rows of one set differ in their inputs alone.
     let is_one = trees.iter().all(|tree| ptr::eq(*tree, trees[0]));
@@ -176,9 +176,9 @@ fn log_probabilities(most: usize, model: &T5, hidden: &Tensor, said: &[(usize, i
 
 /// The scores of `tokens` after the hidden states of these `rows`, and the normalizers of the latter.
 fn scores_and_normalizers(model: &T5, hidden: &Tensor, rows: &Tensor, tokens: &Tensor) -> (Tensor, Tensor) {
-    if let Some(packed) = &model.packed {
-        let own = packed.logits_of(&hidden.index_select(0, rows), tokens);
-        return (own, packed.normalizers(hidden).index_select(0, rows));
+    if let Some(prepacked) = &model.prepacked {
+        let own = prepacked.logits_of(&hidden.index_select(0, rows), tokens);
+        return (own, prepacked.normalizers(hidden).index_select(0, rows));
     }
     let logits = model.logits(hidden).to_kind(Kind::Float);
     (logits.index(&[Some(rows), Some(tokens)]), logits.logsumexp([1], false).index_select(0, rows))

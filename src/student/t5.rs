@@ -2,15 +2,16 @@
 
 use tch::{Kind, Reduction, Tensor};
 
-use super::attention::{Attention, Look};
+use super::attention::Look;
 use super::dropout::Dropout;
-use super::layers::{FeedForward, Norm, weight};
-use super::pack::{can_pack, pack};
+use super::layers::{Norm, weight};
 use super::packed::Packed;
-use super::parameters::parameters;
+use super::parameters;
 use super::position::{DistanceBias, PositionBias, padding_bias};
+use super::prepack::{can_prepack, prepack};
+use super::stacks::{DecoderLayer, EncoderLayer};
 use super::{StudentError, T5Config, Weights};
-use crate::native::{self, t5::PackedT5};
+use crate::native::{self, t5::PrepackedT5};
 
 /// A T5 over tensors that a `Weights` map owns as well: a change of theirs, and their gradients, are seen through it.
 pub struct T5 {
@@ -24,7 +25,7 @@ pub struct T5 {
     pub(super) decoder_positions: PositionBias,
     pub(super) decoder_norm: Norm,
     /// What answers instead of the layers, which are gone then.
-    pub(super) packed: Option<PackedT5>,
+    pub(super) prepacked: Option<PrepackedT5>,
 }
 
 /// What goes through a T5 at once, end to end: the sequence of a number in `said` follows the input of that number.
@@ -57,7 +58,7 @@ impl T5 {
     /// and no other.
     pub fn new(config: &T5Config, weights: &Weights) -> Result<Self, StudentError> {
         config.validate()?;
-        check(config, weights)?;
+        parameters::check(config, weights)?;
         let positions = |stack: &str| {
             let name = format!("{stack}.block.0.layer.0.SelfAttention.relative_attention_bias");
             PositionBias::new(weight(weights, &name), stack == "encoder", config)
@@ -72,27 +73,27 @@ impl T5 {
             decoder: (0..config.decoder_layers()).map(|layer| DecoderLayer::new(config, weights, layer)).collect(),
             decoder_positions: positions("decoder"),
             decoder_norm: Norm::new(weights, "decoder.final_layer_norm", config),
-            packed: None,
+            prepacked: None,
         })
     }
 
-    /// Packs the weights where this processor can answer with packed ones, and lets go of the tensors that are not needed then. A
-    /// packed T5 only answers: it encodes, goes on from what was said, and weighs trees of tokens.
-    pub fn pack(&mut self, weights: &mut Weights) {
-        if self.packed.is_some() || !can_pack(&self.embedding) {
+    /// Prepacks the weights where this processor can answer with them so, and lets go of the tensors that are not needed then. A
+    /// prepacked T5 only answers: it encodes, goes on from what was said, and weighs trees of tokens.
+    pub fn prepack(&mut self, weights: &mut Weights) {
+        if self.prepacked.is_some() || !can_prepack(&self.embedding) {
             return;
         }
-        self.packed = Some(pack(&self.config, weights, [&self.encoder_positions, &self.decoder_positions]));
+        self.prepacked = Some(prepack(&self.config, weights, [&self.encoder_positions, &self.decoder_positions]));
         (self.encoder, self.decoder, self.output) = (Vec::new(), Vec::new(), None);
         weights.clear();
     }
 
-    /// Computes with so many threads. Those of libtorch look for work for a while after each operation; a packed T5 has threads of its
+    /// Computes with so many threads. Those of libtorch look for work for a while after each operation; a prepacked T5 has threads of its
     /// own, which they would keep from the processor, so libtorch then does its small part on this thread alone.
     pub fn use_threads(&self, threads: i32) {
-        match &self.packed {
-            Some(packed) => {
-                packed.use_threads(threads);
+        match &self.prepacked {
+            Some(prepacked) => {
+                prepacked.use_threads(threads);
                 tch::set_num_threads(1);
             }
             None => tch::set_num_threads(threads),
@@ -117,8 +118,8 @@ impl T5 {
     /// `input_ids` (batch, length) as i64, `mask` (batch, length) as bool, true for real tokens, which come first. Gives
     /// (batch, length, d_model), zero where there is no token. Panics on ids outside the vocabulary.
     pub fn encode(&self, input_ids: &Tensor, mask: &Tensor) -> Tensor {
-        if let Some(packed) = &self.packed {
-            return packed.encode(input_ids, mask);
+        if let Some(prepacked) = &self.prepacked {
+            return prepacked.encode(input_ids, mask);
         }
         let inputs = Packed::from_grid(input_ids, mask);
         let encoded = inputs.grid(&self.encode_packed(&inputs, Dropout::NONE));
@@ -215,8 +216,8 @@ impl T5 {
 
     /// hidden (.., d_model) -> scores of the vocabulary (.., vocab_size), not normalized.
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        if let Some(packed) = &self.packed {
-            return packed.logits(hidden);
+        if let Some(prepacked) = &self.prepacked {
+            return prepacked.logits(hidden);
         }
         let (hidden, output) = self.before_output(hidden);
         hidden.linear(output, None::<Tensor>)
@@ -224,8 +225,8 @@ impl T5 {
 
     /// The score of each row's own token, summed in fp32: hidden (rows, d_model), `tokens` (rows) i64 -> (rows).
     pub(super) fn logits_of(&self, hidden: &Tensor, tokens: &Tensor) -> Tensor {
-        if let Some(packed) = &self.packed {
-            return packed.logits_of(hidden, tokens);
+        if let Some(prepacked) = &self.prepacked {
+            return prepacked.logits_of(hidden, tokens);
         }
         let (hidden, output) = self.before_output(hidden);
         let own = output.index_select(0, tokens).to_kind(Kind::Float);
@@ -249,7 +250,7 @@ impl T5 {
     }
 
     fn must_have_layers(&self) {
-        assert!(self.packed.is_none(), "a packed T5 only answers: load the student again to train it");
+        assert!(self.prepacked.is_none(), "a prepacked T5 only answers: load the student again to train it");
     }
 
     pub(super) fn embed(&self, ids: &Tensor) -> Tensor {
@@ -260,93 +261,4 @@ impl T5 {
     pub(super) fn finish(&self, hidden: &Tensor) -> Tensor {
         self.decoder_norm.forward(hidden)
     }
-}
-
-pub(super) struct EncoderLayer {
-    self_norm: Norm,
-    self_attention: Attention,
-    feed_norm: Norm,
-    feed_forward: FeedForward,
-}
-
-impl EncoderLayer {
-    fn new(config: &T5Config, weights: &Weights, layer: i64) -> Self {
-        let name = format!("encoder.block.{layer}.layer");
-        Self {
-            self_norm: Norm::new(weights, &format!("{name}.0.layer_norm"), config),
-            self_attention: Attention::new(weights, &format!("{name}.0.SelfAttention"), config.num_heads),
-            feed_norm: Norm::new(weights, &format!("{name}.1.layer_norm"), config),
-            feed_forward: FeedForward::new(weights, &format!("{name}.1.DenseReluDense"), config.feed_forward_proj),
-        }
-    }
-
-    pub fn forward(&self, hidden: &Tensor, look: Look<'_>, dropout: Dropout) -> Tensor {
-        let normed = self.self_norm.forward(hidden);
-        let attended = self.self_attention.look(&normed, &normed, look, dropout.at(0));
-        let hidden = dropout.at(1).add(hidden, attended);
-        let fed = self.feed_forward.forward(&self.feed_norm.forward(&hidden), dropout.at(2));
-        dropout.at(3).add(&hidden, fed)
-    }
-}
-
-pub(super) struct DecoderLayer {
-    pub self_norm: Norm,
-    pub self_attention: Attention,
-    cross_norm: Norm,
-    pub cross_attention: Attention,
-    feed_norm: Norm,
-    feed_forward: FeedForward,
-}
-
-impl DecoderLayer {
-    fn new(config: &T5Config, weights: &Weights, layer: i64) -> Self {
-        let name = format!("decoder.block.{layer}.layer");
-        Self {
-            self_norm: Norm::new(weights, &format!("{name}.0.layer_norm"), config),
-            self_attention: Attention::new(weights, &format!("{name}.0.SelfAttention"), config.num_heads),
-            cross_norm: Norm::new(weights, &format!("{name}.1.layer_norm"), config),
-            cross_attention: Attention::new(weights, &format!("{name}.1.EncDecAttention"), config.num_heads),
-            feed_norm: Norm::new(weights, &format!("{name}.2.layer_norm"), config),
-            feed_forward: FeedForward::new(weights, &format!("{name}.2.DenseReluDense"), config.feed_forward_proj),
-        }
-    }
-
-    /// `looks`: of the sequences at themselves, and at their inputs.
-    pub fn forward(&self, hidden: &Tensor, encoded: &Tensor, looks: (Look<'_>, Look<'_>), dropout: Dropout) -> Tensor {
-        let normed = self.self_norm.forward(hidden);
-        let attended = self.self_attention.look(&normed, &normed, looks.0, dropout.at(0));
-        let hidden = dropout.at(1).add(hidden, attended);
-        let read = self.cross_attention.look(&self.cross_norm.forward(&hidden), encoded, looks.1, dropout.at(2));
-        let hidden = dropout.at(3).add(&hidden, read);
-        let fed = self.feed_forward.forward(&self.feed_norm.forward(&hidden), dropout.at(4));
-        dropout.at(5).add(&hidden, fed)
-    }
-
-    /// The layer's second and third part. Rows of one input attend to it as if they were one longer row, so that its
-    /// keys and values need no copies.
-    pub fn after_self_attention(&self, hidden: Tensor, cross: (&Tensor, &Tensor), cross_bias: &Tensor) -> Tensor {
-        let (shape, inputs) = (hidden.size(), cross.0.size()[0]);
-        let normed = self.cross_norm.forward(&hidden).reshape([inputs, -1, shape[2]]);
-        let hidden = hidden + self.cross_attention.attend(&normed, cross, cross_bias).view(shape.as_slice());
-        let fed = self.feed_forward.forward(&self.feed_norm.forward(&hidden), Dropout::NONE);
-        hidden + fed
-    }
-}
-
-/// Names the first few tensors at fault.
-fn check(config: &T5Config, weights: &Weights) -> Result<(), StudentError> {
-    let expected = parameters(config);
-    let missing: Vec<&str> = expected.keys().filter(|name| !weights.contains_key(*name)).map(String::as_str).collect();
-    let surplus: Vec<&str> = weights.keys().filter(|name| !expected.contains_key(*name)).map(String::as_str).collect();
-    for (problem, names) in [("lack", missing), ("have, besides what the configuration describes,", surplus)] {
-        if !names.is_empty() {
-            let first = names[..names.len().min(3)].join(", ");
-            return Err(StudentError::Weights(format!("they {problem} {} tensors: {first} …", names.len())));
-        }
-    }
-    let misshapen = weights.iter().find(|(name, tensor)| tensor.size() != expected[*name].shape);
-    misshapen.map_or(Ok(()), |(name, tensor)| {
-        let (found, right) = (tensor.size(), &expected[name].shape);
-        Err(StudentError::Weights(format!("{name} has the shape {found:?} where the configuration says {right:?}")))
-    })
 }

@@ -35,13 +35,13 @@ fn loaded() -> impl Iterator<Item = Loaded> {
     })
 }
 
-/// Each case twice: the student as it is trained, and packed as it is served.
+/// Each case twice: the student as it is trained, and prepacked as it is served.
 fn answering() -> impl Iterator<Item = Loaded> {
-    let packed = loaded().map(|mut loaded| {
-        loaded.student.pack();
+    let prepacked = loaded().map(|mut loaded| {
+        loaded.student.prepack();
         loaded
     });
-    loaded().chain(packed)
+    loaded().chain(prepacked)
 }
 
 impl Loaded {

@@ -1,5 +1,5 @@
 // Weights on their way from tensors into panels.
-#include "packing.h"
+#include "prepacking.h"
 
 namespace {
 
@@ -39,7 +39,7 @@ class Reader {
       const Number* from = matrix(columns, depth);
       for (int64_t column = 0; column < columns; ++column) all.push_back(from + column * depth);
     }
-    return pack(all, depth);
+    return prepack(all, depth);
   }
 
   FeedForward<Number> feed_forward() {
@@ -47,7 +47,7 @@ class Reader {
     layer.norm = norm();
     const Number* in = matrix(sizes_.d_ff, sizes_.d_model);
     const Number* gate = matrix(sizes_.d_ff, sizes_.d_model);
-    layer.in = gate ? gated(in, gate) : pack(columns(in), sizes_.d_model);
+    layer.in = gate ? gated(in, gate) : prepack(columns(in), sizes_.d_model);
     layer.out = side_by_side(1, sizes_.d_model, sizes_.d_ff);
     return layer;
   }
@@ -67,7 +67,7 @@ class Reader {
       for (const auto& half : {ins, gates})
         for (int64_t column = first; column < first + TILE; ++column)
           both.push_back(column < sizes_.d_ff ? half[column] : nullptr);
-    return pack(both, sizes_.d_model);
+    return prepack(both, sizes_.d_model);
   }
 
   const Sizes& sizes_;
@@ -77,7 +77,7 @@ class Reader {
 }  // namespace
 
 template <typename Number>
-Network<Number> pack_network(const Sizes& sizes, const Tensor* const* tensors, int64_t encoder_layers, int64_t decoder_layers) {
+Network<Number> prepack_network(const Sizes& sizes, const Tensor* const* tensors, int64_t encoder_layers, int64_t decoder_layers) {
   Network<Number> network;
   network.sizes = sizes;
   Reader<Number> reader(sizes, tensors);
@@ -86,7 +86,7 @@ Network<Number> pack_network(const Sizes& sizes, const Tensor* const* tensors, i
   if (!output) output = network.embedding;
   std::vector<const Number*> columns;
   for (int64_t token = 0; token < sizes.vocabulary; ++token) columns.push_back(output + token * sizes.d_model);
-  network.output = pack(columns, sizes.d_model);
+  network.output = prepack(columns, sizes.d_model);
   network.encoder_norm = reader.norm();
   network.decoder_norm = reader.norm();
   network.encoder_bias = reader.bias(2 * sizes.farthest + 1);
@@ -115,5 +115,5 @@ Network<Number> pack_network(const Sizes& sizes, const Tensor* const* tensors, i
   return network;
 }
 
-template Network<float> pack_network(const Sizes&, const Tensor* const*, int64_t, int64_t);
-template Network<bf16> pack_network(const Sizes&, const Tensor* const*, int64_t, int64_t);
+template Network<float> prepack_network(const Sizes&, const Tensor* const*, int64_t, int64_t);
+template Network<bf16> prepack_network(const Sizes&, const Tensor* const*, int64_t, int64_t);

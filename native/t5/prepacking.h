@@ -9,4 +9,4 @@
 // wi_0, wi_1 or null, wo. And of each decoder layer: norm, q, k, v, o; norm, q, k, v, o of its look at the input; and the same end.
 // All but the biases are of one kind, contiguous, on the processor. Counts must be right; shapes are checked.
 template <typename Number>
-Network<Number> pack_network(const Sizes& sizes, const Tensor* const* tensors, int64_t encoder_layers, int64_t decoder_layers);
+Network<Number> prepack_network(const Sizes& sizes, const Tensor* const* tensors, int64_t encoder_layers, int64_t decoder_layers);

@@ -5,15 +5,15 @@ use tch::{Device, Tensor};
 use super::position::PositionBias;
 use super::{FeedForwardKind, T5Config, Weights};
 use crate::native::Activation;
-use crate::native::t5::{Layers, PackedT5, Sizes, multiplies};
+use crate::native::t5::{Layers, PrepackedT5, Sizes, multiplies};
 
-/// Whether a T5 of such tensors can be packed.
-pub(super) fn can_pack(embedding: &Tensor) -> bool {
+/// Whether a T5 of such tensors can be prepacked.
+pub(super) fn can_prepack(embedding: &Tensor) -> bool {
     embedding.device() == Device::Cpu && multiplies(embedding.kind())
 }
 
-/// A T5 of checked weights, packed.
-pub(super) fn pack(config: &T5Config, weights: &Weights, positions: [&PositionBias; 2]) -> PackedT5 {
+/// A T5 of checked weights, prepacked.
+pub(super) fn prepack(config: &T5Config, weights: &Weights, positions: [&PositionBias; 2]) -> PrepackedT5 {
     let weight = |name: String| weights.get(&name);
     let kind = config.feed_forward_proj;
     let farthest = config.relative_attention_max_distance;
@@ -27,7 +27,7 @@ pub(super) fn pack(config: &T5Config, weights: &Weights, positions: [&PositionBi
         encoder: (0..config.num_layers).map(|layer| encoder_layer(layer, kind).map(weight)).collect(),
         decoder: (0..config.decoder_layers()).map(|layer| decoder_layer(layer, kind).map(weight)).collect(),
     };
-    PackedT5::new(&sizes(config, farthest), &layers)
+    PrepackedT5::new(&sizes(config, farthest), &layers)
 }
 
 fn encoder_layer(layer: i64, kind: FeedForwardKind) -> [String; 9] {
@@ -100,16 +100,16 @@ mod tests {
         [config(24, 8, 40, 3), old, ul2]
     }
 
-    /// The tensors of a T5 in fp32 and packed from a kind.
+    /// The tensors of a T5 in fp32 and prepacked from a kind.
     fn both(config: &T5Config, kind: Kind) -> (T5, T5) {
         let weights: Weights = initial_weights(config, 5);
         let rounded =
             |to: Kind| weights.iter().map(|(name, tensor)| (name.clone(), tensor.to_kind(kind).to_kind(to))).collect();
-        let (plain, mut packed): (Weights, Weights) = (rounded(Kind::Float), rounded(kind));
+        let (plain, mut prepacked): (Weights, Weights) = (rounded(Kind::Float), rounded(kind));
         let plain = T5::new(config, &plain).unwrap();
-        let mut answers = T5::new(config, &packed).unwrap();
-        answers.pack(&mut packed);
-        assert!(answers.packed.is_some() && packed.is_empty());
+        let mut answers = T5::new(config, &prepacked).unwrap();
+        answers.prepack(&mut prepacked);
+        assert!(answers.prepacked.is_some() && prepacked.is_empty());
         (plain, answers)
     }
 
@@ -142,10 +142,10 @@ mod tests {
     }
 
     #[test]
-    fn packed_weights_answer_as_tensors_do() {
+    fn prepacked_weights_answer_as_tensors_do() {
         for config in configs() {
-            let (plain, packed) = both(&config, Kind::Float);
-            let off = off(&results(&packed, &inputs()), &results(&plain, &inputs()));
+            let (plain, prepacked) = both(&config, Kind::Float);
+            let off = off(&results(&prepacked, &inputs()), &results(&plain, &inputs()));
             assert!(off < 2e-5, "{config:?} is off by {off}");
         }
     }
@@ -157,13 +157,13 @@ mod tests {
             return;
         }
         for config in configs() {
-            let (plain, packed) = both(&config, Kind::BFloat16);
+            let (plain, prepacked) = both(&config, Kind::BFloat16);
             let right = results(&plain, &inputs());
             let rounded =
                 initial_weights(&config, 5).into_iter().map(|(name, weight)| (name, weight.to_kind(Kind::BFloat16)));
             let tensors = T5::new(&config, &rounded.collect()).unwrap();
             let (ours, theirs) =
-                (off(&results(&packed, &inputs()), &right), off(&results(&tensors, &inputs()), &right));
+                (off(&results(&prepacked, &inputs()), &right), off(&results(&tensors, &inputs()), &right));
             assert!(ours < 0.05 && ours <= theirs, "{config:?} is off by {ours}, tensors by {theirs}");
         }
     }
@@ -172,11 +172,11 @@ mod tests {
     fn an_answer_is_the_same_to_the_last_bit_in_any_company() {
         for kind in [Kind::Float, Kind::BFloat16].into_iter().filter(|kind| multiplies(*kind)) {
             for config in configs() {
-                let packed = both(&config, kind).1;
+                let prepacked = both(&config, kind).1;
                 let many: Vec<Vec<i64>> = inputs().into_iter().cycle().take(37).collect();
-                let together = results(&packed, &many);
+                let together = results(&prepacked, &many);
                 for row in [0, 1, 33] {
-                    let alone = results(&packed, &many[row..=row]);
+                    let alone = results(&prepacked, &many[row..=row]);
                     for (alone, together) in alone.iter().zip(&together) {
                         let own = together.narrow(0, i64::try_from(row).unwrap(), 1);
                         // A grid is as long as its longest row.
