@@ -5,12 +5,12 @@
 //
 // T5 does not divide scores by sqrt(d_kv). It adds a bias by distance, `bias[head][key - query + zero]`.
 #include <algorithm>
-#include <limits>
 #include <vector>
 
 #include "attention.h"
 #include "product.h"
 #include "shim.h"
+#include "softmax.h"
 
 using attention::Piece;
 using attention::Shape;
@@ -53,27 +53,6 @@ INLINE int64_t visible(const Shape& shape, const Piece& piece, int64_t row) {
   return shape.causal ? std::min(row + 1, piece.keys) : piece.keys;
 }
 
-// scores -> shares of the keys, and their log-sum-exp.
-INLINE float normalize(float* scores, const float* bias, int64_t count) {
-  float most = -std::numeric_limits<float>::infinity();
-  if (bias) {
-#pragma omp simd
-    for (int64_t key = 0; key < count; ++key) scores[key] += bias[key];
-  }
-#pragma omp simd reduction(max : most)
-  for (int64_t key = 0; key < count; ++key) most = scores[key] > most ? scores[key] : most;
-  float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t key = 0; key < count; ++key) {
-    scores[key] = exponential(scores[key] - most);
-    sum += scores[key];
-  }
-  const float scale = 1.0f / sum;
-#pragma omp simd
-  for (int64_t key = 0; key < count; ++key) scores[key] *= scale;
-  return most + std::log(sum);
-}
-
 template <typename Number>
 INLINE void attend(const Shape& shape, const Piece& piece, const Number* q, const Number* k, const Number* v,
                    const float* bias, Number* out, float* log_sums, std::vector<float>& scratch) {
@@ -96,7 +75,7 @@ INLINE void attend(const Shape& shape, const Piece& piece, const Number* q, cons
       const int64_t row = first + at, count = visible(shape, piece, row);
       float* shares = scores + at * keys;
       const float* row_bias = bias ? bias + piece.head * shape.distances + shape.zero - row : nullptr;
-      log_sums[piece.query_start + row] = normalize(shares, row_bias, count);
+      log_sums[piece.query_start + row] = row_bias ? share_out(shares, row_bias, count) : share_out(shares, count);
       const uint32_t place = piece.first_score + static_cast<uint32_t>(row * piece.keys);
 #pragma omp simd
       for (int64_t key = 0; key < count; ++key) shares[key] *= shape.dropout.factor(place + static_cast<uint32_t>(key));

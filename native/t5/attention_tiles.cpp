@@ -1,7 +1,8 @@
 // A head's attention by tiles: scores of 16 queries with all keys, their shares, and the mix of the values.
 #include "attention_tiles.h"
 
-#include "look.h"
+#include "../softmax.h"
+#include "product.h"
 #include "tiles.h"
 
 namespace {
@@ -82,10 +83,7 @@ FOR_TILES void attend_tiles(const HeadOfSequence& head, float* room) {
     }
     for (int64_t row = 0; row < rows; ++row) {
       float* own = scores + row * step;
-      const float* bias = head.bias - (first + row);
-#pragma omp simd
-      for (int64_t key = 0; key < head.tokens; ++key) own[key] += bias[key];
-      share_out(own, head.tokens);
+      share_out(own, head.bias - (first + row), head.tokens);
       for (int64_t key = head.tokens; key < step; ++key) own[key] = 0.0f;
 #pragma omp simd
       for (int64_t key = 0; key < step; ++key) store(shares + row * step + key, own[key]);
@@ -108,20 +106,26 @@ FOR_TILES void attend_tiles(const HeadOfSequence& head, float* room) {
   }
 }
 
-FOR_TILES void set_shapes() {
-  // Other libraries set shapes of their own on this thread.
-  _tile_loadconfig(&SHAPES);
-}
+FOR_TILES void load_shapes() { _tile_loadconfig(&SHAPES); }
 
 FOR_TILES void release_shapes() { _tile_release(); }
 
 }  // namespace
 
+ShapedTiles::ShapedTiles() {
+  if (way_of_processor() == Way::TILES) load_shapes();
+}
+
+ShapedTiles::~ShapedTiles() {
+  if (way_of_processor() == Way::TILES) release_shapes();
+}
+
 void attend_by_tiles(const HeadOfSequence& head, float* room) {
-  set_shapes();
   attend_tiles(head, reinterpret_cast<float*>(up_to(reinterpret_cast<int64_t>(room), 64)));
-  release_shapes();
 }
 #else
+ShapedTiles::ShapedTiles() = default;
+ShapedTiles::~ShapedTiles() = default;
+
 void attend_by_tiles(const HeadOfSequence&, float*) {}
 #endif

@@ -16,5 +16,13 @@ struct HeadOfSequence {
 // Numbers of fp32 that it needs room for.
 int64_t room_for_tiles(int64_t tokens, int64_t width);
 
-// Only where the processor multiplies by tiles.
+// While it lives, this thread's tiles have the shapes that heads want. Where the processor has no tiles it is nothing. Other libraries
+// set shapes of their own on the same thread, so it does not outlive a stretch of heads.
+struct ShapedTiles {
+  ShapedTiles();
+  ~ShapedTiles();
+  ShapedTiles(const ShapedTiles&) = delete;
+};
+
+// Only where the processor multiplies by tiles, and while they are shaped.
 void attend_by_tiles(const HeadOfSequence& head, float* room);

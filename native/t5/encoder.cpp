@@ -48,13 +48,24 @@ void attend(const Shape& shape, const Piece& piece, const Number* projected, int
   attention::attend_of(shape, piece, projected, projected + inner, projected + 2 * inner, bias, out, log_sums, scratch);
 }
 
+// This member's share of the pieces of work.
+template <typename Number>
+void attend_share(const Team& team, const Shape& shape, const std::vector<Piece>& work, const std::vector<float>& bias,
+                  Desk<Number>& desk, int64_t count, std::vector<float>& log_sums) {
+  const ShapedTiles tiles;
+  const auto [begin, end] = team.share(static_cast<int64_t>(work.size()));
+  for (int64_t at = begin; at < end; ++at)
+    attend(shape, work[at], desk.projected.row(0), shape.heads * shape.width, bias.data(), desk.mixed.row(0),
+           log_sums.data() + work[at].head * count, desk.scores[team.member]);
+}
+
 }  // namespace
 
 template <typename Number>
 void encode(const Network<Number>& network, Desk<Number>& desk, int64_t threads, const int64_t* tokens, const int64_t* starts,
             int64_t sequences, Number* const* outs) {
   const Sizes& sizes = network.sizes;
-  const int64_t count = starts[sequences], inner = sizes.inner();
+  const int64_t count = starts[sequences];
   int64_t longest = 1;
   for (int64_t at = 0; at < sequences; ++at) longest = std::max(longest, starts[at + 1] - starts[at]);
   const std::vector<float> bias = bias_within(sizes, network.encoder_bias, longest);
@@ -73,11 +84,7 @@ void encode(const Network<Number>& network, Desk<Number>& desk, int64_t threads,
       team.meet();
       multiply(team, desk.normed, count, layer.projections, {Become::NUMBERS, desk.projected.row(0), desk.projected.stride});
       team.meet();
-      const Number* projected = desk.projected.row(0);
-      const auto [begin, end] = team.share(static_cast<int64_t>(work.size()));
-      for (int64_t at = begin; at < end; ++at)
-        attend(shape, work[at], projected, inner, bias.data(), desk.mixed.row(0), log_sums.data() + work[at].head * count,
-               desk.scores[team.member]);
+      attend_share(team, shape, work, bias, desk, count, log_sums);
       team.meet();
       multiply(team, desk.mixed, count, layer.out, {Become::ADDED, desk.hidden.row(0), desk.hidden.stride});
       team.meet();

@@ -1,10 +1,10 @@
 // One query's look at keys and values that are kept, in fp32, sixteen keys or numbers at a time.
 #pragma once
 
-#include <cmath>
-#include <limits>
+#include <algorithm>
 
 #include "../product.h"
+#include "../softmax.h"
 
 // Keys and values of a head. Keys lie across: (d_kv, capacity); values are (capacity, padded(d_kv)), zero past d_kv. Capacity is a
 // multiple of LANES.
@@ -50,22 +50,6 @@ INLINE void mix_values(const float* shares, int64_t count, const Number* values,
   std::memcpy(numbers, sums, sizeof numbers);
 #pragma omp simd
   for (int64_t at = 0; at < width; ++at) store(out + at, numbers[at]);
-}
-
-// Scores -> each key's share.
-INLINE void share_out(float* scores, int64_t count) {
-  float most = -std::numeric_limits<float>::infinity();
-#pragma omp simd reduction(max : most)
-  for (int64_t key = 0; key < count; ++key) most = scores[key] > most ? scores[key] : most;
-  float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t key = 0; key < count; ++key) {
-    scores[key] = exponential(scores[key] - most);
-    sum += scores[key];
-  }
-  const float scale = 1.0f / sum;
-#pragma omp simd
-  for (int64_t key = 0; key < count; ++key) scores[key] *= scale;
 }
 
 // What a query (width) finds at the first `count` keys. `scores` holds what is added to each key's score, and room up to a
