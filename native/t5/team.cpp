@@ -1,15 +1,19 @@
 // The threads of a team.
 #include "team.h"
 
+#include <algorithm>
 #include <chrono>
 #include <climits>
+#include <cstdio>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #ifdef __linux__
 #include <linux/futex.h>
+#include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -33,24 +37,28 @@ void sleep_while(std::atomic<uint32_t>& word, uint32_t value) {
   syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
 }
 void wake_all(std::atomic<uint32_t>& word) { syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0); }
+
+// What this thread is called where threads are listed.
+void name_member(int64_t number) {
+  char name[16];
+  std::snprintf(name, sizeof name, "stepwise-t5-%d", static_cast<int>(number % 1000));
+  pthread_setname_np(pthread_self(), name);
+}
 #else
 void sleep_while(std::atomic<uint32_t>& word, uint32_t value) {
   if (word.load() == value) std::this_thread::yield();
 }
 void wake_all(std::atomic<uint32_t>&) {}
+void name_member(int64_t) {}
 #endif
 
 // Threads that wait for teams to join. They live as long as the process.
 class Members {
  public:
-  // False where somebody else has them.
+  // False where somebody else has them, or where the system gives no thread for one of them.
   bool run(int64_t size, void (*work)(const void*, const Team&), const void* context) {
     const std::unique_lock<std::mutex> alone(mutex_, std::try_to_lock);
-    if (!alone) return false;
-    while (static_cast<int64_t>(members_.size()) < size - 1) {
-      members_.push_back(std::make_unique<Member>());
-      std::thread(&Members::live, this, members_.back().get(), static_cast<int64_t>(members_.size())).detach();
-    }
+    if (!alone || !have(size - 1)) return false;
     size_ = size;
     work_ = work;
     context_ = context;
@@ -66,7 +74,23 @@ class Members {
     Signal calls;
   };
 
+  // Whether there are so many now. Nobody is a member before their thread lives: the others would wait for them for ever.
+  bool have(int64_t count) {
+    try {
+      members_.reserve(std::max<size_t>(members_.size(), count));
+      while (static_cast<int64_t>(members_.size()) < count) {
+        auto member = std::make_unique<Member>();
+        std::thread(&Members::live, this, member.get(), static_cast<int64_t>(members_.size()) + 1).detach();
+        members_.push_back(std::move(member));
+      }
+      return true;
+    } catch (const std::system_error&) {
+      return false;
+    }
+  }
+
   void live(Member* self, int64_t number) {
+    name_member(number);
     for (uint32_t heard = 0;; ++heard) {
       self->calls.wait_while(heard);
       work_(context_, {number, size_, &meeting_});

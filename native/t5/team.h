@@ -44,7 +44,7 @@ struct Team {
 };
 
 // Calls `work(context, team)` in each of so many threads, this one among them, and returns when all have. Where another thread's team
-// is at work, this thread works alone.
+// is at work, or no more threads are to be had, this thread works alone.
 void run_team(int64_t size, void (*work)(const void* context, const Team& team), const void* context);
 
 template <typename Work>
