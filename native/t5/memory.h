@@ -16,7 +16,7 @@ template <typename Number>
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(int64_t count) : count_(count) {
+  explicit Buffer(int64_t count) {
     constexpr int64_t CACHE_LINE = 64, HUGE_PAGE = 1 << 21;
     const int64_t bytes = count * static_cast<int64_t>(sizeof(Number));
     const int64_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : CACHE_LINE;
@@ -31,13 +31,10 @@ class Buffer {
   }
 
   Number* begin() const { return numbers_.get(); }
-  int64_t count() const { return count_; }
-  int64_t bytes() const { return count_ * static_cast<int64_t>(sizeof(Number)); }
 
  private:
   struct Free {
     void operator()(Number* numbers) const { std::free(numbers); }
   };
   std::unique_ptr<Number, Free> numbers_;
-  int64_t count_ = 0;
 };

@@ -11,8 +11,8 @@
 // The sizes of a T5.
 struct Sizes {
   int64_t d_model, d_kv, heads, d_ff, vocabulary;
-  // 0 ReLU, 1 GELU, 2 SiLU, and whether a second projection multiplies it.
-  int64_t activation, gated;
+  // 0 ReLU, 1 GELU, 2 SiLU.
+  int64_t activation;
   // Distances before a query from which on all have one bias.
   int64_t farthest;
   float epsilon, output_scale;
@@ -23,6 +23,8 @@ struct Sizes {
 template <typename Number>
 struct FeedForward {
   std::vector<float> norm;
+  // Whether a second projection multiplies what the first one's activation gives.
+  bool gated = false;
   Matrix<Number> in, out;
 };
 
@@ -100,15 +102,15 @@ void feed(const Team& team, const Network<Number>& network, const FeedForward<Nu
   const Sizes& sizes = network.sizes;
   norm_rows(team, desk.hidden, count, layer.norm, sizes.epsilon, desk.normed.row(0), desk.normed.stride);
   team.meet();
-  const Become become = sizes.gated ? Become::GATED : Become::ACTIVATED;
+  const Become become = layer.gated ? Become::GATED : Become::ACTIVATED;
   multiply(team, desk.normed, count, layer.in, {become, desk.inner.row(0), desk.inner.stride, sizes.activation});
   team.meet();
   multiply(team, desk.inner, count, layer.out, {Become::ADDED, desk.hidden.row(0), desk.hidden.stride});
   team.meet();
 }
 
-// What the encoder makes of sequences that lie end to end, after its final norm: rows of d_model numbers, `stride` apart, written at
-// `places`. `starts` (sequences + 1) says where each begins.
+// What the encoder makes of sequences that lie end to end, after its final norm: rows of d_model numbers, a sequence's after each other
+// from `outs` on. `starts` (sequences + 1) says where each begins.
 template <typename Number>
 void encode(const Network<Number>& network, Desk<Number>& desk, int64_t threads, const int64_t* tokens, const int64_t* starts,
             int64_t sequences, Number* const* outs);

@@ -7,29 +7,28 @@ namespace {
 template <typename Number>
 class Reader {
  public:
-  Reader(const Sizes& sizes, const Tensor* const* tensors) : sizes_(sizes), next_(tensors) {}
+  Reader(const Sizes& sizes, const Tensor* const* tensors) : sizes_(sizes), tensors_(tensors) {}
 
-  const Tensor* take() { return *next_++; }
+  const Number* matrix(int64_t columns, int64_t depth) { return numbers(take("a weight"), columns, depth); }
 
-  const Number* matrix(int64_t columns, int64_t depth) {
-    const Tensor* tensor = take();
-    if (!tensor) return nullptr;
-    check_sizes(*tensor, {columns, depth}, "a weight");
-    return data<Number>(*tensor);
+  // Null where there is none.
+  const Number* matrix_or_none(int64_t columns, int64_t depth) {
+    const Tensor* tensor = take_optional();
+    return tensor ? numbers(*tensor, columns, depth) : nullptr;
   }
 
   std::vector<float> norm() {
-    const Tensor* tensor = take();
-    check_sizes(*tensor, {sizes_.d_model}, "the weight of a norm");
+    const Tensor& tensor = take("the weight of a norm");
+    check_sizes(tensor, {sizes_.d_model}, "the weight of a norm");
     std::vector<float> weight(sizes_.d_model);
-    for (int64_t at = 0; at < sizes_.d_model; ++at) weight[at] = load(data<Number>(*tensor) + at);
+    for (int64_t at = 0; at < sizes_.d_model; ++at) weight[at] = load(data<Number>(tensor) + at);
     return weight;
   }
 
   std::vector<float> bias(int64_t distances) {
-    const Tensor* tensor = take();
-    check_sizes(*tensor, {sizes_.heads, distances}, "a bias by distance");
-    return {data<float>(*tensor), data<float>(*tensor) + tensor->numel()};
+    const Tensor& tensor = take("a bias by distance");
+    check_sizes(tensor, {sizes_.heads, distances}, "a bias by distance");
+    return {data<float>(tensor), data<float>(tensor) + tensor.numel()};
   }
 
   // Several weights as one, their columns after each other.
@@ -46,13 +45,27 @@ class Reader {
     FeedForward<Number> layer;
     layer.norm = norm();
     const Number* in = matrix(sizes_.d_ff, sizes_.d_model);
-    const Number* gate = matrix(sizes_.d_ff, sizes_.d_model);
+    const Number* gate = matrix_or_none(sizes_.d_ff, sizes_.d_model);
+    layer.gated = gate != nullptr;
     layer.in = gate ? gated(in, gate) : prepack(columns(in), sizes_.d_model);
     layer.out = side_by_side(1, sizes_.d_model, sizes_.d_ff);
     return layer;
   }
 
  private:
+  const Tensor* take_optional() { return tensors_[next_++]; }
+
+  const Tensor& take(const char* what) {
+    const Tensor* tensor = take_optional();
+    TORCH_CHECK(tensor && tensor->defined(), what, " is missing: tensor ", next_ - 1, " of its layer");
+    return *tensor;
+  }
+
+  const Number* numbers(const Tensor& tensor, int64_t columns, int64_t depth) const {
+    check_sizes(tensor, {columns, depth}, "a weight");
+    return data<Number>(tensor);
+  }
+
   std::vector<const Number*> columns(const Number* from) const {
     std::vector<const Number*> found;
     for (int64_t column = 0; column < sizes_.d_ff; ++column) found.push_back(from + column * sizes_.d_model);
@@ -71,18 +84,19 @@ class Reader {
   }
 
   const Sizes& sizes_;
-  const Tensor* const* next_;
+  const Tensor* const* tensors_;
+  int64_t next_ = 0;
 };
 
 }  // namespace
 
 template <typename Number>
-Network<Number> prepack_network(const Sizes& sizes, const Tensor* const* tensors, int64_t encoder_layers, int64_t decoder_layers) {
+Network<Number> prepack_ends(const Sizes& sizes, const Tensor* const* tensors) {
   Network<Number> network;
   network.sizes = sizes;
   Reader<Number> reader(sizes, tensors);
   network.embedding = reader.matrix(sizes.vocabulary, sizes.d_model);
-  const Number* output = reader.matrix(sizes.vocabulary, sizes.d_model);
+  const Number* output = reader.matrix_or_none(sizes.vocabulary, sizes.d_model);
   if (!output) output = network.embedding;
   std::vector<const Number*> columns;
   for (int64_t token = 0; token < sizes.vocabulary; ++token) columns.push_back(output + token * sizes.d_model);
@@ -91,29 +105,42 @@ Network<Number> prepack_network(const Sizes& sizes, const Tensor* const* tensors
   network.decoder_norm = reader.norm();
   network.encoder_bias = reader.bias(2 * sizes.farthest + 1);
   network.decoder_bias = reader.bias(sizes.farthest + 1);
-  const int64_t width = sizes.d_model, inner = sizes.inner();
-  for (int64_t number = 0; number < encoder_layers; ++number) {
-    EncoderLayer<Number> layer;
-    layer.norm = reader.norm();
-    layer.projections = reader.side_by_side(3, inner, width);
-    layer.out = reader.side_by_side(1, width, inner);
-    layer.feed_forward = reader.feed_forward();
-    network.encoder.push_back(std::move(layer));
-  }
-  for (int64_t number = 0; number < decoder_layers; ++number) {
-    DecoderLayer<Number> layer;
-    layer.norm = reader.norm();
-    layer.projections = reader.side_by_side(3, inner, width);
-    layer.out = reader.side_by_side(1, width, inner);
-    layer.cross_norm = reader.norm();
-    layer.cross_queries = reader.side_by_side(1, inner, width);
-    layer.cross_seen = reader.side_by_side(2, inner, width);
-    layer.cross_out = reader.side_by_side(1, width, inner);
-    layer.feed_forward = reader.feed_forward();
-    network.decoder.push_back(std::move(layer));
-  }
   return network;
 }
 
-template Network<float> prepack_network(const Sizes&, const Tensor* const*, int64_t, int64_t);
-template Network<bf16> prepack_network(const Sizes&, const Tensor* const*, int64_t, int64_t);
+template <typename Number>
+void prepack_encoder_layer(Network<Number>& network, const Tensor* const* tensors) {
+  const int64_t width = network.sizes.d_model, inner = network.sizes.inner();
+  Reader<Number> reader(network.sizes, tensors);
+  EncoderLayer<Number> layer;
+  layer.norm = reader.norm();
+  layer.projections = reader.side_by_side(3, inner, width);
+  layer.out = reader.side_by_side(1, width, inner);
+  layer.feed_forward = reader.feed_forward();
+  network.encoder.push_back(std::move(layer));
+}
+
+template <typename Number>
+void prepack_decoder_layer(Network<Number>& network, const Tensor* const* tensors) {
+  const int64_t width = network.sizes.d_model, inner = network.sizes.inner();
+  Reader<Number> reader(network.sizes, tensors);
+  DecoderLayer<Number> layer;
+  layer.norm = reader.norm();
+  layer.projections = reader.side_by_side(3, inner, width);
+  layer.out = reader.side_by_side(1, width, inner);
+  layer.cross_norm = reader.norm();
+  layer.cross_queries = reader.side_by_side(1, inner, width);
+  layer.cross_seen = reader.side_by_side(2, inner, width);
+  layer.cross_out = reader.side_by_side(1, width, inner);
+  layer.feed_forward = reader.feed_forward();
+  network.decoder.push_back(std::move(layer));
+}
+
+#define FOR_KIND(Number)                                                                   \
+  template Network<Number> prepack_ends(const Sizes&, const Tensor* const*);               \
+  template void prepack_encoder_layer(Network<Number>&, const Tensor* const*);             \
+  template void prepack_decoder_layer(Network<Number>&, const Tensor* const*);
+
+FOR_KIND(float)
+FOR_KIND(bf16)
+#undef FOR_KIND

@@ -12,7 +12,8 @@ struct Answers {
 // A prepacked T5 of either kind.
 struct PrepackedT5 {
   virtual ~PrepackedT5() = default;
-  virtual int64_t bytes() const = 0;
+  virtual void add_encoder_layer(const Tensor* const* tensors) = 0;
+  virtual void add_decoder_layer(const Tensor* const* tensors) = 0;
   virtual Tensor encode(const Tensor& ids, const Tensor& mask) = 0;
   virtual Tensor logits(const Tensor& hidden) = 0;
   virtual Tensor normalizers(const Tensor& hidden) = 0;
@@ -28,6 +29,8 @@ struct PrepackedT5 {
 
 // How many tokens each row of a mask has; they come first.
 std::vector<int64_t> lengths_of(const Tensor& mask) {
+  TORCH_CHECK(mask.dim() == 2 && mask.scalar_type() == at::kBool, "a mask is (rows, length) of truths, not ", mask.toString(), " of ",
+              mask.sizes());
   const Tensor sums = mask.sum(1, false, at::kLong).contiguous();
   return {data<int64_t>(sums), data<int64_t>(sums) + sums.numel()};
 }
@@ -47,19 +50,11 @@ struct AnswersOf : Answers {
 
 template <typename Number>
 struct PrepackedOf : PrepackedT5 {
-  PrepackedOf(const Sizes& sizes, const Tensor* const* tensors, int64_t encoder_layers, int64_t decoder_layers)
-      : network(prepack_network<Number>(sizes, tensors, encoder_layers, decoder_layers)), desk(sizes), embedding(*tensors[0]) {}
+  PrepackedOf(const Sizes& sizes, const Tensor* const* ends)
+      : network(prepack_ends<Number>(sizes, ends)), desk(sizes), embedding(*ends[0]) {}
 
-  int64_t bytes() const override {
-    int64_t sum = network.output.numbers.bytes();
-    const auto feed = [](const FeedForward<Number>& layer) { return layer.in.numbers.bytes() + layer.out.numbers.bytes(); };
-    for (const auto& layer : network.encoder)
-      sum += layer.projections.numbers.bytes() + layer.out.numbers.bytes() + feed(layer.feed_forward);
-    for (const auto& layer : network.decoder)
-      sum += layer.projections.numbers.bytes() + layer.out.numbers.bytes() + layer.cross_queries.numbers.bytes() +
-             layer.cross_seen.numbers.bytes() + layer.cross_out.numbers.bytes() + feed(layer.feed_forward);
-    return sum;
-  }
+  void add_encoder_layer(const Tensor* const* tensors) override { prepack_encoder_layer(network, tensors); }
+  void add_decoder_layer(const Tensor* const* tensors) override { prepack_decoder_layer(network, tensors); }
 
   Tensor encode(const Tensor& ids, const Tensor& mask) override {
     const auto lengths = lengths_of(mask);
@@ -233,19 +228,25 @@ char* stepwise_t5_multiply(const Tensor* left, const Tensor* right, int64_t way,
   });
 }
 
-char* stepwise_t5_prepack(const Sizes* sizes, const Tensor* const* tensors, int64_t encoder_layers, int64_t decoder_layers,
-                       PrepackedT5** out) {
+char* stepwise_t5_prepack(const Sizes* sizes, const Tensor* const* ends, PrepackedT5** out) {
   return guarded([&] {
-    by_kind(*tensors[0], [&](auto* kind) {
+    TORCH_CHECK(ends[0], "there is no embedding");
+    by_kind(*ends[0], [&](auto* kind) {
       using Number = std::remove_pointer_t<decltype(kind)>;
-      *out = new PrepackedOf<Number>(*sizes, tensors, encoder_layers, decoder_layers);
+      *out = new PrepackedOf<Number>(*sizes, ends);
     });
   });
 }
 
-void stepwise_t5_free(PrepackedT5* t5) { delete t5; }
+char* stepwise_t5_add_encoder_layer(PrepackedT5* t5, const Tensor* const* tensors) {
+  return guarded([&] { t5->add_encoder_layer(tensors); });
+}
 
-int64_t stepwise_t5_bytes(const PrepackedT5* t5) { return t5->bytes(); }
+char* stepwise_t5_add_decoder_layer(PrepackedT5* t5, const Tensor* const* tensors) {
+  return guarded([&] { t5->add_decoder_layer(tensors); });
+}
+
+void stepwise_t5_free(PrepackedT5* t5) { delete t5; }
 
 void stepwise_t5_use_threads(PrepackedT5* t5, int64_t threads) { t5->threads = std::max<int64_t>(1, threads); }
 

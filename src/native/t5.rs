@@ -24,8 +24,6 @@ pub struct Sizes {
     pub vocabulary: i64,
     /// How feed-forward layers activate, as in [`Activation`](super::Activation).
     pub activation: i64,
-    /// 1 where a second projection multiplies what was activated.
-    pub gated: i64,
     /// Distances from which on all have one bias.
     pub farthest: i64,
     /// Added to the mean square before its root is taken.
@@ -34,15 +32,9 @@ pub struct Sizes {
     pub output_scale: f32,
 }
 
-/// A T5's tensors, contiguous, of one kind, on the processor; the biases by distance (heads, distances) in fp32.
-pub struct Layers<'a> {
-    /// The embedding; the output layer where it has one of its own; the final norms and biases of encoder and decoder.
-    pub ends: [Option<&'a Tensor>; 6],
-    /// Of each encoder layer: norm, q, k, v, o; norm, both inputs of the feed-forward layer, its output.
-    pub encoder: Vec<[Option<&'a Tensor>; 9]>,
-    /// Of each decoder layer: norm, q, k, v, o; norm, q, k, v, o of its look at the input; the feed-forward layer as above.
-    pub decoder: Vec<[Option<&'a Tensor>; 14]>,
-}
+/// Tensors of a T5 in the kernels' order: contiguous, of one kind, on the processor. None stands for the output layer that is the
+/// embedding, and for the gate that a feed-forward layer has not.
+pub type Tensors<const COUNT: usize> = [Option<Tensor>; COUNT];
 
 /// A prepacked T5. It takes and gives tensors of the kind that it was prepacked from.
 pub struct PrepackedT5(NonNull<c_void>);
@@ -63,32 +55,33 @@ pub fn multiplies(kind: Kind) -> bool {
 }
 
 impl PrepackedT5 {
-    /// Copies the weights into panels; only the embedding is still looked at after that, and kept. Panics on what does not fit
-    /// together, as all of this do.
-    pub fn new(sizes: &Sizes, layers: &Layers<'_>) -> Self {
-        let ends = layers.ends.iter();
-        let all = ends.chain(layers.encoder.iter().flatten()).chain(layers.decoder.iter().flatten());
-        let tensors: Vec<*const c_void> = all.map(|tensor| or_null(*tensor)).collect();
-        let count = |layers: usize| i64::try_from(layers).unwrap_or(i64::MAX);
-        let (encoder, decoder) = (count(layers.encoder.len()), count(layers.decoder.len()));
+    /// What stands before and after the layers: the embedding; the output layer; the final norms of encoder and decoder; the biases by
+    /// distance of both (heads, distances) in fp32. Weights are copied into panels, here and below; only the embedding is still looked
+    /// at after that, and kept. It computes with one thread until it is told to use more. Panics on what does not fit together, as all
+    /// of this do.
+    pub fn new(sizes: &Sizes, ends: &Tensors<6>) -> Self {
         let mut prepacked = std::ptr::null_mut();
-        // SAFETY: the tensors live through the call, and there are as many of them as the counts say.
-        checked(unsafe { stepwise_t5_prepack(sizes, tensors.as_ptr(), encoder, decoder, &raw mut prepacked) });
-        let prepacked = Self(NonNull::new(prepacked).expect("without a message there is a prepacked T5"));
-        prepacked.use_threads(tch::get_num_threads());
-        prepacked
+        // SAFETY: the tensors live through the call, and there are as many as the kernels read.
+        checked(unsafe { stepwise_t5_prepack(sizes, pointers(ends).as_ptr(), &raw mut prepacked) });
+        Self(NonNull::new(prepacked).expect("without a message there is a prepacked T5"))
     }
 
-    /// Memory of its panels.
-    pub fn bytes(&self) -> u64 {
-        // SAFETY: the pointer is ours until we are dropped, here and below.
-        u64::try_from(unsafe { stepwise_t5_bytes(self.pointer()) }).unwrap_or_default()
+    /// The encoder's next layer: norm, q, k, v, o; norm, both inputs of the feed-forward layer, its output.
+    pub fn add_encoder_layer(&mut self, tensors: &Tensors<9>) {
+        // SAFETY: as above.
+        checked(unsafe { stepwise_t5_add_encoder_layer(self.pointer(), pointers(tensors).as_ptr()) });
+    }
+
+    /// The decoder's next layer: norm, q, k, v, o; norm, q, k, v, o of its look at the input; the feed-forward layer as above.
+    pub fn add_decoder_layer(&mut self, tensors: &Tensors<14>) {
+        // SAFETY: as above.
+        checked(unsafe { stepwise_t5_add_decoder_layer(self.pointer(), pointers(tensors).as_ptr()) });
     }
 
     /// `ids` (rows, length) i64 with their `mask` (rows, length), true for real tokens, which come first -> (rows, length, d_model),
     /// zero where there is no token.
     pub fn encode(&self, ids: &Tensor, mask: &Tensor) -> Tensor {
-        // SAFETY: the tensors live through the call, here and below.
+        // SAFETY: the pointer is ours until we are dropped, and the tensors live through the call, here and below.
         one(|out| unsafe { stepwise_t5_encode(self.pointer(), pointer(ids), pointer(mask), out) })
     }
 
@@ -126,7 +119,7 @@ impl PrepackedT5 {
         Answers { t5: self, rows: NonNull::new(rows).expect("operator new gives memory or throws") }
     }
 
-    /// Computes with so many threads; at first, with as many as libtorch.
+    /// Computes with so many threads.
     pub fn use_threads(&self, threads: i32) {
         // SAFETY: as above.
         unsafe { stepwise_t5_use_threads(self.pointer(), threads.into()) }
@@ -177,6 +170,10 @@ impl Drop for Answers<'_> {
     }
 }
 
+fn pointers<const COUNT: usize>(tensors: &Tensors<COUNT>) -> [*const c_void; COUNT] {
+    tensors.each_ref().map(|tensor| or_null(tensor.as_ref()))
+}
+
 unsafe extern "C" {
     fn stepwise_t5_way() -> i64;
     #[cfg(test)]
@@ -187,15 +184,10 @@ unsafe extern "C" {
         threads: i64,
         out: *mut *mut c_void,
     ) -> *mut c_char;
-    fn stepwise_t5_prepack(
-        sizes: *const Sizes,
-        tensors: *const *const c_void,
-        encoder_layers: i64,
-        decoder_layers: i64,
-        out: *mut *mut c_void,
-    ) -> *mut c_char;
+    fn stepwise_t5_prepack(sizes: *const Sizes, ends: *const *const c_void, out: *mut *mut c_void) -> *mut c_char;
+    fn stepwise_t5_add_encoder_layer(t5: *mut c_void, tensors: *const *const c_void) -> *mut c_char;
+    fn stepwise_t5_add_decoder_layer(t5: *mut c_void, tensors: *const *const c_void) -> *mut c_char;
     fn stepwise_t5_free(t5: *mut c_void);
-    fn stepwise_t5_bytes(t5: *const c_void) -> i64;
     fn stepwise_t5_use_threads(t5: *mut c_void, threads: i64);
     fn stepwise_t5_encode(
         t5: *mut c_void,

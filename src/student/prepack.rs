@@ -5,29 +5,34 @@ use tch::{Device, Tensor};
 use super::position::PositionBias;
 use super::{FeedForwardKind, T5Config, Weights};
 use crate::native::Activation;
-use crate::native::t5::{Layers, PrepackedT5, Sizes, multiplies};
+use crate::native::t5::{PrepackedT5, Sizes, multiplies};
 
 /// Whether a T5 of such tensors can be prepacked.
 pub(super) fn can_prepack(embedding: &Tensor) -> bool {
     embedding.device() == Device::Cpu && multiplies(embedding.kind())
 }
 
-/// A T5 of checked weights, prepacked.
-pub(super) fn prepack(config: &T5Config, weights: &Weights, positions: [&PositionBias; 2]) -> PrepackedT5 {
-    let weight = |name: String| weights.get(&name);
+/// A T5 of checked weights, prepacked. The weights are taken: a layer's are gone before the next one's are copied, so that memory holds
+/// them once.
+pub(super) fn prepack(config: &T5Config, weights: &mut Weights, positions: [&PositionBias; 2]) -> PrepackedT5 {
     let kind = config.feed_forward_proj;
     let farthest = config.relative_attention_max_distance;
-    let biases = positions.map(|positions| positions.by_distance_within(farthest + 1).table);
-    // A decoder's table begins at the farthest key; the kernels count distances.
-    let biases = [biases[0].contiguous(), biases[1].flip([1]).contiguous()];
+    let [read, said] = positions.map(|positions| positions.by_distance_within(farthest + 1).table);
+    let mut take = |name: String| weights.remove(&name);
     let ends = ["shared", "lm_head", "encoder.final_layer_norm", "decoder.final_layer_norm"];
-    let [embedding, output, encoder_norm, decoder_norm] = ends.map(|name| weight(format!("{name}.weight")));
-    let layers = Layers {
-        ends: [embedding, output, encoder_norm, decoder_norm, Some(&biases[0]), Some(&biases[1])],
-        encoder: (0..config.num_layers).map(|layer| encoder_layer(layer, kind).map(weight)).collect(),
-        decoder: (0..config.decoder_layers()).map(|layer| decoder_layer(layer, kind).map(weight)).collect(),
-    };
-    PrepackedT5::new(&sizes(config, farthest), &layers)
+    let [embedding, output, encoder_norm, decoder_norm] = ends.map(|name| take(format!("{name}.weight")));
+    // A decoder's table begins at the farthest key; the kernels count distances.
+    let (read, said) = (read.contiguous(), said.flip([1]).contiguous());
+    let ends = [embedding, output, encoder_norm, decoder_norm, Some(read), Some(said)];
+    let mut prepacked = PrepackedT5::new(&sizes(config, farthest), &ends);
+    drop(ends);
+    for layer in 0..config.num_layers {
+        prepacked.add_encoder_layer(&encoder_layer(layer, kind).map(&mut take));
+    }
+    for layer in 0..config.decoder_layers() {
+        prepacked.add_decoder_layer(&decoder_layer(layer, kind).map(&mut take));
+    }
+    prepacked
 }
 
 fn encoder_layer(layer: i64, kind: FeedForwardKind) -> [String; 9] {
@@ -71,7 +76,6 @@ fn sizes(config: &T5Config, farthest: i64) -> Sizes {
         d_ff: config.d_ff,
         vocabulary: config.vocab_size,
         activation: activation as i64,
-        gated: config.feed_forward_proj.is_gated().into(),
         farthest,
         epsilon: config.layer_norm_epsilon as f32,
         output_scale: if config.scales_output() { (config.d_model as f32).powf(-0.5) } else { 1.0 },
@@ -109,7 +113,8 @@ mod tests {
         let plain = T5::new(config, &plain).unwrap();
         let mut answers = T5::new(config, &prepacked).unwrap();
         answers.prepack(&mut prepacked);
-        assert!(answers.prepacked.is_some() && prepacked.is_empty());
+        assert!(prepacked.is_empty());
+        answers.prepacked.as_ref().expect("this processor computes in it").use_threads(2);
         (plain, answers)
     }
 

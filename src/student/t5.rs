@@ -83,8 +83,9 @@ impl T5 {
         if self.prepacked.is_some() || !can_prepack(&self.embedding) {
             return;
         }
-        self.prepacked = Some(prepack(&self.config, weights, [&self.encoder_positions, &self.decoder_positions]));
+        // They hold the same tensors.
         (self.encoder, self.decoder, self.output) = (Vec::new(), Vec::new(), None);
+        self.prepacked = Some(prepack(&self.config, weights, [&self.encoder_positions, &self.decoder_positions]));
         weights.clear();
     }
 

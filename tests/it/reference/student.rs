@@ -39,6 +39,7 @@ fn loaded() -> impl Iterator<Item = Loaded> {
 fn answering() -> impl Iterator<Item = Loaded> {
     let prepacked = loaded().map(|mut loaded| {
         loaded.student.prepack();
+        loaded.student.model.use_threads(2);
         loaded
     });
     loaded().chain(prepacked)
