@@ -1,6 +1,8 @@
 //! What can go wrong with a request: one enum, and one exhaustive match that gives each case its status and code.
 //! Nothing else in the crate knows status codes.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 
 pub use super::field_error::FieldError;
@@ -144,6 +146,17 @@ pub enum ApiError {
         "the request waited as long as it may, and its work had not begun (max_queue_seconds); nothing was computed"
     )]
     QueueTimeout,
+    /// The request was not answered in the time that the client gave it.
+    #[error(
+        "the request was not answered within the {} s that it gives itself (Stepwise-Timeout); what was not finished is dropped",
+        .0.as_secs_f64()
+    )]
+    DeadlineExceeded(Duration),
+    /// The process is about to stop, and takes nothing on any more.
+    #[error(
+        "this process is about to stop and takes no new questions; send the request again, to another one or in a moment"
+    )]
+    Draining,
     /// The request took longer than it may.
     #[error("the request took longer than {0} seconds")]
     TimedOut(u64),
@@ -217,6 +230,12 @@ impl ApiError {
                 Wire { retry_after: Some(*seconds), ..overloaded }
             }
             Self::QueueTimeout => unavailable("queue_timeout"),
+            Self::DeadlineExceeded(_) => {
+                // Nobody waits for a second answer either.
+                let late = wire(StatusCode::GATEWAY_TIMEOUT, "timeout_error", "deadline_exceeded");
+                Wire { never_retry: true, ..late }
+            }
+            Self::Draining => unavailable("draining"),
             Self::TimedOut(_) => unavailable("timed_out"),
             Self::Unavailable { .. } => unavailable("unavailable"),
             Self::Internal(_) => wire(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error"),

@@ -6,7 +6,10 @@ mod aliases;
 mod annotation_jobs;
 mod annotation_lines;
 mod asked_model;
+mod connections;
+mod deadline;
 mod distillation_jobs;
+mod draining;
 mod error;
 mod error_sources;
 mod estimate;
@@ -58,6 +61,7 @@ mod tidy;
 mod upload;
 mod upload_body;
 mod upload_form;
+mod warm_up;
 
 use std::{convert::Infallible, time::Duration};
 
@@ -68,20 +72,24 @@ use utoipa_axum::{
     routes,
 };
 
+use crate::shutdown::Shutdown;
+
 pub use error::{ApiError, FieldError};
 pub use metrics::ApiMetrics;
 pub use openapi::{openapi, openapi_yaml};
 pub use pinned::{keep_pinned, keep_pinned_once};
-pub use serve::{serve, warm_up};
+pub use serve::{Drain, serve};
 pub use state::{AppState, Rooms};
 pub use tidy::{tidy, tidy_once};
+pub use warm_up::{warm_up, warm_up_once};
 
 /// An upload that sends nothing for this long is given up.
 const UPLOAD_IDLE: Duration = Duration::from_secs(60);
 
 /// The service as an axum router.
 pub fn router(state: AppState) -> Router {
-    let (routes, _) = routes().split_for_parts();
+    let shutdown = state.shutdown.clone();
+    let (routes, _) = routes(&shutdown).split_for_parts();
     routes
         .route("/openapi.json", get(openapi::document))
         .fallback(no_route)
@@ -89,12 +97,16 @@ pub fn router(state: AppState) -> Router {
         .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(axum_middleware::from_fn_with_state(state.clone(), middleware::measure))
         .layer(axum_middleware::from_fn_with_state(state.clone(), middleware::identify))
+        .layer(axum_middleware::from_fn_with_state(shutdown, draining::close))
         .with_state(state)
 }
 
 /// Every documented route, once: the document and the service are made from this list.
-fn routes() -> OpenApiRouter<AppState> {
-    plain_routes().layer(axum_middleware::from_fn(middleware::limit_time)).merge(stream_routes())
+fn routes(shutdown: &Shutdown) -> OpenApiRouter<AppState> {
+    let asking_routes = asking_routes()
+        .layer(axum_middleware::from_fn(deadline::keep))
+        .layer(axum_middleware::from_fn_with_state(shutdown.clone(), draining::refuse));
+    plain_routes().layer(axum_middleware::from_fn(middleware::limit_time)).merge(stream_routes()).merge(asking_routes)
 }
 
 /// Routes that answer soon.
@@ -149,6 +161,11 @@ fn stream_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(export::export_model))
         .routes(routes!(file_content::get_file_content))
         .routes(routes!(file_statistics::get_file_statistics))
+}
+
+/// Routes that ask a student: they take as long as it takes, or as long as the client says.
+fn asking_routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
         .routes(routes!(predictions::create_prediction))
         .routes(routes!(open_inference::routes::infer_model))
         .routes(routes!(open_inference::routes::infer_model_version))

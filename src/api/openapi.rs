@@ -14,7 +14,10 @@ use super::{
     open_inference::OpenInferenceError,
     problem::{PROBLEM_JSON, Problem},
 };
-use crate::domain::{AttemptOutcome, Evaluation};
+use crate::{
+    domain::{AttemptOutcome, Evaluation},
+    shutdown::Shutdown,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -44,7 +47,7 @@ pub fn head() -> utoipa::openapi::OpenApi {
 
 /// The whole document.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    examples::attach(&super::routes().into_openapi())
+    examples::attach(&super::routes(&Shutdown::new()).into_openapi())
 }
 
 /// The whole document as it is committed. `stepwise openapi` prints it.
@@ -117,7 +120,7 @@ impl IntoResponses for Put {
 
 impl IntoResponses for Ask {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[400, 404, 413, 415, 429, 500, 503])
+        problems(&[400, 404, 413, 415, 429, 500, 503, 504])
     }
 }
 
@@ -135,6 +138,7 @@ fn problem(status: u16) -> Response {
         422 => "The `Idempotency-Key` came with another request before",
         429 => "Too much at once; `retry-after` says when to come back",
         503 => "The database or the engine cannot be reached at the moment; `retry-after` says when to come back",
+        504 => "The request was not answered within its own `Stepwise-Timeout`",
         _ => "A fault of the service; its log has the cause under `request_id`",
     };
     let schema = utoipa::openapi::Ref::from_schema_name(Problem::name());

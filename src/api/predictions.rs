@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::{
     AppState,
     asked_model::{AskedModel, label_refused},
+    deadline::DeadlineHeader,
     error::ApiError,
     extract::{Json, nearest},
     list::ListObject,
@@ -113,6 +114,7 @@ pub struct Usage {
 
 /// Ask a student for labels, with confidence and rationale where wanted.
 #[utoipa::path(post, path = "/v1/predictions", tag = "models", request_body = PredictionsRequest,
+    params(DeadlineHeader),
     responses((status = 200, description = "An answer for each input", body = Predictions), Ask))]
 pub async fn create_prediction(
     State(state): State<AppState>,

@@ -1,37 +1,60 @@
-//! From a listening socket to the last answer.
+//! From a listening socket to the last answer, and the way out.
+//!
+//! ```text
+//! shutdown ──▶ /readyz is 503; connections that wait for nothing are closed; whoever asks a student is told 503 `draining`,
+//!    │         and every answer says that it is its connection's last (`draining`)
+//!    │
+//!    │  the socket goes on accepting: for `notice`, so that a load balancer is told and not cut off, and then until nothing
+//!    │  runs any more; what still runs after `limit` is cut off
+//!    ▼
+//! the socket is closed
+//! ```
+//! Nothing here ends the process: whoever shut it down does, and a second signal at once.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use axum::serve::Listener;
+use tokio::{net::TcpListener, time};
 
-use super::{AppState, router};
-use crate::shutdown::Shutdown;
+use super::{AppState, connections::Connections, router};
 
-/// How long requests in flight may take to end once the process is to stop.
-const DRAIN: Duration = Duration::from_secs(30);
+/// How a service takes its leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// How long it goes on accepting connections, however little runs.
+    pub notice: Duration,
+    /// How long requests that run may take to end.
+    pub limit: Duration,
+}
 
-/// Answers requests until shutdown, then lets those in flight end, for half a minute at most.
-///
-/// # Errors
-/// When the socket fails.
-pub async fn serve(listener: TcpListener, state: AppState, shutdown: Shutdown) -> io::Result<()> {
-    let served = axum::serve(listener, router(state)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    let cut_off = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
-    };
+/// Answers requests until shutdown, then drains.
+pub async fn serve(mut listener: TcpListener, state: AppState, drain: Drain) {
+    let shutdown = state.shutdown.clone();
+    let connections = Connections::new(router(state), shutdown.clone());
     tokio::select! {
-        result = async { served.await } => result,
-        () = cut_off => {
-            tracing::warn!("requests were still running after {DRAIN:?}; they are cut off");
-            Ok(())
-        }
+        () = accept(&mut listener, &connections) => {}
+        () = async { shutdown.cancelled().await; drained(&connections, drain).await } => {}
+    }
+    drop(listener);
+    connections.cut().await;
+}
+
+/// Never ends: an error costs one connection.
+async fn accept(listener: &mut TcpListener, connections: &Connections) {
+    loop {
+        let (stream, _) = Listener::accept(listener).await;
+        connections.serve(stream);
     }
 }
 
-/// Does the first forward pass, so that the first client need not wait for it. `/readyz` tries again if it fails.
-pub async fn warm_up(state: AppState) {
-    if let Err(error) = state.warm_up().await {
-        tracing::error!(%error, "the inference engine does not work");
-    }
+/// Until everybody was told, and nothing runs any more.
+async fn drained(connections: &Connections, Drain { notice, limit }: Drain) {
+    let ended = async {
+        if time::timeout(limit, connections.quiet()).await.is_err() {
+            let connections_cut = connections.busy();
+            tracing::warn!(connections_cut, "requests were still running {limit:?} after the signal; they are cut off");
+            connections.cut().await;
+        }
+    };
+    tokio::join!(ended, time::sleep(notice));
 }

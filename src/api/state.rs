@@ -2,14 +2,12 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use tokio::sync::OnceCell;
-
-use super::{metrics::ApiMetrics, pinned::PinnedModels, reports::Reports};
+use super::{metrics::ApiMetrics, pinned::PinnedModels, reports::Reports, warm_up::FirstPass};
 use crate::{
     artifacts::Artifacts,
     clock::Clock,
     domain::{TaskDefinition, TeacherTerms},
-    inference::{Engine, InferenceError},
+    inference::Engine,
     registry::Registry,
     shutdown::Shutdown,
     store::Store,
@@ -49,7 +47,7 @@ pub struct AppState {
     pub(super) metrics: ApiMetrics,
     pub(super) reports: Arc<Reports>,
     pub(super) pinned_models: Arc<PinnedModels>,
-    warmed_up: Arc<OnceCell<()>>,
+    pub(super) first_pass: Arc<FirstPass>,
 }
 
 impl AppState {
@@ -58,12 +56,8 @@ impl AppState {
         let metrics = ApiMetrics::new();
         metrics.add_engine(&rooms.engine);
         let pinned_models = Arc::new(PinnedModels::new(&rooms.pinned));
-        Self { rooms: Arc::new(rooms), metrics, reports: Arc::default(), pinned_models, warmed_up: Arc::default() }
-    }
-
-    /// Does one real forward pass, the first time that it is asked and until one has succeeded.
-    pub(super) async fn warm_up(&self) -> Result<(), InferenceError> {
-        self.warmed_up.get_or_try_init(|| self.rooms.engine.warm_up()).await.copied()
+        let first_pass = Arc::new(FirstPass::new());
+        Self { rooms: Arc::new(rooms), metrics, reports: Arc::default(), pinned_models, first_pass }
     }
 }
 

@@ -72,6 +72,8 @@ pub const ENTRIES: &[Entry] = &[
     entry(Request(500), "internal_error", "A fault of the service.", "Its log has the cause under the request's id; please report it."),
     entry(Request(503), "unavailable", "The database or the engine cannot be reached at the moment.", "Send it again after `retry-after`."),
     entry(Request(503), "queue_timeout", "The request waited as long as it may (`max_queue_seconds`), and its work had not begun.", "Send it again after `retry-after`; add processes."),
+    entry(Request(503), "draining", "The process was told to stop: it ends what it has begun and takes no new questions.", "Send it again after `retry-after`, on a new connection; another process, or this one started again, answers."),
+    entry(Request(504), "deadline_exceeded", "The request was not answered within the seconds that it gives itself (`Stepwise-Timeout`); what was not finished is dropped.", "Give it more time, or ask for less at once."),
     entry(Request(503), "timed_out", "The request took longer than it may.", "Send it again after `retry-after`; ask for less at once."),
     entry(Item, "prediction_failed", "The student could not answer this input.", "`message` has the reason; the other inputs are answered."),
     entry(Item, "label_too_long", "A choice that the input lists, or a label of the model's task, has more tokens than a student weighs.", "Shorten it, or send `label_set`."),

@@ -6,7 +6,7 @@ use tokio::{net::TcpListener, sync::Notify};
 
 use super::{CommandError, preflight};
 use crate::{
-    api,
+    api::{self, Drain},
     artifacts::Artifacts,
     clock::Clock,
     config::{GivenSettings, Settings},
@@ -66,7 +66,7 @@ impl Parts {
         Ok(Self { settings, database_url, store, artifacts, registry, engine, clock: Clock::system() })
     }
 
-    /// Serves the API until shutdown, then lets requests in flight end.
+    /// Serves the API until shutdown, then drains it.
     pub async fn serve(&self, shutdown: &Shutdown) -> Result<(), CommandError> {
         let listen = self.settings.listen;
         let listener = TcpListener::bind(listen).await.map_err(|error| {
@@ -89,11 +89,12 @@ impl Parts {
         let warm_up = tokio::spawn(api::warm_up(state.clone()));
         let tidy = tokio::spawn(api::tidy(state.clone()));
         let pinned = tokio::spawn(api::keep_pinned(state.clone()));
-        let served = api::serve(listener, state, shutdown.clone()).await;
+        let drain = Drain { notice: self.settings.drain_notice, limit: self.settings.requests_drain_for };
+        api::serve(listener, state, drain).await;
         warm_up.abort();
         tidy.abort();
         pinned.abort();
-        Ok(served?)
+        Ok(())
     }
 
     /// Works until shutdown, then gives its jobs back.

@@ -69,6 +69,7 @@ impl GivenSettings {
         let listen = reader.value("listen", values::address);
         let tasks_dir = reader.optional("tasks_dir", values::folder, |folder| folder.display().to_string());
         let url = reader.optional("url", values::service_url, Clone::clone);
+        let notice = reader.optional("drain_notice_seconds", values::number(0), ToString::to_string);
         let settings = Settings {
             listen,
             allow_unauthenticated: reader.value("allow_unauthenticated", values::truth),
@@ -88,6 +89,8 @@ impl GivenSettings {
             precision: reader.value("precision", values::precision),
             kinds: reader.value("kinds", values::kinds),
             drain_for: Duration::from_secs(reader.value("drain_seconds", values::number(0))),
+            requests_drain_for: Duration::from_secs(reader.value("request_drain_seconds", values::number(0))),
+            drain_notice: Duration::from_secs(notice.unwrap_or_else(|| usual_notice(listen))),
             max_upload_bytes: reader.value("max_upload_bytes", values::number(1)),
             max_waiting: reader.value("max_waiting", values::number(1)),
             max_waiting_tokens: reader.value("max_waiting_tokens", values::number(1)),
@@ -225,6 +228,11 @@ fn threads(text: &str) -> Result<usize, String> {
 fn cores() -> usize {
     let most = Hyperparameters::MAX_THREADS as usize;
     std::thread::available_parallelism().map_or(1, |cores| usize::from(cores).min(most))
+}
+
+/// Seconds. No load balancer stands before an address that only this machine reaches.
+fn usual_notice(listen: SocketAddr) -> u64 {
+    if listen.ip().is_loopback() { 0 } else { 5 }
 }
 
 /// The address at which this machine finds a server that listens there.

@@ -29,16 +29,22 @@ pub async fn with_student(label_set: LabelSet) -> TestApp {
 /// The same with a student that says more than one thing and does not stop by itself: the first random one that does so.
 pub async fn with_talker(label_set: LabelSet) -> TestApp {
     let app = TestApp::start().await;
+    write_talker(&app, label_set).await;
+    app
+}
+
+/// Writes that student.
+pub async fn write_talker(app: &TestApp, label_set: LabelSet) {
     for seed in 0..500 {
-        write_seeded_student(&app, "tiny", label_set.clone(), seed);
+        write_seeded_student(app, "tiny", label_set.clone(), seed);
         let prompts = json!([format!("predict: {INPUT}"), format!("explain: {INPUT}")]);
-        let said = complete(&app, json!({"prompt": prompts})).await.body;
+        let said = complete(app, json!({"prompt": prompts})).await.body;
         let talks = |choice: &Value| {
             let letters: BTreeSet<char> = choice["text"].as_str().unwrap().chars().collect();
             choice["finish_reason"] == "length" && letters.len() > 3
         };
         if said["choices"].as_array().unwrap().iter().all(talks) {
-            return app;
+            return;
         }
     }
     panic!("every random student stops at once");

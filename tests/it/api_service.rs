@@ -2,11 +2,12 @@
 
 use axum::{body::Body, http::Request};
 use reqwest::Method;
-use serde_json::json;
-use stepwise::api::router;
+use serde_json::{Value, json};
+use stepwise::api::{AppState, router, serve, warm_up, warm_up_once};
+use tokio::net::TcpListener;
 use tower::ServiceExt;
 
-use crate::support::app::TestApp;
+use crate::support::app::{DRAIN, TestApp};
 
 #[tokio::test]
 async fn an_error_serves_both_kinds_of_clients() {
@@ -97,6 +98,42 @@ async fn a_draining_process_is_alive_but_not_ready() {
         router(app.state.clone()).oneshot(request).await.unwrap().status().as_u16()
     };
     assert_eq!((answer("/healthz").await, answer("/readyz").await), (200, 503));
+}
+
+/// The status and body of a path, asked of another process with this state.
+async fn ask(state: &AppState, path: &str) -> (u16, Value) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, state.clone(), DRAIN));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let response = client.get(format!("http://{address}{path}")).send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn a_process_is_ready_when_a_forward_pass_has_gone_through_and_not_before() {
+    let app = TestApp::start().await;
+    let state = AppState::new(app.rooms.clone());
+    let (status, body) = ask(&state, "/readyz").await;
+    assert_eq!((status, &body["ready"], &body["database"]), (503, &json!(false), &json!("ok")));
+    assert_eq!(body["inference"], "the first forward pass is not done yet");
+    assert_eq!(ask(&state, "/v2/health/ready").await.0, 503);
+    // Asking does not make it ready; the pass does.
+    assert_eq!(ask(&state, "/readyz").await.0, 503);
+    warm_up(state.clone()).await;
+    assert_eq!((ask(&state, "/readyz").await.0, ask(&state, "/v2/health/ready").await.0), (200, 200));
+}
+
+#[tokio::test]
+async fn a_process_whose_forward_pass_fails_is_never_ready() {
+    let app = TestApp::start().await;
+    app.state.engine.stop().await;
+    let state = AppState::new(app.rooms.clone());
+    assert!(warm_up_once(&state).await.is_err());
+    let (status, body) = ask(&state, "/readyz").await;
+    let words = body["inference"].as_str().unwrap();
+    assert_eq!((status, words), (503, "the first forward pass failed: the inference engine has stopped"));
+    assert_eq!(ask(&state, "/healthz").await.0, 200);
 }
 
 #[tokio::test]

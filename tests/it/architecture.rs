@@ -83,6 +83,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sqlx", &["store", "postgres"]),
     ("axum", &["api", "teacher"]),
     ("tower_http", &["api"]),
+    ("hyper", &["api"]),
+    ("hyper_util", &["api"]),
     ("utoipa_axum", &["api"]),
     ("reqwest", &["outbound", "teacher", "hub", "cli"]),
     ("tch", &["student", "trainer", "inference", "device", "native"]),

@@ -47,6 +47,8 @@ mod architecture;
 mod attempts;
 mod benchmark_parsing;
 mod catalogue;
+mod deadlines;
+mod draining;
 mod evaluations;
 mod fetch;
 mod hub;

@@ -7,7 +7,7 @@ use axum::{body::Body, http::Request};
 use reqwest::Method;
 use serde_json::{Value, json};
 use stepwise::{
-    api::{AppState, Rooms, keep_pinned_once, router},
+    api::{AppState, Rooms, keep_pinned_once, router, warm_up_once},
     domain::Model,
 };
 use tower::ServiceExt;
@@ -147,6 +147,7 @@ async fn a_process_is_ready_when_its_pinned_models_are_and_keeps_them() {
     let app = TestApp::start().await;
     let (first, second) = (app.model("desk-1").await, app.model("desk-2").await);
     let state = AppState::new(Rooms { pinned: vec!["live".to_owned()], ..app.rooms.clone() });
+    warm_up_once(&state).await.unwrap();
     let (status, body) = readyz(&state).await;
     assert_eq!((status, body["inference"].as_str().unwrap().contains("\"live\"")), (503, true), "{body:#}");
     // A name that is not there yet does not end the waiting for it.

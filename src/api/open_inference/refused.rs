@@ -55,7 +55,7 @@ impl IntoResponses for Watch {
 
 impl IntoResponses for Infer {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        refusals(&[400, 404, 413, 415, 429, 500, 503])
+        refusals(&[400, 404, 413, 415, 429, 500, 503, 504])
     }
 }
 
@@ -71,6 +71,7 @@ fn refused(status: u16) -> Response {
         415 => "The body is not JSON",
         429 => "Too much at once; `retry-after` says when to come back",
         503 => "The database or the engine cannot be reached at the moment; `retry-after` says when to come back",
+        504 => "The request was not answered within its own `Stepwise-Timeout`",
         _ => "A fault of the service; its log has the cause",
     };
     let schema = utoipa::openapi::Ref::from_schema_name(OpenInferenceError::name());

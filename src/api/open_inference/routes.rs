@@ -10,7 +10,7 @@ use super::{
     refused::{Infer, Look, Watch},
     request::InferenceRequest,
 };
-use crate::api::{AppState, error::ApiError, health::readyz};
+use crate::api::{AppState, deadline::DeadlineHeader, error::ApiError, health::readyz};
 
 /// What the server is.
 #[utoipa::path(get, path = "/v2", tag = "open inference",
@@ -91,7 +91,8 @@ pub async fn get_model_version_ready(
 /// Without `outputs` the answers are `label` and `confidence`; `rationale` and `label_probs` come where `outputs` names them or
 /// `parameters` has them as true. A text that cannot be answered fails the request: a tensor has no place for it.
 #[utoipa::path(post, path = "/v2/models/{name}/infer", tag = "open inference", request_body = InferenceRequest,
-    params(("name" = String, Path, description = "The model; its slashes are sent as `%2F`", example = "desk")),
+    params(("name" = String, Path, description = "The model; its slashes are sent as `%2F`", example = "desk"),
+        DeadlineHeader),
     responses((status = 200, description = "The answers", body = InferenceResponse), Infer))]
 pub async fn infer_model(
     State(state): State<AppState>,
@@ -105,7 +106,8 @@ pub async fn infer_model(
 #[utoipa::path(post, path = "/v2/models/{name}/versions/{version}/infer", tag = "open inference",
     request_body = InferenceRequest,
     params(("name" = String, Path, description = "The model; its slashes are sent as `%2F`", example = "desk"),
-        ("version" = String, Path, description = "The fingerprint of its files", example = "fp_0a1b2c3d4e")),
+        ("version" = String, Path, description = "The fingerprint of its files", example = "fp_0a1b2c3d4e"),
+        DeadlineHeader),
     responses((status = 200, description = "The answers", body = InferenceResponse), Infer))]
 pub async fn infer_model_version(
     state: State<AppState>,

@@ -8,6 +8,7 @@ mod stream;
 use std::collections::BTreeMap;
 
 use axum::{
+    Extension,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -24,7 +25,13 @@ use super::{
     usage::{FinishReason, TokenUsage},
 };
 use crate::{
-    api::{AppState, error::ApiError, extract::Json, openapi::Ask},
+    api::{
+        AppState,
+        deadline::{Deadline, DeadlineHeader},
+        error::ApiError,
+        extract::Json,
+        openapi::Ask,
+    },
     domain::Method,
 };
 
@@ -157,16 +164,19 @@ pub enum RationaleKind {
 /// A parameter that asks for something that is not supported is refused with `unsupported_parameter`, an input that is longer than the
 /// model reads with `context_length_exceeded`.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "openai", request_body = ChatBody,
+    params(DeadlineHeader),
     responses((status = 200, description = "The answer, or its chunks",
         content((ChatCompletion = "application/json"), (ChatCompletionChunk = "text/event-stream"))), Ask))]
 pub async fn create_chat_completion(
     State(state): State<AppState>,
+    deadline: Option<Extension<Deadline>>,
     Json(body): Json<ChatBody>,
 ) -> Result<Response, ApiError> {
     let asked = body.check(state.clock.new_id().as_u64_pair().1)?;
     let chat = Chat::new(state, asked).await?;
     if chat.asked.stream.is_some() {
-        return Ok(event_stream::respond(stream::chunks(chat).await?));
+        let chunks = stream::chunks(chat).await?;
+        return Ok(event_stream::respond(chunks, deadline.map(|Extension(deadline)| deadline)));
     }
     let Heading { id, created, model, system_fingerprint } = chat.heading();
     let answers = chat.answers().await?;

@@ -4,6 +4,7 @@ mod request;
 mod stream;
 
 use axum::{
+    Extension,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -20,7 +21,14 @@ use super::{
     usage::{FinishReason, TokenUsage},
 };
 use crate::{
-    api::{AppState, asked_model::AskedModel, error::ApiError, extract::Json, openapi::Ask},
+    api::{
+        AppState,
+        asked_model::AskedModel,
+        deadline::{Deadline, DeadlineHeader},
+        error::ApiError,
+        extract::Json,
+        openapi::Ask,
+    },
     inference::{Completion, InferenceError},
 };
 
@@ -86,10 +94,12 @@ pub struct CompletionChoice {
 /// the last. A prompt that is longer than the model reads is refused with `context_length_exceeded`, and a parameter that asks for
 /// something that is not supported with `unsupported_parameter`.
 #[utoipa::path(post, path = "/v1/completions", tag = "openai", request_body = CompletionBody,
+    params(DeadlineHeader),
     responses((status = 200, description = "An answer for each prompt, or its chunks",
         content((CompletionObject = "application/json"), (CompletionChunk = "text/event-stream"))), Ask))]
 pub async fn create_completion(
     State(state): State<AppState>,
+    deadline: Option<Extension<Deadline>>,
     Json(body): Json<CompletionBody>,
 ) -> Result<Response, ApiError> {
     let mut asked = body.check(state.clock.new_id().as_u64_pair().1)?;
@@ -98,7 +108,8 @@ pub async fn create_completion(
     if asked.stream.is_some() {
         let following = state.engine.follow_completions(&model.files, requests).await;
         let following = following.map_err(|error| model.refused(error))?;
-        return Ok(event_stream::respond(stream::chunks(state, model, asked, following).await?));
+        let chunks = stream::chunks(state, model, asked, following).await?;
+        return Ok(event_stream::respond(chunks, deadline.map(|Extension(deadline)| deadline)));
     }
     let answers = state.engine.complete(&model.files, requests).await.map_err(|error| model.refused(error))?;
     let completions = all(answers, &model, &asked)?;

@@ -7,7 +7,7 @@
 //!
 //! data: [DONE]
 //! ```
-//! What goes wrong before the first chunk is an answer with a status of its own.
+//! What goes wrong before the first chunk is an answer with a status of its own. A deadline that passes is such an error.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -19,12 +19,17 @@ use axum::{
         sse::{Event as Frame, KeepAlive},
     },
 };
-use futures::{Stream, StreamExt, pin_mut};
+use futures::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use tracing::Span;
 use utoipa::ToSchema;
 
-use crate::api::{error::ApiError, problem, resolve::Refusals};
+use crate::api::{
+    deadline::{Deadline, within},
+    error::ApiError,
+    problem,
+    resolve::Refusals,
+};
 
 /// Time between comments that keep proxies from closing a silent connection.
 const PING_EVERY: Duration = Duration::from_secs(15);
@@ -60,12 +65,13 @@ pub fn wanted(refusals: &mut Refusals, stream: Option<bool>, options: Option<Str
     None
 }
 
-/// The chunks as they come, and the end. Whoever reads them may leave at any time: then they are dropped.
+/// The chunks as they come until the deadline, and the end. Whoever reads them may leave at any time: then they are dropped.
 pub fn respond<T: Serialize + Send + 'static>(
     chunks: impl Stream<Item = Result<T, ApiError>> + Send + 'static,
+    deadline: Option<Deadline>,
 ) -> Response {
     let keep_alive = KeepAlive::new().interval(PING_EVERY).text("ping");
-    let mut response = Sse::new(frames(chunks, Span::current())).keep_alive(keep_alive).into_response();
+    let mut response = Sse::new(frames(chunks, deadline, Span::current())).keep_alive(keep_alive).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -76,14 +82,18 @@ pub fn respond<T: Serialize + Send + 'static>(
 
 fn frames<T: Serialize + Send>(
     chunks: impl Stream<Item = Result<T, ApiError>>,
+    deadline: Option<Deadline>,
     request: Span,
 ) -> impl Stream<Item = Result<Frame, Infallible>> {
     stream! {
-        pin_mut!(chunks);
-        while let Some(chunk) = chunks.next().await {
-            match chunk {
-                Ok(chunk) => yield Ok(frame(&chunk)),
+        let mut chunks = Box::pin(chunks);
+        loop {
+            match within(deadline, chunks.next()).await.and_then(Option::transpose) {
+                Ok(Some(chunk)) => yield Ok(frame(&chunk)),
+                Ok(None) => break,
                 Err(error) => {
+                    // The work ends with the error, not when the client has read it.
+                    drop(chunks);
                     yield Ok(frame(&request.in_scope(|| problem::in_stream(&error))));
                     return;
                 }

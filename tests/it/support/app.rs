@@ -1,12 +1,15 @@
 //! The API on a real socket, with a database and folders of its own. Every response that comes through it is held to
 //! the OpenAPI document.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
 use stepwise::{
-    api::{AppState, Rooms, serve},
+    api::{AppState, Drain, Rooms, serve, warm_up_once},
     artifacts::Artifacts,
     catalogue::{self, Place},
     clock::Clock,
@@ -28,6 +31,8 @@ use super::{
 
 /// Uploads larger than this are refused in tests.
 pub const MAX_UPLOAD_BYTES: u64 = 4 << 20;
+/// No load balancer waits for news.
+pub const DRAIN: Drain = Drain { notice: Duration::ZERO, limit: Duration::from_secs(30) };
 const BOUNDARY: &str = "the-boundary";
 
 /// A running API.
@@ -64,7 +69,14 @@ impl TestApp {
     pub async fn start_with_hub(hub: impl FnOnce(&Path) -> Hub) -> Self {
         let database = TestDatabase::new().await;
         let store = database.store.clone();
-        Self::on(database, store, hub).await
+        Self::on(database, store, hub, usual_engine()).await
+    }
+
+    /// The API with an engine that is set up otherwise.
+    pub async fn start_with_engine(settings: EngineSettings) -> Self {
+        let database = TestDatabase::new().await;
+        let store = database.store.clone();
+        Self::on(database, store, offline_hub, settings).await
     }
 
     /// The API on a database whose cable can be cut.
@@ -72,10 +84,10 @@ impl TestApp {
         let database = TestDatabase::new().await;
         let (cable, url) = Cable::lay(&database.url).await;
         let store = Store::connect_lazy(&url, 10).unwrap();
-        (Self::on(database, store, offline_hub).await, cable)
+        (Self::on(database, store, offline_hub, usual_engine()).await, cable)
     }
 
-    async fn on(database: TestDatabase, store: Store, hub: impl FnOnce(&Path) -> Hub) -> Self {
+    async fn on(database: TestDatabase, store: Store, hub: impl FnOnce(&Path) -> Hub, engine: EngineSettings) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let folder = tempfile::tempdir().unwrap();
         let (artifacts_dir, models_dir) = (folder.path().join("artifacts"), folder.path().join("models"));
@@ -86,7 +98,7 @@ impl TestApp {
             registry: Registry::new(store.clone(), artifacts.clone(), models_dir.clone(), cache, hub),
             store: store.clone(),
             artifacts,
-            engine: engine(),
+            engine: Engine::start(engine).unwrap(),
             pinned: Vec::new(),
             teachers: teachers(),
             tasks: vec![returns_desk()],
@@ -98,7 +110,8 @@ impl TestApp {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = AppState::new(rooms.clone());
-        tokio::spawn(serve(listener, state.clone(), shutdown.clone()));
+        warm_up_once(&state).await.unwrap();
+        tokio::spawn(serve(listener, state.clone(), DRAIN));
         let client = Client::builder().no_proxy().build().unwrap();
         let contract = Contract::new();
         Self {
@@ -212,9 +225,9 @@ fn offline_hub(cache: &Path) -> Hub {
     Hub::new(HubSettings { offline: true, ..settings }, Clock::system())
 }
 
-fn engine() -> Engine {
-    let usual = EngineSettings::on_cpu(1, Precision::Fp32);
-    Engine::start(EngineSettings { max_waiting: 64, max_batch: 8, max_models: 2, ..usual }).unwrap()
+/// How the API's engine is set up where a test does not care.
+pub fn usual_engine() -> EngineSettings {
+    EngineSettings { max_waiting: 64, max_batch: 8, max_models: 2, ..EngineSettings::on_cpu(1, Precision::Fp32) }
 }
 
 /// Every code of an answer stands in the catalogue of errors.

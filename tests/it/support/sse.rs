@@ -13,17 +13,27 @@ pub struct EventStream {
 impl TestApp {
     /// Posts a request that is answered by a stream.
     pub async fn stream(&self, path: &str, body: &Value) -> EventStream {
+        self.stream_with(path, body, &[]).await
+    }
+
+    /// The same with more headers.
+    pub async fn stream_with(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> EventStream {
         let url = format!("http://{}{path}", self.address);
-        let response =
-            reqwest::Client::builder().no_proxy().build().unwrap().post(url).json(body).send().await.unwrap();
-        let media = response.headers()["content-type"].to_str().unwrap().to_owned();
-        assert_eq!((response.status().as_u16(), media.as_str()), (200, "text/event-stream; charset=utf-8"));
-        assert_eq!(response.headers()["cache-control"], "no-cache");
-        EventStream { response, unread: String::new() }
+        let request = reqwest::Client::builder().no_proxy().build().unwrap().post(url).json(body);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        EventStream::of(request.send().await.unwrap())
     }
 }
 
 impl EventStream {
+    /// The stream that an answer is.
+    pub fn of(response: reqwest::Response) -> Self {
+        let media = response.headers()["content-type"].to_str().unwrap().to_owned();
+        assert_eq!((response.status().as_u16(), media.as_str()), (200, "text/event-stream; charset=utf-8"));
+        assert_eq!(response.headers()["cache-control"], "no-cache");
+        Self { response, unread: String::new() }
+    }
+
     /// The next event's data; none when the stream has ended.
     pub async fn next(&mut self) -> Option<String> {
         loop {
