@@ -76,8 +76,9 @@ bench-annotate: build ## Time annotating beside OpenAI's package (PYTHON=… wit
 bench-train: build ## Time training beside transformers (PYTHON=… with torch and transformers; ARGUMENTS="--sizes tiny base …")
 	examples/training_benchmark/run --binary $(BINARY) --python $(PYTHON) --peers $(BENCHMARK_PEERS) --rows $(BENCHMARK_DATA)/esnli/valid.jsonl $(ARGUMENTS)
 
-bench-serve: build ## Time the engine beside transformers and CTranslate2 (PYTHON=… with them; ARGUMENTS="--sizes small base …")
+bench-serve: build ## Time the engine beside transformers and CTranslate2, and over HTTP (PYTHON=… with them; ARGUMENTS="--sizes small base …")
 	examples/serving_benchmark/run --binary $(BINARY) --python $(PYTHON) --peers $(BENCHMARK_PEERS) --rows $(BENCHMARK_DATA)/esnli/valid.jsonl $(ARGUMENTS)
+	examples/serving_benchmark/http --binary $(BINARY) --python $(PYTHON) --peers $(BENCHMARK_PEERS) --rows $(BENCHMARK_DATA)/esnli/valid.jsonl $(ARGUMENTS)
 
 bench-growth: build ## Measure how the engine's cost grows (ARGUMENTS="--model STUDENT_DIR [--labels-model TRAINED_STUDENT_DIR]")
 	examples/serving_benchmark/growth --binary $(BINARY) --rows $(BENCHMARK_DATA)/esnli/valid.jsonl $(ARGUMENTS)

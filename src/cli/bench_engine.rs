@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use self::bench::{Bench, of_length};
-use super::{CommandError, launch};
+use super::{CommandError, bench_rows, launch};
 use crate::{
     domain::Precision,
     inference::{Engine, EngineSettings, ModelFiles},
@@ -63,7 +63,7 @@ fn precision(text: &str) -> Result<Precision, String> {
 
 /// Prints a line of JSON for each kind of work and size of a batch: the median of its runs, in seconds.
 pub fn run(arguments: &Arguments) -> Result<(), CommandError> {
-    let texts = read_inputs(arguments)?;
+    let texts = bench_rows::read(&arguments.rows)?;
     if let Some(other) = arguments.against {
         return launch::block_on(async { report(labels::compare(arguments, other, &texts).await?) });
     }
@@ -116,17 +116,6 @@ async fn time_lengths(arguments: &Arguments, bench: &Bench) -> Result<(), Comman
         }
     }
     Ok(())
-}
-
-fn read_inputs(arguments: &Arguments) -> Result<Vec<String>, CommandError> {
-    let path = arguments.rows.display();
-    let text = std::fs::read_to_string(&arguments.rows).map_err(|error| format!("{path}: {error}"))?;
-    let input = |line: &str| {
-        let row: serde_json::Value = serde_json::from_str(line).map_err(|error| format!("{path}: {error}"))?;
-        Ok(row["input"].as_str().ok_or_else(|| format!("{path}: a row without an input"))?.to_owned())
-    };
-    let inputs: Vec<String> = text.lines().map(input).collect::<Result<_, CommandError>>()?;
-    if inputs.is_empty() { Err(format!("{path} has no rows").into()) } else { Ok(inputs) }
 }
 
 fn report(line: serde_json::Value) -> Result<(), CommandError> {

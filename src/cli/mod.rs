@@ -1,6 +1,8 @@
 //! The command line: a file a command. It puts the rooms together and knows nothing that they could know.
 
 mod bench_engine;
+mod bench_http;
+mod bench_rows;
 mod doctor;
 mod fetch;
 mod healthcheck;
@@ -64,6 +66,9 @@ enum Command {
     /// Time the engine alone on rows of a file; for `make bench-serve`
     #[command(hide = true)]
     BenchEngine(bench_engine::Arguments),
+    /// Ask a running service as hard as many clients can; for `make bench-serve`
+    #[command(hide = true)]
+    BenchHttp(bench_http::Arguments),
     /// Ask a running service whether it is alive; for container engines
     Healthcheck(healthcheck::Arguments),
     /// Follow a job: a progress bar on a terminal, plain lines elsewhere, an exit code by its outcome
@@ -96,6 +101,7 @@ pub fn run() -> ExitCode {
             scripted_teacher::run(arguments)
         }
         Command::BenchEngine(arguments) => bench_engine::run(&arguments),
+        Command::BenchHttp(arguments) => bench_http::run(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Up(given) => up::run(&given),
         Command::Serve(given) => serve::run(&given),

@@ -3,13 +3,13 @@
 use std::{path::Path, sync::Arc, time::Instant};
 
 use crate::{
-    cli::CommandError,
+    cli::{
+        CommandError,
+        bench_rows::{in_turn, prompt},
+    },
     inference::{CompletionRequest, Engine, InferenceError, ModelFiles, PredictionRequest, Prompt},
     student::StudentTokenizer,
 };
-
-/// Different batches that are asked in turn, so that no run reads what the one before it has read.
-const BATCHES_IN_TURN: usize = 4;
 
 /// An engine with its models and their inputs.
 pub struct Bench {
@@ -52,7 +52,7 @@ impl Bench {
 
     /// The texts as a student of rationales reads them.
     pub fn prompts(&self) -> Vec<Prompt> {
-        self.texts.iter().map(|text| Prompt::Text(format!("explain: {text}"))).collect()
+        self.texts.iter().map(|text| Prompt::Text(prompt(text))).collect()
     }
 
     /// Writes so many tokens to each of some prompts.
@@ -91,9 +91,4 @@ impl Bench {
     fn model(&self, run: usize) -> &ModelFiles {
         &self.models[run % self.models.len()]
     }
-}
-
-/// The inputs of a run.
-fn in_turn<T>(inputs: &[T], run: usize, batch: usize) -> impl Iterator<Item = &T> {
-    inputs.iter().cycle().skip(run % BATCHES_IN_TURN * batch).take(batch)
 }
