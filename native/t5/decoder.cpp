@@ -62,7 +62,7 @@ void bias_until(const Sizes& sizes, const std::vector<float>& by_distance, int64
 template <typename Number>
 void make_room(const Network<Number>& network, Answer<Number>& answer) {
   if (answer.said && answer.length < answer.said->capacity()) return;
-  const int64_t capacity = answer.said ? 2 * answer.said->capacity() : 4 * LANES;
+  const int64_t capacity = answer.said ? 2 * answer.said->capacity() : std::max<int64_t>(answer.expected, 1);
   auto larger = std::make_unique<Kept<Number>>(network.sizes, static_cast<int64_t>(network.decoder.size()), capacity);
   if (answer.said) larger->copy(*answer.said, answer.length);
   answer.said = std::move(larger);

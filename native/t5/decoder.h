@@ -38,6 +38,8 @@ struct Answer {
   std::shared_ptr<const Input<Number>> input;
   std::unique_ptr<Kept<Number>> said;
   int64_t length = 0;
+  // Tokens that there is room for before it must be made anew.
+  int64_t expected = 0;
 };
 
 // Reads what the encoder made of inputs: rows of d_model numbers, `lengths[i]` of them at `encoded[i]`.

@@ -20,7 +20,7 @@ struct PrepackedT5 {
   virtual Tensor logits_of(const Tensor& hidden, const Tensor& tokens) = 0;
   virtual Tensor pass_tree(const Tensor& encoded, const Tensor& mask, const Tensor& nodes) = 0;
   virtual std::unique_ptr<Answers> begin() const = 0;
-  virtual void join(Answers& answers, const Tensor& encoded, const Tensor& mask, int64_t rows) = 0;
+  virtual void join(Answers& answers, const Tensor& encoded, const Tensor& mask, int64_t rows, int64_t expected) = 0;
   virtual Tensor step(Answers& answers, const Tensor& tokens) = 0;
   virtual void follow(Answers& answers, const Tensor& sources) const = 0;
 
@@ -156,9 +156,9 @@ struct PrepackedOf : PrepackedT5 {
 
   std::unique_ptr<Answers> begin() const override { return std::make_unique<AnswersOf<Number>>(); }
 
-  void join(Answers& answers, const Tensor& encoded, const Tensor& mask, int64_t rows) override {
+  void join(Answers& answers, const Tensor& encoded, const Tensor& mask, int64_t rows, int64_t expected) override {
     for (const auto& input : read_grid(encoded, mask))
-      for (int64_t row = 0; row < rows; ++row) static_cast<AnswersOf<Number>&>(answers).rows.push_back({input, nullptr, 0});
+      for (int64_t row = 0; row < rows; ++row) static_cast<AnswersOf<Number>&>(answers).rows.push_back({input, nullptr, 0, expected});
   }
 
   Tensor step(Answers& answers, const Tensor& tokens) override {
@@ -185,7 +185,7 @@ struct PrepackedOf : PrepackedT5 {
   }
 
   Answer<Number> copy(const Answer<Number>& answer) const {
-    Answer<Number> copied{answer.input, nullptr, answer.length};
+    Answer<Number> copied{answer.input, nullptr, answer.length, answer.expected};
     if (answer.said) {
       const auto layers = static_cast<int64_t>(network.decoder.size());
       copied.said = std::make_unique<Kept<Number>>(network.sizes, layers, answer.said->capacity());
@@ -274,8 +274,9 @@ Answers* stepwise_answers_begin(const PrepackedT5* t5) { return t5->begin().rele
 
 void stepwise_answers_free(Answers* answers) { delete answers; }
 
-char* stepwise_answers_join(PrepackedT5* t5, Answers* answers, const Tensor* encoded, const Tensor* mask, int64_t rows) {
-  return guarded([&] { t5->join(*answers, encoded->contiguous(), *mask, rows); });
+char* stepwise_answers_join(PrepackedT5* t5, Answers* answers, const Tensor* encoded, const Tensor* mask, int64_t rows,
+                            int64_t expected) {
+  return guarded([&] { t5->join(*answers, encoded->contiguous(), *mask, rows, expected); });
 }
 
 char* stepwise_answers_step(PrepackedT5* t5, Answers* answers, const Tensor* tokens, Tensor** out) {

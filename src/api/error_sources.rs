@@ -48,6 +48,10 @@ impl From<InferenceError> for ApiError {
             InferenceError::ModelDamaged { .. } => {
                 Self::Unavailable { what: "the model, whose copy on this machine was damaged,", cause: Box::new(error) }
             }
+            InferenceError::ModelUnreadable { .. } => Self::Unavailable {
+                what: "the model, whose files on this machine cannot be read,",
+                cause: Box::new(error),
+            },
             InferenceError::Stopped => Self::Unavailable { what: "the inference engine", cause: Box::new(error) },
             other => Self::Internal(Box::new(other)),
         }

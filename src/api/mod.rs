@@ -23,6 +23,7 @@ mod file_rows;
 mod file_statistics;
 mod files;
 mod health;
+mod held;
 mod idempotency;
 mod job_annotations;
 mod job_checkpoints;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::extract::State;
+use axum::{extract::State, response::Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,6 +12,7 @@ use super::{
     deadline::DeadlineHeader,
     error::ApiError,
     extract::{Json, nearest},
+    held,
     list::ListObject,
     openapi::Ask,
     resolve::{self, Refusals},
@@ -119,7 +120,7 @@ pub struct Usage {
 pub async fn create_prediction(
     State(state): State<AppState>,
     Json(request): Json<PredictionsRequest>,
-) -> Result<axum::Json<Predictions>, ApiError> {
+) -> Result<Response, ApiError> {
     check(&request)?;
     let model = AskedModel::find(&state, &request.model).await?;
     let wanted = Wanted::of(&request);
@@ -134,7 +135,8 @@ pub async fn create_prediction(
         ..PredictionRequest::default()
     });
     let asked = asked.collect();
-    let answers = state.engine.predict(&model.files, asked).await.map_err(|error| model.refused(error))?;
+    let answered = state.engine.predict_held(&model.files, asked).await;
+    let (answers, places) = answered.map_err(|error| model.refused(error))?;
     if let (Some(_), Some(Err(error))) = (&own_labels, answers.first())
         && let Some(refused) = label_refused(error, |index| format!("#/label_set/{index}"))
     {
@@ -143,7 +145,8 @@ pub async fn create_prediction(
     let mut usage = Usage::default();
     let answers = answers.into_iter().enumerate();
     let data = answers.map(|(index, answer)| wanted.show(index, answer, &mut usage)).collect();
-    Ok(axum::Json(Predictions { object: ListObject::List, model: model.name, data, usage }))
+    let predictions = Predictions { object: ListObject::List, model: model.name, data, usage };
+    Ok(held::until_sent(places, axum::Json(predictions)))
 }
 
 fn check(request: &PredictionsRequest) -> Result<(), ApiError> {

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::asked::Asked;
 use super::consistency;
+use super::encoded_inputs::EncodedInputs;
 use super::labels::Labels;
-use super::read::Read;
 use super::spelling::{ScoredToken, spell_all};
 use super::{InferenceError, Prediction};
 use crate::domain::{Method, shares, single_target};
@@ -36,7 +36,7 @@ pub(super) struct Answering {
     /// What each label of its set counts for: its log-likelihood, less what all have in common.
     scores: Option<Vec<f64>>,
     /// The input, where its labels can be weighed only when the rationale before them is written.
-    read: Option<Read>,
+    waiting: Option<EncodedInputs>,
     written: Option<Written>,
     explained: Option<Explained>,
 }
@@ -49,6 +49,16 @@ pub(super) struct Begun {
     pub labels: Option<Joining>,
     /// Inputs that rationales are wanted for, which were learned apart.
     pub rationales: Option<Joining>,
+    /// Questions whose labels were weighed, side by side.
+    pub weighed: usize,
+}
+
+/// Questions that are answered.
+pub(super) struct Finished {
+    /// One a question, in their order.
+    pub predictions: Vec<Result<Prediction, InferenceError>>,
+    /// Questions whose labels were weighed only now, side by side.
+    pub weighed: usize,
 }
 
 /// Inputs that something is to be written for.
@@ -56,30 +66,32 @@ pub(super) struct Joining {
     /// Their questions, by their places.
     pub places: Vec<usize>,
     /// The inputs.
-    pub read: Read,
+    pub inputs: EncodedInputs,
 }
 
 /// Reads the inputs, and weighs what can be weighed at once; `asked` must not be empty. Panics where the tensor library does.
 pub(super) fn begin(student: &Student, asked: Vec<Asked>) -> Begun {
-    let read = Read::new(student, &asked.iter().map(|asked| &asked.input.ids).collect::<Vec<_>>());
-    let labels = places(&asked, |asked| asked.generates).map(|places| Joining { read: read.select(&places), places });
+    let inputs = EncodedInputs::new(student, &asked.iter().map(|asked| &asked.input.ids).collect::<Vec<_>>());
+    let labels = places(&asked, |asked| asked.generates);
+    let labels = labels.map(|places| Joining { inputs: inputs.select(&places), places });
     let rationales = places(&asked, |asked| asked.rationale_input.is_some()).map(|places| {
-        let inputs: Vec<&Vec<i64>> = asked.iter().filter_map(|asked| asked.rationale_input.as_ref()).collect();
-        Joining { read: Read::new(student, &inputs), places }
+        let texts: Vec<&Vec<i64>> = asked.iter().filter_map(|asked| asked.rationale_input.as_ref()).collect();
+        Joining { inputs: EncodedInputs::new(student, &texts), places }
     });
     let waits = |asked: &Asked| asked.labels.is_some() && student.card.method == Method::RationaleThenLabel;
     let at_once = |asked: &'_ Asked| asked.labels.clone().filter(|_| !waits(asked));
     let labels_at_once: Vec<Option<Rc<Labels>>> = asked.iter().map(at_once).collect();
     let trees = labels_at_once.iter().map(|labels| labels.as_ref().map(|labels| &labels.trees));
-    let scores = score(student, &trees.collect::<Vec<_>>(), &read);
+    let scores = score(student, &trees.collect::<Vec<_>>(), &inputs);
+    let weighed = scores.iter().flatten().count();
     let answering = (0..).zip(asked).zip(scores).map(|((place, asked), scores)| Answering {
-        read: waits(&asked).then(|| read.select(&[place])),
+        waiting: waits(&asked).then(|| inputs.select(&[place])),
         asked,
         scores,
         written: None,
         explained: None,
     });
-    Begun { answering: answering.collect(), labels, rationales }
+    Begun { answering: answering.collect(), labels, rationales, weighed }
 }
 
 /// Places of the questions that something is wanted for; none where there are none.
@@ -89,20 +101,21 @@ fn places(asked: &[Asked], wanted: impl Fn(&Asked) -> bool) -> Option<Vec<usize>
     (!places.is_empty()).then_some(places)
 }
 
-/// One prediction a question whose words are all written, in their order. Panics where the tensor library does.
-pub(super) fn finish(student: &Student, mut answering: Vec<Answering>) -> Vec<Result<Prediction, InferenceError>> {
-    let waiting = answering.iter_mut().filter_map(|one| Some((one.read.take()?, one.targets(student))));
-    let (reads, targets): (Vec<_>, Vec<_>) = waiting.unzip();
-    if !reads.is_empty() {
+/// One prediction a question whose words are all written. Panics where the tensor library does.
+pub(super) fn finish(student: &Student, mut answering: Vec<Answering>) -> Finished {
+    let waiting = answering.iter_mut().filter_map(|one| Some((one.waiting.take()?, one.targets(student))));
+    let (inputs, targets): (Vec<_>, Vec<_>) = waiting.unzip();
+    if !inputs.is_empty() {
         let targets: Vec<Option<&LabelTrees>> = targets.iter().map(Option::as_ref).collect();
-        let mut scores = score(student, &targets, &Read::together(&reads)).into_iter();
+        let mut scores = score(student, &targets, &EncodedInputs::together(&inputs)).into_iter();
         let weighed = |one: &&mut Answering| one.scores.is_none() && one.asked.labels.is_some();
         answering.iter_mut().filter(weighed).for_each(|one| one.scores = scores.next().flatten());
     }
     let chosen: Vec<_> = answering.iter().map(Answering::choose).collect();
     let consistency = consistency::consistency(student, &answering, &chosen);
     let whole = answering.into_iter().zip(chosen).zip(consistency);
-    whole.map(|((one, chosen), consistency)| assemble(student, one, chosen?, consistency)).collect()
+    let predictions = whole.map(|((one, chosen), consistency)| assemble(student, one, chosen?, consistency));
+    Finished { predictions: predictions.collect(), weighed: inputs.len() }
 }
 
 impl Answering {
@@ -141,31 +154,31 @@ impl Answering {
 }
 
 /// What each label of each input's set counts for; none where it has none.
-fn score(student: &Student, sets: &[Option<&LabelTrees>], read: &Read) -> Vec<Option<Vec<f64>>> {
+fn score(student: &Student, sets: &[Option<&LabelTrees>], inputs: &EncodedInputs) -> Vec<Option<Vec<f64>>> {
     let mut scores = vec![None; sets.len()];
     let (rows, sets): (Vec<usize>, Vec<&LabelTrees>) =
         sets.iter().enumerate().filter_map(|(row, set)| Some((row, (*set)?))).unzip();
     if !rows.is_empty() {
-        let read = read.select(&rows);
-        let found = scoring::label_scores(&student.model, &read.encoded, &read.mask, &sets);
+        let inputs = inputs.select(&rows);
+        let found = scoring::label_scores(&student.model, &inputs.encoded, &inputs.mask, &sets);
         rows.into_iter().zip(found).for_each(|(row, found)| scores[row] = Some(found));
     }
     scores
 }
 
-/// A label of a set, with each one's share of the likelihood.
-pub(super) struct Choice {
+/// The label of a set that was chosen, with each one's share of the likelihood.
+pub(super) struct Chosen {
     pub place: usize,
     shares: Vec<f64>,
 }
 
 impl Answering {
     /// The likeliest label; none without a set.
-    fn choose(&self) -> Result<Option<Choice>, InferenceError> {
+    fn choose(&self) -> Result<Option<Chosen>, InferenceError> {
         let Some(scores) = &self.scores else { return Ok(None) };
         let shares = shares(scores, self.asked.temperature.unwrap_or(1.0));
         finite(shares.iter().sum())?;
-        Ok(Some(Choice { place: likeliest(scores), shares }))
+        Ok(Some(Chosen { place: likeliest(scores), shares }))
     }
 
     /// What it wrote for a rationale.
@@ -184,43 +197,41 @@ pub(super) fn likeliest(scores: &[f64]) -> usize {
 fn assemble(
     student: &Student,
     answering: Answering,
-    chosen: Option<Choice>,
+    chosen: Option<Chosen>,
     consistency: Option<bool>,
 ) -> Result<Prediction, InferenceError> {
-    let rationale = answering.rationale().map(str::to_owned);
-    let Answering { asked, written, explained, .. } = answering;
+    let Answering { asked, mut written, explained, .. } = answering;
     let (label_tokens, label_complete) = match (&chosen, &asked.labels, &written) {
-        (Some(choice), Some(labels), _) if student.card.method != Method::RationaleThenLabel => {
-            (labels.lengths[choice.place], true)
+        (Some(chosen), Some(labels), _) if student.card.method != Method::RationaleThenLabel => {
+            (labels.lengths[chosen.place], true)
         }
         (.., written) => written.as_ref().map_or((0, true), |written| (written.tokens, written.complete)),
     };
-    let rationale_complete = explained.as_ref().is_none_or(|rationale| rationale.complete);
-    let rationale_tokens = explained.as_ref().map_or(0, |rationale| rationale.tokens);
-    let output_tokens = written.as_ref().map_or(0, |written| written.tokens) + rationale_tokens;
-    let generated_label = written.as_ref().map(|written| written.label.clone());
     let (label, confidence, label_probs) = match (chosen, &asked.labels, &written) {
-        (Some(Choice { place, shares }), Some(labels), _) => {
+        (Some(Chosen { place, shares }), Some(labels), _) => {
             let probs = labels.texts.iter().cloned().zip(shares.iter().copied()).collect();
             (labels.texts[place].clone(), shares[place], Some(probs))
         }
         (.., Some(written)) => (written.label.clone(), finite(written.log_probability)?.exp(), None),
         (.., None) => unreachable!("without a label set the label is generated"),
     };
+    let rationale_tokens = explained.as_ref().map_or(0, |rationale| rationale.tokens);
+    let rationale_complete = explained.as_ref().is_none_or(|rationale| rationale.complete);
+    let beside_label = written.as_mut().filter(|_| asked.wants_rationale).and_then(|written| written.rationale.take());
     Ok(Prediction {
         label,
-        generated_label,
         confidence,
         calibrated: label_probs.is_some() && asked.temperature.is_some(),
         label_probs,
-        tokens: written.as_ref().map(|written| written.spelled.clone()).unwrap_or_default(),
-        rationale,
+        tokens: written.as_mut().map(|written| std::mem::take(&mut written.spelled)).unwrap_or_default(),
+        rationale: explained.map(|rationale| rationale.text).or(beside_label),
         consistency,
         input_tokens: asked.input.ids.len() as u64,
-        output_tokens: output_tokens as u64,
+        output_tokens: (written.as_ref().map_or(0, |written| written.tokens) + rationale_tokens) as u64,
         answer_tokens: (label_tokens + rationale_tokens) as u64,
         complete: label_complete && rationale_complete,
         truncated: asked.input.truncated,
+        generated_label: written.map(|written| written.label),
     })
 }
 

@@ -53,7 +53,7 @@ impl Asked {
         let wants_rationale = request.rationale || request.consistency;
         let prefix = card.rationale_prefix.as_deref().filter(|_| wants_rationale && learned_apart(card));
         let choices = request.choices.as_ref().filter(|_| card.task.label_set == LabelSet::Choices);
-        let labels = label_sets.read((key, student), request.label_set.as_ref().or(choices))?;
+        let labels = label_sets.find((key, student), request.label_set.as_ref().or(choices))?;
         let is_own = |labels: &Rc<Labels>| {
             labels.is_own || choices.is_some_and(|choices| request.label_set.as_ref().is_none_or(|set| set == choices))
         };
@@ -62,6 +62,7 @@ impl Asked {
             input,
             rationale_input: prefix.map(|prefix| encode(prefix).ids),
             generates: request.generated_label || labels.is_none() || card.method == Method::RationaleThenLabel,
+            scores: scores(request, labels.is_some()),
             labels,
             temperature: calibration.and_then(|calibration| calibration.temperature),
             wants_rationale,
@@ -69,7 +70,6 @@ impl Asked {
             label_length: limit(card.max_label_length + before_label),
             rationale_length: limit(card.max_rationale_length),
             choosing: request.sampling.map_or(Choosing::Likeliest, Choosing::Drawn),
-            scores: request.logprobs.map_or(Scores::Sum, Scores::Each),
         })
     }
 
@@ -77,6 +77,17 @@ impl Asked {
     pub fn length(&self) -> usize {
         self.input.ids.len()
     }
+
+    /// Rows that are written for it: the student's own words, and a rationale that was learned apart.
+    pub fn rows(&self) -> usize {
+        usize::from(self.generates) + usize::from(self.rationale_input.is_some())
+    }
+}
+
+/// Beside a set nobody asks how likely the student's own words are as a whole.
+fn scores(request: &PredictionRequest, has_labels: bool) -> Scores {
+    let of_all = if has_labels { Scores::None } else { Scores::Sum };
+    request.logprobs.map_or(of_all, Scores::Each)
 }
 
 fn learned_apart(card: &StudentCard) -> bool {

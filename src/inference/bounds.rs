@@ -1,23 +1,21 @@
-//! How much an engine takes on: so many inputs, and so many tokens of inputs. What is more is refused at once, with the time in
-//! which, at the pace of late, what waits is answered.
+//! How much an engine takes on: so many inputs, and so many tokens of inputs. What is more is refused at once.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use super::InferenceError;
-
-/// Answers of so long tell the pace.
-const WINDOW: Duration = Duration::from_secs(2);
-/// Seconds that a client is asked to wait, at most: the pace may change.
-const LONGEST_WAIT: u64 = 60;
 
 /// A bound on something that waits.
 #[derive(Debug)]
 pub(super) struct Bound {
     free: Arc<Semaphore>,
     most: u32,
+}
+
+/// A call's places in the queue: for its inputs and for their tokens. They are free when nothing is computed for the call any more
+/// and whoever has its answers has let go of this: the end of a response, not of a computation, makes room for the next one.
+#[derive(Debug, Clone)]
+pub struct Places {
+    _taken: Arc<[OwnedSemaphorePermit; 2]>,
 }
 
 impl Bound {
@@ -39,53 +37,11 @@ impl Bound {
     }
 }
 
-/// How fast answers come.
-#[derive(Debug)]
-pub(super) struct Pace(Mutex<Counted>);
-
-#[derive(Debug)]
-struct Counted {
-    since: Instant,
-    answers: u32,
-    /// Answers a second in the window before.
-    before: Option<f64>,
-}
-
-impl Pace {
-    /// Nothing answered yet.
-    pub fn new() -> Self {
-        Self(Mutex::new(Counted { since: Instant::now(), answers: 0, before: None }))
+impl Places {
+    /// What was taken for inputs and for tokens.
+    pub(super) fn new(taken: [OwnedSemaphorePermit; 2]) -> Self {
+        Self { _taken: Arc::new(taken) }
     }
-
-    /// An input is answered.
-    pub fn answered(&self) {
-        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counted.answers += 1;
-        let elapsed = counted.since.elapsed();
-        if elapsed >= WINDOW {
-            let pace = f64::from(counted.answers) / elapsed.as_secs_f64();
-            *counted = Counted { since: Instant::now(), answers: 0, before: Some(pace) };
-        }
-    }
-
-    /// Somebody comes to an idle engine: what was before tells no pace.
-    pub fn restart(&self) {
-        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (counted.since, counted.answers) = (Instant::now(), 0);
-    }
-
-    /// The refusal of inputs beside which so many wait.
-    pub fn overloaded(&self, waiting: usize) -> InferenceError {
-        let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).before;
-        InferenceError::Overloaded { seconds: before.map_or(1, |pace| seconds(waiting, pace)) }
-    }
-}
-
-/// Whole seconds in which so many are answered at this pace.
-fn seconds(waiting: usize, pace: f64) -> u64 {
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-    let seconds = (waiting as f64 / pace.max(1e-3)).ceil().clamp(1.0, LONGEST_WAIT as f64) as u64;
-    seconds
 }
 
 #[cfg(test)]
@@ -105,8 +61,13 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_hears_how_long_the_others_take() {
-        assert_eq!([seconds(100, 50.0), seconds(1, 50.0), seconds(9000, 0.5)], [2, 1, LONGEST_WAIT]);
-        assert_eq!(Pace::new().overloaded(1000), InferenceError::Overloaded { seconds: 1 });
+    fn places_are_free_when_the_last_who_holds_them_lets_go() {
+        let bound = Bound::new(4);
+        let places = Places::new([bound.take(1).unwrap(), bound.take(2).unwrap()]);
+        let other = places.clone();
+        drop(places);
+        assert_eq!(bound.taken(), 3);
+        drop(other);
+        assert_eq!(bound.taken(), 0);
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Raw {
 
 impl Raw {
     /// Refuses what the student cannot read whole.
-    pub fn new(student: &Student, request: &CompletionRequest) -> Result<Self, InferenceError> {
+    pub fn new(student: &Student, mut request: CompletionRequest) -> Result<Self, InferenceError> {
         let ids = match &request.prompt {
             Prompt::Text(text) => student.tokenizer.encode(text, usize::MAX).ids,
             Prompt::Tokens(ids) => known(student, ids)?,
@@ -28,7 +28,6 @@ impl Raw {
         if ids.len() > most {
             return Err(InferenceError::TooLong { tokens: ids.len(), most });
         }
-        let mut request = request.clone();
         let dictated = request.dictated.take().map(|answer| student.tokenizer.encode(&answer, usize::MAX).ids);
         if let Some(dictated) = &dictated {
             (request.max_tokens, request.min_tokens, request.beams) = (dictated.len(), 0, 1);
@@ -75,7 +74,7 @@ impl Raw {
             (None, None) => Choosing::Likeliest,
         };
         let scores = self.request.logprobs.map_or(Scores::None, Scores::Each);
-        Beginning { name, least: self.request.min_tokens, choosing, scores }
+        Beginning { name, least: self.request.min_tokens, most: self.request.max_tokens, choosing, scores }
     }
 
     /// Its growing text, where somebody looks at it before its end: whoever follows it, or a text to stop at.

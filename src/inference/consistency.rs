@@ -2,8 +2,8 @@
 //! below it, such as it never saw while it learned, and weighs its labels again: that they agree is a hint, and no proof.
 
 use super::InferenceError;
-use super::answer::{Answering, Choice, likeliest};
-use super::read::Read;
+use super::answer::{Answering, Chosen, likeliest};
+use super::encoded_inputs::EncodedInputs;
 use crate::domain::Method;
 use crate::student::label_tree::LabelTrees;
 use crate::student::{Student, scoring};
@@ -21,7 +21,7 @@ struct Again<'a> {
 pub(super) fn consistency(
     student: &Student,
     answering: &[Answering],
-    chosen: &[Result<Option<Choice>, InferenceError>],
+    chosen: &[Result<Option<Chosen>, InferenceError>],
 ) -> Vec<Option<bool>> {
     let again = answering.iter().zip(chosen).enumerate();
     let again = again.filter_map(|(place, (one, chosen))| {
@@ -47,14 +47,14 @@ fn input(student: &Student, one: &Answering) -> Option<Vec<i64>> {
 }
 
 fn weigh(student: &Student, again: &[Again<'_>]) -> Vec<Vec<f64>> {
-    let read = Read::new(student, &again.iter().map(|again| &again.input).collect::<Vec<_>>());
+    let inputs = EncodedInputs::new(student, &again.iter().map(|again| &again.input).collect::<Vec<_>>());
     let is_single = student.card.method == Method::RationaleThenLabel;
-    let after_rationale = |again: &Again<'_>| again.answering.targets(student).filter(|_| is_single);
+    let after_rationale = |again: &Again<'_>| if is_single { again.answering.targets(student) } else { None };
     let after_rationale: Vec<Option<LabelTrees>> = again.iter().map(after_rationale).collect();
     let own = again.iter().map(|again| again.answering.asked.labels.as_ref().map(|labels| &labels.trees));
     let sets = after_rationale
         .iter()
         .zip(own)
         .map(|(after, own)| after.as_ref().or(own).expect("a label was chosen from the set"));
-    scoring::label_scores(&student.model, &read.encoded, &read.mask, &sets.collect::<Vec<_>>())
+    scoring::label_scores(&student.model, &inputs.encoded, &inputs.mask, &sets.collect::<Vec<_>>())
 }

@@ -8,19 +8,18 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::bounds::{Bound, Pace};
+use super::bounds::{Bound, Places};
 use super::course::{Call, Course};
 use super::device_thread::{DeviceThread, Limits};
-use super::following::{Following, Listener};
-use super::library::{InUse, Library};
+use super::following::Listener;
+use super::inbox::{Inbox, Message};
+use super::library::Library;
 use super::metrics::{EngineMetrics, Rejection};
-use super::place::Reads;
+use super::pace::Pace;
+use super::question::{Question, Recipient, Request};
 use super::shelf::ShelfLimits;
-use super::{
-    Completion, CompletionRequest, EngineSettings, InferenceError, ModelFiles, Prediction, PredictionRequest, Prompt,
-};
+use super::{EngineSettings, InferenceError, ModelFiles};
 use crate::device;
-use crate::student::Student;
 
 /// A handle to the one thread that owns the device. When the last handle is dropped, the thread ends.
 #[derive(Debug, Clone)]
@@ -33,58 +32,6 @@ pub struct Engine {
     /// None: as long as it takes.
     max_queue_time: Option<Duration>,
     metrics: EngineMetrics,
-}
-
-/// What the device's thread is told.
-pub(super) enum Message {
-    /// The questions of one call, which are there together.
-    Answer(Vec<Question>),
-    WarmUp(oneshot::Sender<Result<(), InferenceError>>),
-    /// A student by its model's key. Questions for it come after it.
-    Shelve(String, Box<Student>),
-    /// The student of this key goes. No question for it comes before it is shelved again.
-    PutAway(String),
-    Stop(oneshot::Sender<()>),
-}
-
-/// One request on its way.
-#[derive(Debug)]
-pub(super) struct Question {
-    pub model: Arc<ModelFiles>,
-    pub request: Request,
-    pub answer: Listener,
-    /// What is given back when it is dropped.
-    pub course: Course,
-}
-
-/// What is asked of a model.
-#[derive(Debug)]
-pub(super) enum Request {
-    Prediction(PredictionRequest),
-    Completion(CompletionRequest),
-}
-
-/// What a model answers, of the request's kind.
-#[derive(Debug)]
-pub(super) enum Reply {
-    Prediction(Prediction),
-    Completion(Completion),
-}
-
-impl Reply {
-    fn prediction(self) -> Prediction {
-        match self {
-            Self::Prediction(prediction) => prediction,
-            Self::Completion(_) => unreachable!("a reply is of its request's kind"),
-        }
-    }
-
-    fn completion(self) -> Completion {
-        match self {
-            Self::Completion(completion) => completion,
-            Self::Prediction(_) => unreachable!("a reply is of its request's kind"),
-        }
-    }
 }
 
 impl Engine {
@@ -104,7 +51,7 @@ impl Engine {
         let thread_library = Arc::downgrade(&library);
         thread::Builder::new()
             .name("inference".to_owned())
-            .spawn(move || DeviceThread::new(limits, messages, thread_library).work())
+            .spawn(move || DeviceThread::new(Inbox::new(limits, messages, thread_library)).work())
             .map_err(|error| InferenceError::Start(error.to_string()))?;
         Ok(Self {
             to_thread,
@@ -117,85 +64,33 @@ impl Engine {
         })
     }
 
-    /// One answer a request, in their order; `Overloaded` at once where there is no room for all of them. More requests
-    /// than the engine holds at all are taken when it is idle. A model that cannot be used fails the whole call. Dropping
-    /// the future takes back what has not begun.
-    pub async fn predict(
-        &self,
-        model: &ModelFiles,
-        requests: Vec<PredictionRequest>,
-    ) -> Result<Vec<Result<Prediction, InferenceError>>, InferenceError> {
-        let requests = requests.into_iter().map(Request::Prediction);
-        let replies = self.ask(model, requests.collect()).await?;
-        Ok(replies.into_iter().map(|reply| reply.map(Reply::prediction)).collect())
-    }
-
-    /// One completion a prompt, in their order; the rest is as in [`predict`](Self::predict).
-    pub async fn complete(
-        &self,
-        model: &ModelFiles,
-        requests: Vec<CompletionRequest>,
-    ) -> Result<Vec<Result<Completion, InferenceError>>, InferenceError> {
-        let requests = requests.into_iter().map(Request::Completion);
-        let replies = self.ask(model, requests.collect()).await?;
-        Ok(replies.into_iter().map(|reply| reply.map(Reply::completion)).collect())
-    }
-
-    /// The same predictions, followed while they are written. A place in the queue is free when the end of its answer has been
-    /// heard, or when it is found between two steps that nobody listens any more.
-    pub async fn follow_predictions(
-        &self,
-        model: &ModelFiles,
-        requests: Vec<PredictionRequest>,
-    ) -> Result<Following<Prediction>, InferenceError> {
-        let (following, listener) = Following::new(requests.len(), Reply::prediction);
-        self.send(model, requests.into_iter().map(Request::Prediction).collect(), listener).await?;
-        Ok(following)
-    }
-
-    /// The same completions, followed like [predictions](Self::follow_predictions).
-    pub async fn follow_completions(
-        &self,
-        model: &ModelFiles,
-        requests: Vec<CompletionRequest>,
-    ) -> Result<Following<Completion>, InferenceError> {
-        let (following, listener) = Following::new(requests.len(), Reply::completion);
-        self.send(model, requests.into_iter().map(Request::Completion).collect(), listener).await?;
-        Ok(following)
-    }
-
-    async fn ask(
+    /// Sends questions on their way with the listeners of their numbers, once their student is in memory. Their places in the queue
+    /// are those of another call, `within` which they are asked, or taken at once.
+    pub(super) async fn send(
         &self,
         model: &ModelFiles,
         requests: Vec<Request>,
-    ) -> Result<Vec<Result<Reply, InferenceError>>, InferenceError> {
-        let mut receivers = Vec::with_capacity(requests.len());
-        let listener = |_| {
-            let (answer, receiver) = oneshot::channel();
-            receivers.push(receiver);
-            Listener::Once(answer)
-        };
-        self.send(model, requests, listener).await?;
-        let mut answers = Vec::with_capacity(receivers.len());
-        for receiver in receivers {
-            match receiver.await.unwrap_or(Err(InferenceError::Stopped)) {
-                Err(
-                    error @ (InferenceError::ModelBroken { .. } | InferenceError::Stopped | InferenceError::Expired),
-                ) => return Err(error),
-                answer => answers.push(answer),
-            }
-        }
-        Ok(answers)
-    }
-
-    /// Sends questions on their way, once there is a place for each and their student is in memory, with the listeners of their
-    /// numbers.
-    async fn send(
-        &self,
-        model: &ModelFiles,
-        requests: Vec<Request>,
+        within: Option<&Places>,
         mut listener: impl FnMut(usize) -> Listener,
-    ) -> Result<(), InferenceError> {
+    ) -> Result<Places, InferenceError> {
+        let until = self.max_queue_time.map(|most| Instant::now() + most);
+        let places = within.map_or_else(|| self.take_places(model, &requests), |places| Ok(places.clone()))?;
+        let opened = self.library.open(model);
+        let student = self.in_time(opened, until, requests.len()).await?;
+        let model = Arc::clone(&student.lent.model);
+        let call = Call::new(student, places.clone(), &self.pace, until);
+        let question = |(number, request)| Question {
+            model: Arc::clone(&model),
+            request,
+            recipient: Recipient { listener: listener(number), course: Course::new(&call) },
+        };
+        let questions = requests.into_iter().enumerate().map(question).collect();
+        self.to_thread.send(Message::Answer(questions)).map_err(|_| InferenceError::Stopped)?;
+        Ok(places)
+    }
+
+    /// Places for a call's inputs and for their tokens, before its student is read: nobody waits for a refusal.
+    fn take_places(&self, model: &ModelFiles, requests: &[Request]) -> Result<Places, InferenceError> {
         let refused = |why| {
             self.metrics.rejected(why, requests.len() as u64);
             self.pace.overloaded(self.requests.taken())
@@ -203,27 +98,25 @@ impl Engine {
         if self.requests.taken() == 0 {
             self.pace.restart();
         }
-        let until = self.max_queue_time.map(|most| Instant::now() + most);
-        let mut places = self.requests.take(requests.len()).ok_or_else(|| refused(Rejection::Requests))?;
-        let model = Arc::new(model.clone());
-        let student = self.open(&model, until).await?;
-        let tokens: Vec<usize> = requests.iter().map(|request| request.most_tokens(student.reads)).collect();
-        let mut token_places = self.tokens.take(tokens.iter().sum()).ok_or_else(|| refused(Rejection::Tokens))?;
-        let call = Call::new(student, self.metrics.of(&model.name), &self.pace, until);
-        let question = |(number, (request, tokens)): (usize, (Request, usize))| {
-            let tokens = tokens.min(token_places.num_permits());
-            let course = Course::new(&call, [places.split(1), token_places.split(tokens)]);
-            Question { model: Arc::clone(&model), request, answer: listener(number), course }
-        };
-        let questions = requests.into_iter().zip(tokens).enumerate().map(question).collect();
-        self.to_thread.send(Message::Answer(questions)).map_err(|_| InferenceError::Stopped)
+        let inputs = self.requests.take(requests.len()).ok_or_else(|| refused(Rejection::Requests))?;
+        let measure = self.library.measure(model)?;
+        let tokens = requests.iter().map(|request| request.most_tokens(measure)).sum();
+        let tokens = self.tokens.take(tokens).ok_or_else(|| refused(Rejection::Tokens))?;
+        Ok(Places::new([inputs, tokens]))
     }
 
-    /// The student in memory, if it comes in time.
-    async fn open(&self, model: &Arc<ModelFiles>, until: Option<Instant>) -> Result<InUse, InferenceError> {
-        let opened = self.library.open(model);
-        let Some(until) = until else { return opened.await };
-        tokio::time::timeout_at(until.into(), opened).await.unwrap_or(Err(InferenceError::Expired))
+    /// What comes of it in time, for so many inputs.
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, InferenceError>>,
+        until: Option<Instant>,
+        inputs: usize,
+    ) -> Result<T, InferenceError> {
+        let Some(until) = until else { return work.await };
+        tokio::time::timeout_at(until.into(), work).await.unwrap_or_else(|_| {
+            self.metrics.rejected(Rejection::QueueTime, inputs as u64);
+            Err(InferenceError::Expired)
+        })
     }
 
     /// The same engine for one who has time: its questions wait as long as it takes.
@@ -234,7 +127,7 @@ impl Engine {
 
     /// Brings a model into memory, where its first question then finds it. One that is there stays.
     pub async fn load(&self, model: &ModelFiles) -> Result<(), InferenceError> {
-        self.library.open(&Arc::new(model.clone())).await.map(drop)
+        self.library.open(model).await.map(drop)
     }
 
     /// Brings models into memory and pins exactly them: they make no room for others. What was pinned before goes on answering
@@ -243,11 +136,10 @@ impl Engine {
         let keys: Vec<&str> = models.iter().map(|model| model.key.as_str()).collect();
         let mut outcomes = Vec::with_capacity(models.len());
         for model in models {
-            let shared = Arc::new(model.clone());
-            let mut opened = self.library.open(&shared).await;
+            let mut opened = self.library.open(model).await;
             if matches!(opened, Err(InferenceError::ModelTooLarge { .. })) {
                 self.library.unpin_all_but(&keys);
-                opened = self.library.open(&shared).await;
+                opened = self.library.open(model).await;
             }
             outcomes.push(opened.map(|_in_use| self.library.pin(&model.key)));
         }
@@ -278,7 +170,7 @@ impl Engine {
         self.library.forget(key);
     }
 
-    /// Inputs that wait or are being answered.
+    /// Inputs of calls whose answers have not all been handed over.
     pub fn waiting(&self) -> usize {
         self.requests.taken()
     }
@@ -297,19 +189,5 @@ impl Engine {
             let _ = ended.await;
         }
         self.library.stop().await;
-    }
-}
-
-impl Request {
-    /// Tokens that are read for it, at most: a token stands for a byte of text or more, and what is longer than the student reads
-    /// is cut or refused.
-    fn most_tokens(&self, reads: Reads) -> usize {
-        let tokens = match self {
-            Self::Prediction(request) => reads.prefix + request.input.len() + 1,
-            Self::Completion(CompletionRequest { prompt: Prompt::Text(text), .. }) => text.len() + 1,
-            Self::Completion(CompletionRequest { prompt: Prompt::Tokens(ids), .. }) => ids.len(),
-        };
-        let times = if let Self::Prediction(PredictionRequest { rationale: true, .. }) = self { 2 } else { 1 };
-        tokens.min(reads.longest).max(1) * times
     }
 }

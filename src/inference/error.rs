@@ -26,6 +26,12 @@ pub enum InferenceError {
         /// The file at fault.
         reason: String,
     },
+    /// The model's files on this machine could not be read just now. They stay: nothing is known against them.
+    #[error("the model's files on this machine could not be read: {reason}")]
+    ModelUnreadable {
+        /// The file, and what the operating system said.
+        reason: String,
+    },
     /// There is not as much memory for models as this one needs, whatever else leaves.
     #[error("{}", no_room(*.bytes, *.most, *.pinned, *.count))]
     ModelTooLarge {

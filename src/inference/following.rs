@@ -6,8 +6,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::InferenceError;
-use super::course::Course;
-use super::engine::Reply;
+use super::bounds::Places;
+use super::question::Reply;
 use super::spelling::ScoredToken;
 use super::under_way::Part;
 
@@ -20,11 +20,11 @@ pub(super) enum Listener {
     Follower(usize, UnboundedSender<(usize, Told)>),
 }
 
-/// What a follower is told. The place in the queue comes with the end: it is free when the follower has heard of it.
+/// What a follower is told.
 #[derive(Debug)]
 pub(super) enum Told {
     Fragment(Fragment),
-    Whole(Result<Reply, InferenceError>, Course),
+    Whole(Result<Reply, InferenceError>),
 }
 
 /// What has come of an answer since the last one. All fragments of a part joined are the text of the part.
@@ -47,13 +47,14 @@ pub enum News<T> {
     Whole(Result<T, InferenceError>),
 }
 
-/// Answers on their way. Dropping it takes back what is not whole, between two steps.
+/// Answers on their way, with their places in the queue. Dropping it takes back what is not whole, between two steps.
 #[derive(Debug)]
 pub struct Following<T> {
     receiver: UnboundedReceiver<(usize, Told)>,
     /// Numbers of the questions whose answers are not whole.
     open: BTreeSet<usize>,
     kind: fn(Reply) -> T,
+    places: Places,
 }
 
 impl Listener {
@@ -80,26 +81,35 @@ impl Listener {
         }
     }
 
-    /// Passes the end on. Whoever waits for it may ask again at once, so the place is free before.
-    pub fn end(self, answer: Result<Reply, InferenceError>, course: Course) {
+    /// Passes the end on.
+    pub fn end(self, answer: Result<Reply, InferenceError>) {
         // Whoever asked may have left meanwhile.
         match self {
-            Self::Once(sender) => {
-                drop(course);
-                let _ = sender.send(answer);
-            }
-            Self::Follower(number, sender) => drop(sender.send((number, Told::Whole(answer, course)))),
+            Self::Once(sender) => drop(sender.send(answer)),
+            Self::Follower(number, sender) => drop(sender.send((number, Told::Whole(answer)))),
         }
     }
 }
 
 impl<T> Following<T> {
-    /// Follows so many questions, whose listeners are made by the function; `kind` takes a reply for what it is.
-    pub(super) fn new(questions: usize, kind: fn(Reply) -> T) -> (Self, impl Fn(usize) -> Listener) {
-        let (sender, receiver) = unbounded_channel();
-        (Self { receiver, open: (0..questions).collect(), kind }, move |number| {
-            Listener::Follower(number, sender.clone())
-        })
+    /// Where followers' listeners tell, and where it is heard.
+    pub(super) fn channel() -> (UnboundedSender<(usize, Told)>, UnboundedReceiver<(usize, Told)>) {
+        unbounded_channel()
+    }
+
+    /// Hears of so many questions, which have these places; `kind` takes a reply for what it is.
+    pub(super) fn new(
+        receiver: UnboundedReceiver<(usize, Told)>,
+        questions: usize,
+        kind: fn(Reply) -> T,
+        places: Places,
+    ) -> Self {
+        Self { receiver, open: (0..questions).collect(), kind, places }
+    }
+
+    /// The places in the queue of the call that is followed.
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 
     /// The next news, with the number of the question; none when all answers are whole.
@@ -109,7 +119,7 @@ impl<T> Following<T> {
         }
         Some(match self.receiver.recv().await {
             Some((number, Told::Fragment(fragment))) => (number, News::Fragment(fragment)),
-            Some((number, Told::Whole(answer, _course))) => {
+            Some((number, Told::Whole(answer))) => {
                 self.open.remove(&number);
                 (number, News::Whole(answer.map(self.kind)))
             }

@@ -21,8 +21,9 @@ pub(super) struct Growing {
     read: usize,
     /// Where a text to stop at begins in the text.
     cut: Option<usize>,
-    /// How much of the text was shown.
+    /// How much of the text was shown, and how many characters that is.
     shown: usize,
+    shown_chars: usize,
     spelling: Spelling,
     tokens: Vec<ScoredToken>,
     /// How many of the tokens were shown.
@@ -90,7 +91,8 @@ impl Growing {
 
     fn show(&mut self, end: usize) -> Grown {
         let text = self.text[self.shown.min(end)..end].to_owned();
-        self.shown = self.shown.max(end);
+        self.shown += text.len();
+        self.shown_chars += text.chars().count();
         Grown { text, tokens: self.show_tokens() }
     }
 
@@ -100,8 +102,8 @@ impl Growing {
         if left.is_empty() {
             return Vec::new();
         }
-        let chars = self.text[..self.shown].chars().count();
-        let tokens: Vec<ScoredToken> = left.iter().take_while(|token| token.offset < chars).cloned().collect();
+        let is_shown = |token: &&ScoredToken| token.offset < self.shown_chars;
+        let tokens: Vec<ScoredToken> = left.iter().take_while(is_shown).cloned().collect();
         self.shown_tokens += tokens.len();
         tokens
     }

@@ -9,18 +9,30 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::device_thread::{Limits, reply};
-use super::engine::{Message, Question};
+use super::device_thread::Limits;
 use super::library::Library;
+use super::question::Question;
 use super::warm_up::warm_up;
 use super::{InferenceError, ModelFiles};
 use crate::device;
 use crate::student::Student;
 
-/// The thread has been told to stop, or nobody is left to tell it anything.
-pub(super) struct Stopped;
+/// What the device's thread is told.
+pub(super) enum Message {
+    /// The questions of one call, which are there together.
+    Answer(Vec<Question>),
+    WarmUp(oneshot::Sender<Result<(), InferenceError>>),
+    /// A student by its model's key. Questions for it come after it.
+    Shelve(String, Box<Student>),
+    /// The student of this key goes. No question for it comes before it is shelved again.
+    PutAway(String),
+    Stop(oneshot::Sender<()>),
+}
 
-impl From<RecvError> for Stopped {
+/// The thread has been told to stop, or nobody is left to tell it anything: it ends.
+pub(super) struct ThreadEnds;
+
+impl From<RecvError> for ThreadEnds {
     fn from(_: RecvError) -> Self {
         Self
     }
@@ -35,12 +47,18 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
+    /// Hears messages; what becomes of students is the library's to know.
     pub fn new(limits: Limits, messages: Receiver<Message>, library: Weak<Library>) -> Self {
         Self { limits, messages, waiting: VecDeque::new(), students: BTreeMap::new(), library }
     }
 
+    /// How its thread computes.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Takes what has come; where nothing waits, waits for it.
-    pub fn wait(&mut self) -> Result<(), Stopped> {
+    pub fn wait(&mut self) -> Result<(), ThreadEnds> {
         if self.waiting.is_empty() {
             let message = self.messages.recv()?;
             self.take(message)?;
@@ -49,19 +67,22 @@ impl Inbox {
     }
 
     /// Takes what has come. Whoever has left waits no longer, and whoever has waited too long is told so.
-    pub fn look(&mut self) -> Result<(), Stopped> {
+    pub fn look(&mut self) -> Result<(), ThreadEnds> {
         while let Ok(message) = self.messages.try_recv() {
             self.take(message)?;
         }
-        self.waiting.retain(|question| !question.answer.is_closed());
+        self.waiting.retain(|question| !question.recipient.is_gone());
         let now = Instant::now();
-        while let Some(at) = self.waiting.iter().position(|question| question.course.is_late(now)) {
-            self.waiting.remove(at).into_iter().for_each(|late| reply(late, Err(InferenceError::Expired)));
+        let is_late = |question: &Question| question.recipient.course.is_late(now);
+        if self.waiting.iter().any(is_late) {
+            let (late, waiting): (VecDeque<_>, _) = std::mem::take(&mut self.waiting).into_iter().partition(is_late);
+            self.waiting = waiting;
+            late.into_iter().for_each(|late| late.recipient.reply(Err(InferenceError::Expired)));
         }
         Ok(())
     }
 
-    fn take(&mut self, message: Message) -> Result<(), Stopped> {
+    fn take(&mut self, message: Message) -> Result<(), ThreadEnds> {
         match message {
             Message::Answer(questions) => self.waiting.extend(questions),
             Message::WarmUp(answer) => self.warm_up(answer),
@@ -70,7 +91,7 @@ impl Inbox {
             Message::Stop(told) => {
                 // Whoever stopped us may not wait for it.
                 let _ = told.send(());
-                return Err(Stopped);
+                return Err(ThreadEnds);
             }
         }
         Ok(())
@@ -117,5 +138,14 @@ impl Inbox {
             }
         }
         questions
+    }
+}
+
+/// However the thread ends, nobody waits in vain.
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        if let Some(library) = self.library.upgrade() {
+            library.close();
+        }
     }
 }

@@ -49,7 +49,7 @@ pub(super) struct LabelSets {
 
 impl LabelSets {
     /// The labels that a question asks to choose from, else the student's own; none where its own words are wanted.
-    pub fn read(
+    pub fn find(
         &mut self,
         (key, student): (&str, &Student),
         asked: Option<&Arc<[String]>>,
@@ -58,7 +58,8 @@ impl LabelSets {
         if texts.is_empty() {
             return Ok(None);
         }
-        let same = |kept: &Kept| kept.model == key && is_same(kept.asked.as_ref(), asked);
+        // A list that is shared is not compared label by label: it is one allocation.
+        let same = |kept: &Kept| kept.model == key && kept.asked.as_ref() == asked;
         let kept = match self.kept.iter().position(same) {
             Some(place) => self.kept.remove(place),
             None => Kept { model: key.to_owned(), asked: asked.cloned(), encoded: encode(student, texts) },
@@ -79,11 +80,6 @@ impl LabelSets {
         }
         self.kept.drain(..self.kept.len() - stays);
     }
-}
-
-/// A list that is shared is not compared label by label.
-fn is_same(one: Option<&Arc<[String]>>, other: Option<&Arc<[String]>>) -> bool {
-    one == other || one.zip(other).is_some_and(|(one, other)| Arc::ptr_eq(one, other))
 }
 
 fn encode(student: &Student, texts: &[String]) -> Encoded {

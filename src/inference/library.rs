@@ -1,6 +1,8 @@
 //! Brings students into memory for whoever asks, each on a thread of its own, so that the device's thread goes on answering for
 //! the others; and has them put away. Who comes and who goes is the shelf's to decide.
 
+mod opening;
+
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -9,11 +11,11 @@ use std::time::Instant;
 use tch::Device;
 use tokio::sync::Notify;
 
+pub(super) use self::opening::InUse;
 use super::broken::Broken;
-use super::engine::Message;
+use super::inbox::Message;
 use super::loading;
 use super::metrics::EngineMetrics;
-use super::place::{Failed, Loaded, Reads};
 use super::shelf::{Order, Shelf, ShelfLimits};
 use super::{InferenceError, ModelFiles};
 use crate::domain::Precision;
@@ -38,22 +40,6 @@ struct Books {
     is_stopped: bool,
 }
 
-/// A student in use: it stays in memory until this is dropped.
-#[derive(Debug)]
-pub(super) struct InUse {
-    library: Arc<Library>,
-    key: String,
-    /// What it reads.
-    pub reads: Reads,
-}
-
-/// Somebody who waits for a student. To be dropped while nobody has the books.
-struct Asker<'a> {
-    library: &'a Library,
-    key: &'a str,
-    failed: Failed,
-}
-
 impl Library {
     /// An empty one, whose students go to the device's thread.
     pub fn new(
@@ -65,61 +51,6 @@ impl Library {
         let books = Mutex::new(Books { shelf: Shelf::new(limits), broken: Broken::default(), is_stopped: false });
         let changed = Notify::new();
         Arc::new_cyclic(|me| Self { me: me.clone(), device, precision, to_thread, metrics, books, changed })
-    }
-
-    /// Waits until a student is in memory, and holds it there.
-    pub async fn open(&self, model: &Arc<ModelFiles>) -> Result<InUse, InferenceError> {
-        let mut asker = None;
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            // From here on no change is missed.
-            changed.as_mut().enable();
-            if let Some(found) = self.look(model, &mut asker)? {
-                return Ok(found);
-            }
-            changed.await;
-        }
-    }
-
-    /// The student if it is ready; else `asker` stands in line for it.
-    fn look<'a>(
-        &'a self,
-        model: &'a Arc<ModelFiles>,
-        asker: &mut Option<Asker<'a>>,
-    ) -> Result<Option<InUse>, InferenceError> {
-        let mut books = self.books();
-        if books.is_stopped {
-            return Err(InferenceError::Stopped);
-        }
-        if let Some(reads) = books.shelf.begin_use(&model.key) {
-            let library = self.me.upgrade().expect("whoever calls holds it");
-            return Ok(Some(InUse { library, key: model.key.clone(), reads }));
-        }
-        match asker {
-            Some(asker) => match asker.failed.get() {
-                Some(error) => return Err(error.clone()),
-                None if books.shelf.is_awaited(&model.key, &asker.failed) => {}
-                // It came, was another's, and had to go before we looked.
-                None => asker.failed = self.want(&mut books, model)?,
-            },
-            None => *asker = Some(Asker { library: self, key: &model.key, failed: self.want(&mut books, model)? }),
-        }
-        if let Some(error) = books.shelf.crowds_out(&model.key) {
-            return Err(error);
-        }
-        self.settle(&mut books);
-        Ok(None)
-    }
-
-    /// Stands in line, unless it is known already that the student cannot come. Its configuration is read with the books in
-    /// hand: a small file.
-    fn want(&self, books: &mut Books, model: &Arc<ModelFiles>) -> Result<Failed, InferenceError> {
-        books.broken.find(&model.key).map_or(Ok(()), Err)?;
-        let bytes = loading::expected_bytes(model, self.device, self.precision);
-        let bytes = bytes.inspect_err(|error| books.broken.remember(&model.key, error))?;
-        books.shelf.refuses(&model.key, bytes).map_or(Ok(()), Err)?;
-        Ok(books.shelf.want(model, bytes))
     }
 
     /// Does what the shelf orders.
@@ -159,11 +90,9 @@ impl Library {
             Ok(student) => {
                 let (bytes, kind) = (student.bytes(), student.kind);
                 tracing::info!(model = model.name, directory = %model.directory.display(), ?kind, bytes, seconds, "model loaded");
-                let reads =
-                    Reads { longest: student.card.max_input_length as usize, prefix: student.card.label_prefix.len() };
                 // Before it is ready, so that no question comes before it. A thread that has ended takes neither.
                 let _ = self.to_thread.send(Message::Shelve(model.key.clone(), Box::new(student)));
-                books.shelf.loaded(&model.key, Loaded { bytes, reads });
+                books.shelf.loaded(&model.key, bytes, Arc::new(self.metrics.of(&model.name)));
                 self.metrics.hold(&model.name, bytes, books.shelf.held());
             }
             Err(error) => {
@@ -236,17 +165,5 @@ impl Library {
 
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for InUse {
-    fn drop(&mut self) {
-        self.library.change(|shelf| shelf.end_use(&self.key));
-    }
-}
-
-impl Drop for Asker<'_> {
-    fn drop(&mut self) {
-        self.library.change(|shelf| shelf.unwant(self.key, &self.failed));
     }
 }

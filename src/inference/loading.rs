@@ -1,43 +1,62 @@
 //! What is done to a model before it answers: its files are held to what was published, read, and asked once.
 
+use std::io;
+
 use tch::Device;
 
+use super::entry::Measure;
 use super::{InferenceError, ModelFiles};
 use crate::artifacts::{self, ArtifactError};
 use crate::device;
 use crate::domain::Precision;
-use crate::student::{Student, StudentError, batch::pad, expected_bytes as bytes_of_student, generation};
+use crate::student::{Student, StudentError, batch::pad, expected_bytes, generation, read_card};
 
 /// What the first forward pass reads.
 const FIRST_READ: &str = "first";
 /// Tokens that it writes.
 const FIRST_WRITTEN: usize = 2;
 
-/// Bytes that a model will take, before its weights are read.
-pub(super) fn expected_bytes(model: &ModelFiles, device: Device, precision: Precision) -> Result<u64, InferenceError> {
-    bytes_of_student(&model.directory, device, precision).map_err(|error| broken(&error))
+/// What a model takes and reads, before its weights are read.
+pub(super) fn measure(model: &ModelFiles, device: Device, precision: Precision) -> Result<Measure, InferenceError> {
+    let bytes = expected_bytes(&model.directory, device, precision).map_err(|error| broken(&error))?;
+    let card = read_card(&model.directory).map_err(|error| broken(&error))?;
+    Ok(Measure { bytes, longest: card.max_input_length as usize, prefix: card.label_prefix.len() })
 }
 
-/// Reads a model, and lets it do a real forward pass.
+/// Reads a model, and lets it do a real forward pass. A panic anywhere on the way is an error like any other: whoever waits for the
+/// model must hear of it.
 pub(super) fn load(model: &ModelFiles, device: Device, precision: Precision) -> Result<Student, InferenceError> {
-    let _no_gradients = tch::no_grad_guard();
-    check(model)?;
-    let loaded = device::catch("loading the model", || Student::load(&model.directory, device, precision));
-    let mut student = loaded?.map_err(|error| broken(&error))?;
-    device::catch("prepacking the model", || student.prepack())?;
-    device::catch("the model's first forward pass", || first_pass(&student))?;
-    Ok(student)
+    device::catch("loading the model", || {
+        let _no_gradients = tch::no_grad_guard();
+        check(model)?;
+        let mut student = Student::load(&model.directory, device, precision).map_err(|error| broken(&error))?;
+        student.prepack();
+        first_pass(&student);
+        Ok(student)
+    })?
 }
 
 /// Compares a registered model's copy with what was published. A damaged one is thrown away: it is fetched anew for whoever asks
-/// next.
+/// next. One that could not be read is not known to be damaged, and stays.
 fn check(model: &ModelFiles) -> Result<(), InferenceError> {
     let Some(digest) = &model.manifest_sha256 else { return Ok(()) };
     artifacts::check_copy(&model.directory, digest).map_err(|error| {
+        if !is_damaged(&error) {
+            return InferenceError::ModelUnreadable { reason: reason(&error) };
+        }
         let discarded = artifacts::discard_copy(&model.directory);
         let reason = discarded.err().map_or_else(|| reason(&error), |kept| format!("{}; {kept}", reason(&error)));
         InferenceError::ModelDamaged { reason }
     })
+}
+
+/// Whether a copy is not what was published, whoever reads it.
+fn is_damaged(error: &ArtifactError) -> bool {
+    match error {
+        ArtifactError::Corrupt { .. } | ArtifactError::BrokenManifest { .. } => true,
+        ArtifactError::Local { source, .. } => source.kind() == io::ErrorKind::NotFound,
+        ArtifactError::Missing { .. } | ArtifactError::Store { .. } => false,
+    }
 }
 
 /// What is wrong, with its cause.
@@ -56,4 +75,44 @@ fn first_pass(student: &Student) {
 
 fn broken(error: &StudentError) -> InferenceError {
     InferenceError::ModelBroken { reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+    use crate::artifacts::Artifacts;
+
+    #[tokio::test]
+    async fn a_copy_that_cannot_be_read_stays_and_one_that_differs_goes() {
+        let root = tempfile::tempdir().unwrap();
+        let (folder, cache) = (root.path().join("folder"), root.path().join("cache"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("weights"), b"numbers").unwrap();
+        let artifacts = Artifacts::local(&root.path().join("store")).unwrap();
+        let manifest = artifacts.publish_directory("m", &folder).await.unwrap().manifest_sha256;
+        let fetch = async || {
+            let directory = artifacts.fetch_directory("m", &manifest, &cache).await.unwrap();
+            ModelFiles { manifest_sha256: Some(manifest.clone()), ..ModelFiles::folder("m", directory) }
+        };
+        let model = fetch().await;
+        assert_eq!(check(&model), Ok(()));
+        let weights = model.directory.join("weights");
+        // The operating system says that it follows links in a circle: no file is read.
+        fs::remove_file(&weights).unwrap();
+        symlink(&weights, &weights).unwrap();
+        let Err(InferenceError::ModelUnreadable { reason }) = check(&model) else { panic!("it was read") };
+        assert!(reason.contains("weights") && model.directory.exists(), "{reason}");
+        for damage in [Some(&b"other"[..]), Some(b""), None] {
+            fs::remove_file(&weights).unwrap();
+            if let Some(bytes) = damage {
+                fs::write(&weights, bytes).unwrap();
+            }
+            let Err(InferenceError::ModelDamaged { reason }) = check(&model) else { panic!("it is whole") };
+            assert!(reason.contains("weights") && !model.directory.exists(), "{reason}");
+            fetch().await;
+            assert_eq!(check(&model), Ok(()));
+        }
+    }
 }

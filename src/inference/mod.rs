@@ -15,6 +15,8 @@
 
 mod answer;
 mod asked;
+mod asking;
+mod batching;
 mod bounds;
 mod broken;
 mod complete;
@@ -23,7 +25,9 @@ mod consistency;
 mod course;
 mod device_thread;
 mod draw;
+mod encoded_inputs;
 mod engine;
+mod entry;
 mod error;
 mod following;
 mod growing;
@@ -33,9 +37,9 @@ mod library;
 mod loading;
 mod metrics;
 mod model_tokenizer;
-mod place;
+mod pace;
 mod prediction;
-mod read;
+mod question;
 mod searching;
 mod serving;
 mod settings;
@@ -45,6 +49,7 @@ mod spelling;
 mod under_way;
 mod warm_up;
 
+pub use bounds::Places;
 pub use completion::{Completion, CompletionRequest, Finish, Prompt};
 pub use engine::Engine;
 pub use error::InferenceError;

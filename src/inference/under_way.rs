@@ -3,11 +3,12 @@
 use super::InferenceError;
 use super::answer::Answering;
 use super::asked::Asked;
+use super::batching::Size;
 use super::complete::{Follows, Raw};
 use super::completion::Completion;
-use super::engine::Question;
 use super::following::Fragment;
 use super::growing::{Growing, Grown};
+use super::question::Recipient;
 use crate::domain::Method;
 use crate::student::Student;
 use crate::student::generation::Generated;
@@ -20,7 +21,7 @@ pub(super) enum Work {
 
 /// A question that something is being written for.
 pub(super) struct UnderWay {
-    pub question: Question,
+    pub recipient: Recipient,
     pub writing: Writing,
     /// Rows that have not ended.
     pub parts: usize,
@@ -59,53 +60,47 @@ impl Part {
 }
 
 impl Work {
-    /// Tokens that it holds, which bounds what fits into a batch.
-    pub fn length(&self) -> usize {
+    /// What it takes of a batch.
+    pub fn size(&self) -> Size {
         match self {
-            Self::Asked(asked) => asked.length(),
-            Self::Raw(raw) => raw.length(),
-        }
-    }
-
-    /// Rows that are written for it, side by side with those of others.
-    pub fn rows(&self) -> usize {
-        match self {
-            Self::Asked(asked) => usize::from(asked.generates) + usize::from(asked.rationale_input.is_some()),
-            Self::Raw(raw) => usize::from(raw.search().is_none()),
+            Self::Asked(asked) => Size { held: asked.length(), read: asked.length(), rows: asked.rows() },
+            Self::Raw(raw) => {
+                let rows = usize::from(raw.search().is_none());
+                Size { held: raw.length(), read: raw.as_ref().len(), rows }
+            }
         }
     }
 }
 
 impl UnderWay {
     /// A question whose rows begin.
-    pub fn answer(student: &Student, question: Question, answering: Answering) -> Self {
+    pub fn answer(student: &Student, recipient: Recipient, answering: Answering) -> Self {
         let asked = &answering.asked;
-        let parts = usize::from(asked.generates) + usize::from(asked.rationale_input.is_some());
-        let (follows, length) = (question.answer.follows(), asked.length());
+        let (parts, follows, length) = (asked.rows(), recipient.listener.follows(), asked.length());
         // Words beside a set are not the answer, and those of a single target are taken apart when they are whole.
         let is_label = asked.labels.is_none() && student.card.method != Method::RationaleThenLabel;
         let growing = [is_label, true].map(|looked_at| (looked_at && follows).then(Growing::default));
-        Self { question, writing: Writing::Answer(answering), parts, length, growing }
+        Self { recipient, writing: Writing::Answer(answering), parts, length, growing }
     }
 
     /// A prompt whose row begins.
-    pub fn completion(student: &Student, question: Question, raw: Raw) -> Self {
-        let follows = if question.answer.follows() { Follows::Fragments } else { Follows::Nobody };
+    pub fn completion(student: &Student, recipient: Recipient, raw: Raw) -> Self {
+        let follows = if recipient.listener.follows() { Follows::Fragments } else { Follows::Nobody };
         let (length, growing) = (raw.length(), [raw.growing(student, follows), None]);
-        Self { question, writing: Writing::Prompt(raw), parts: 1, length, growing }
+        Self { recipient, writing: Writing::Prompt(raw), parts: 1, length, growing }
     }
 
     /// Hears a row's newest token; whether nothing may follow it, or nobody wants to know what does.
     pub fn hear(&mut self, student: &Student, part: Part, said: &Generated) -> bool {
-        if self.question.answer.is_closed() {
+        if self.recipient.is_gone() {
             return true;
         }
         let mut is_stopped = false;
         if let Some(growing) = &mut self.growing[part as usize] {
             growing.hear(&student.tokenizer, said);
             is_stopped = growing.is_stopped();
-            if self.question.answer.follows() {
-                self.question.answer.tell(fragment(part, growing.grown()));
+            if self.recipient.listener.follows() {
+                self.recipient.listener.tell(fragment(part, growing.grown()));
             }
         }
         is_stopped || self.is_full(part, &said.ids)
@@ -123,7 +118,7 @@ impl UnderWay {
     /// Keeps what a row has said in the end, and tells what is left to tell of it.
     pub fn keep(&mut self, student: &Student, part: Part, said: &Generated) {
         self.parts -= 1;
-        let growing = self.growing[part as usize].take().filter(|_| self.question.answer.follows());
+        let growing = self.growing[part as usize].take().filter(|_| self.recipient.listener.follows());
         let left = match &mut self.writing {
             Writing::Prompt(raw) => {
                 let completion = raw.completion(student, said);
@@ -142,7 +137,7 @@ impl UnderWay {
             Writing::Completion(_) => None,
         };
         if let Some(left) = left {
-            self.question.answer.tell(fragment(part, left));
+            self.recipient.listener.tell(fragment(part, left));
         }
     }
 }

@@ -139,11 +139,11 @@ impl Drop for PrepackedT5 {
 
 impl Answers<'_> {
     /// Answers begin behind those that are there, so many for each row of `encoded` (inputs, length, d_model) with its `mask`
-    /// (inputs, length).
-    pub fn join(&mut self, encoded: &Tensor, mask: &Tensor, rows: i64) {
+    /// (inputs, length). There is room for `expected` tokens of each before more is made.
+    pub fn join(&mut self, encoded: &Tensor, mask: &Tensor, rows: i64, expected: i64) {
         let (encoded, mask) = (pointer(encoded), pointer(mask));
         // SAFETY: as above.
-        checked(unsafe { stepwise_answers_join(self.t5.pointer(), self.pointer(), encoded, mask, rows) });
+        checked(unsafe { stepwise_answers_join(self.t5.pointer(), self.pointer(), encoded, mask, rows, expected) });
     }
 
     /// The newest token of each answer (rows) i64 -> its hidden state after the final norm (rows, d_model).
@@ -218,6 +218,7 @@ unsafe extern "C" {
         encoded: *const c_void,
         mask: *const c_void,
         rows: i64,
+        expected: i64,
     ) -> *mut c_char;
     fn stepwise_answers_step(
         t5: *mut c_void,

@@ -117,7 +117,7 @@ impl<'a> Search<'a> {
         Self {
             model,
             settings,
-            decoding: Decoding::new(model, encoded, mask, size(settings.max_new_tokens.max(1)), beams),
+            decoding: Decoding::new(model, encoded, mask, settings.max_new_tokens, beams),
             rows: places.map(|place| Row::new(place, settings.beams)).collect(),
             tokens: Tensor::full([rows * beams], model.config().decoder_start_token_id, (Kind::Int64, device)),
             running_scores,
@@ -129,6 +129,11 @@ impl<'a> Search<'a> {
     /// Whether nothing is left to find.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// Beginnings that are computed at a step.
+    pub fn len(&self) -> usize {
+        self.rows.len() * self.settings.beams
     }
 
     /// One more token of every beginning; the rows whose search is over with it, by their places, and what was found for each, best

@@ -3,8 +3,13 @@
 use tch::Tensor;
 
 use super::T5;
+use super::batch::size;
 use super::grid_decoding::GridDecoding;
 use crate::native::t5::Answers;
+
+/// Tokens that there is room for from the start, at most. Room is made of zeros, which takes time and memory for each row; what says
+/// more than this has made up for that by then, and gets twice as much.
+const MOST_EXPECTED: usize = 128;
 
 /// The state of a batch that is being decoded: one row an input, or as many side by side. Rows may begin while others go on. Runs
 /// under `no_grad`.
@@ -16,22 +21,24 @@ pub(super) enum Decoding<'model> {
 }
 
 impl<'model> Decoding<'model> {
-    /// `encoded` (inputs, keys, d_model) with its `mask` (inputs, keys); `rows` rows of every input. There is room for
-    /// `capacity` tokens before buffers grow.
-    pub fn new(model: &'model T5, encoded: &Tensor, mask: &Tensor, capacity: i64, rows: i64) -> Self {
+    /// `encoded` (inputs, keys, d_model) with its `mask` (inputs, keys); `rows` rows of every input. A row is
+    /// expected to say `expected` tokens: there is room for them, if they are not too many.
+    pub fn new(model: &'model T5, encoded: &Tensor, mask: &Tensor, expected: usize, rows: i64) -> Self {
+        let expected = room_for(expected);
         let Some(prepacked) = &model.prepacked else {
-            return Self::Grid(Box::new(GridDecoding::new(model, encoded, mask, capacity, rows)));
+            return Self::Grid(Box::new(GridDecoding::new(model, encoded, mask, expected, rows)));
         };
         let mut answers = prepacked.begin();
-        answers.join(encoded, mask, rows);
+        answers.join(encoded, mask, rows, expected);
         Self::Prepacked(answers)
     }
 
-    /// Rows of further inputs, one each, begin behind those that are there.
-    pub fn join(&mut self, encoded: &Tensor, mask: &Tensor) {
+    /// Rows of further inputs, one each, begin behind those that are there, to say as much as they are `expected` to.
+    pub fn join(&mut self, encoded: &Tensor, mask: &Tensor, expected: usize) {
+        let expected = room_for(expected);
         match self {
-            Self::Grid(grid) => grid.join(encoded, mask),
-            Self::Prepacked(answers) => answers.join(encoded, mask, 1),
+            Self::Grid(grid) => grid.join(encoded, mask, expected),
+            Self::Prepacked(answers) => answers.join(encoded, mask, 1, expected),
         }
     }
 
@@ -59,4 +66,8 @@ impl<'model> Decoding<'model> {
             Self::Prepacked(answers) => answers.follow(&Tensor::from_slice(sources)),
         }
     }
+}
+
+fn room_for(expected: usize) -> i64 {
+    size(expected.clamp(1, MOST_EXPECTED))
 }

@@ -33,6 +33,8 @@ pub struct Beginning {
     pub name: usize,
     /// Its tokens before which it cannot say `</s>`.
     pub least: usize,
+    /// Tokens after which whoever hears it has had enough: there is room for them from the start.
+    pub most: usize,
     /// How its tokens are chosen.
     pub choosing: Choosing,
     /// What is to be known of their scores.
@@ -45,8 +47,8 @@ pub fn greedy(model: &T5, input_ids: &Tensor, mask: &Tensor, max_new_tokens: usi
     no_grad(|| {
         let encoded = model.encode(input_ids, mask);
         let mut outputs = vec![Generated::default(); usize::try_from(encoded.size()[0]).unwrap_or_default()];
-        let beginning = |name| Beginning { name, scores: Scores::Sum, ..Beginning::default() };
-        let mut batch = Generation::new(model, max_new_tokens.max(1));
+        let beginning = |name| Beginning { name, most: max_new_tokens, scores: Scores::Sum, ..Beginning::default() };
+        let mut batch = Generation::new(model);
         batch.join(&encoded, mask, (0..outputs.len()).map(beginning).collect());
         while max_new_tokens > 0 && !batch.is_empty() {
             for (row, said) in batch.step(&mut |_, said| said.ids.len() >= max_new_tokens) {
@@ -60,7 +62,6 @@ pub fn greedy(model: &T5, input_ids: &Tensor, mask: &Tensor, max_new_tokens: usi
 /// Rows that are gone on from side by side. Runs under `no_grad`.
 pub struct Generation<'model> {
     model: &'model T5,
-    capacity: i64,
     /// None while there are no rows.
     decoding: Option<Decoding<'model>>,
     rows: Vec<Row>,
@@ -76,10 +77,10 @@ struct Row {
 }
 
 impl<'model> Generation<'model> {
-    /// No rows yet. There is room for `capacity` tokens of each before buffers grow.
-    pub fn new(model: &'model T5, capacity: usize) -> Self {
+    /// No rows yet.
+    pub fn new(model: &'model T5) -> Self {
         let tokens = Tensor::empty([0], (Kind::Int64, model.device()));
-        Self { model, capacity: size(capacity), decoding: None, rows: Vec::new(), tokens }
+        Self { model, decoding: None, rows: Vec::new(), tokens }
     }
 
     /// Whether nothing is left to say.
@@ -96,9 +97,10 @@ impl<'model> Generation<'model> {
     /// (inputs, length).
     pub fn join(&mut self, encoded: &Tensor, mask: &Tensor, beginnings: Vec<Beginning>) {
         self.leave_ended(1);
+        let most = beginnings.iter().map(|beginning| beginning.most).max().unwrap_or_default();
         match &mut self.decoding {
-            Some(decoding) => decoding.join(encoded, mask),
-            None => self.decoding = Some(Decoding::new(self.model, encoded, mask, self.capacity, 1)),
+            Some(decoding) => decoding.join(encoded, mask, most),
+            None => self.decoding = Some(Decoding::new(self.model, encoded, mask, most, 1)),
         }
         let start = self.model.config().decoder_start_token_id;
         let starts = Tensor::full([size(beginnings.len())], start, (Kind::Int64, self.tokens.device()));
@@ -157,7 +159,7 @@ impl<'model> Generation<'model> {
         let going = (0..).zip(&self.rows).filter(|(_, row)| !row.ended).map(|(place, _)| place);
         let going: Vec<i64> = going.collect();
         if going.is_empty() {
-            *self = Self { capacity: self.capacity, ..Self::new(self.model, 0) };
+            *self = Self::new(self.model);
         } else if let Some(decoding) = self.decoding.as_mut().filter(|_| going.len() + at_least <= self.rows.len()) {
             decoding.follow(&going);
             decoding.keep_inputs(&going);

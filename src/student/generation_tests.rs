@@ -27,13 +27,13 @@ fn to_write(row: usize) -> usize {
 fn beginning(row: usize) -> Beginning {
     let sampling = Sampling { temperature: 0.9, top_p: 0.95, top_k: Some(40), seed: row as u64 };
     let choosing = if row % 3 == 2 { Choosing::Drawn(sampling) } else { Choosing::Likeliest };
-    Beginning { name: row, least: to_write(row), choosing, scores: Scores::Sum }
+    Beginning { name: row, least: to_write(row), most: 2, choosing, scores: Scores::Sum }
 }
 
 /// What rows write that begin before these steps, and how many rows each step computes.
 fn write(model: &T5, joining: &[(usize, &[usize])]) -> (Vec<(usize, Generated)>, Vec<usize>) {
     let _no_gradients = tch::no_grad_guard();
-    let (mut batch, mut written, mut sizes) = (Generation::new(model, 2), Vec::new(), Vec::new());
+    let (mut batch, mut written, mut sizes) = (Generation::new(model), Vec::new(), Vec::new());
     let last = joining.iter().map(|(step, _)| *step).max().unwrap_or_default();
     while sizes.len() <= last || !batch.is_empty() {
         for (_, rows) in joining.iter().filter(|(step, _)| *step == sizes.len()) {
@@ -72,8 +72,8 @@ fn a_dictated_answer_is_as_likely_as_when_it_was_written() {
     let (ids, mask) = pad(&[input(4), input(6)], 0, Device::Cpu);
     let encoded = model.encode(&ids, &mask);
     let write = |choosing: [Choosing; 2], tokens: usize| {
-        let mut batch = Generation::new(&model, 8);
-        let beginning = |(name, choosing)| Beginning { name, least: 8, choosing, scores: Scores::Each(2) };
+        let mut batch = Generation::new(&model);
+        let beginning = |(name, choosing)| Beginning { name, least: 8, most: 8, choosing, scores: Scores::Each(2) };
         batch.join(&encoded, &mask, choosing.into_iter().enumerate().map(beginning).collect());
         let mut written = Vec::new();
         while !batch.is_empty() {

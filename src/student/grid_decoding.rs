@@ -45,10 +45,10 @@ impl<'model> GridDecoding<'model> {
         }
     }
 
-    /// Rows of further inputs, one each, begin behind those that are there.
-    pub fn join(&mut self, encoded: &Tensor, mask: &Tensor) {
+    /// Rows of further inputs, one each, begin behind those that are there. There is room for `expected` tokens of theirs.
+    pub fn join(&mut self, encoded: &Tensor, mask: &Tensor, expected: i64) {
         let joining = encoded.size()[0];
-        self.move_to(size(self.starts.len()) + joining, self.capacity);
+        self.move_to(size(self.starts.len()) + joining, self.capacity.max(self.said() + expected));
         for (layer, cache) in self.model.decoder.iter().zip(&mut self.layers) {
             let (keys, values) = layer.cross_attention.keys_and_values(encoded);
             cache.cross_keys = below_each_other(&cache.cross_keys, &keys, 2);

@@ -89,6 +89,11 @@ impl T5 {
         weights.clear();
     }
 
+    /// Whether what is answered side by side is filled up to the longest input: a prepacked T5 keeps each answer by itself.
+    pub fn pads(&self) -> bool {
+        self.prepacked.is_none()
+    }
+
     /// Computes with so many threads. Those of libtorch look for work for a while after each operation; a prepacked T5 has threads of its
     /// own, which they would keep from the processor, so libtorch then does its small part on this thread alone.
     pub fn use_threads(&self, threads: i32) {

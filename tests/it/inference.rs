@@ -12,6 +12,10 @@ use stepwise::inference::{
 };
 
 use super::student::small_checkpoint;
+use crate::support::exposition::Exposition;
+
+/// Nothing that a test waits for takes this long unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn engine(max_waiting: usize, max_models: usize) -> Engine {
     engine_of(EngineSettings { max_waiting, max_models, ..settings() })
@@ -98,29 +102,41 @@ async fn a_batch_answers_what_each_input_alone_is_answered() {
         let asked = INPUTS.map(|input| PredictionRequest { rationale: true, generated_label: true, ..ask(input) });
         let together = engine.predict(&model, asked.to_vec()).await.unwrap();
         for (asked, together) in asked.into_iter().zip(together) {
-            let (together, alone) = (together.unwrap(), engine.predict(&model, vec![asked]).await.unwrap());
-            let alone = alone.into_iter().next().unwrap().unwrap();
-            assert_eq!((&together.label, &together.rationale), (&alone.label, &alone.rationale));
-            assert_eq!(together.generated_label, alone.generated_label);
-            assert!((together.confidence - alone.confidence).abs() < 1e-4);
+            let alone = engine.predict(&model, vec![asked]).await.unwrap().remove(0);
+            assert_eq!(together.unwrap(), alone.unwrap());
         }
     }
+}
+
+/// An answer that goes on for as long as any test takes, in an engine that has room beside it.
+fn endless() -> CompletionRequest {
+    write("the box was torn", 300_000)
+}
+
+/// So many rows at once, however long they are.
+fn roomy(rows: usize) -> EngineSettings {
+    EngineSettings { max_batch: rows * 2000, max_waiting_tokens: 1 << 20, ..settings() }
 }
 
 #[tokio::test]
 async fn a_late_short_answer_does_not_wait_for_an_early_long_one() {
     let folder = tempfile::tempdir().unwrap();
     small_checkpoint(folder.path(), &card(Method::StepByStep));
-    let (engine, model) = (engine_of(EngineSettings { max_batch: 16, ..settings() }), model(folder.path(), "a"));
-    engine.load(&model).await.unwrap();
-    let mut long = Box::pin(engine.complete(&model, vec![write("the box was torn", 1000)]));
-    assert!(poll!(&mut long).is_pending());
-    // Messages are taken in turn, so the long answer has begun, or begins next.
-    engine.warm_up().await.unwrap();
-    let short = engine.complete(&model, vec![write("day two", 2), write("torn", 3)]).await.unwrap();
-    assert!(poll!(&mut long).is_pending(), "the long answer was ready first");
+    let (engine, model) = (engine_of(roomy(4)), model(folder.path(), "a"));
+    let mut long = engine.follow_completions(&model, vec![endless()]).await.unwrap();
+    assert!(matches!(long.next().await, Some((0, News::Fragment(_)))), "the long answer has begun");
+    let short = engine.complete(&model, vec![write("day two", 2), write("torn", 3)]);
+    let short = tokio::time::timeout(PATIENCE, short).await.expect("the short answers wait for the long one").unwrap();
     let tokens = short.into_iter().map(|written| written.unwrap().completion_tokens).collect::<Vec<_>>();
-    assert_eq!((tokens, long.await.unwrap()[0].as_ref().unwrap().completion_tokens), (vec![2, 3], 1000));
+    assert_eq!(tokens, [2, 3]);
+    drop(long);
+    engine.warm_up().await.unwrap();
+    // Rows came and left between steps: alone at first, then three, two and one.
+    let found = Exposition::of_engine(&engine);
+    let steps =
+        |most: &str| found.value("stepwise_inference_batch_size_bucket", &[("model", "a"), ("le", most)]).unwrap();
+    assert!(steps("1") >= 1.0, "the long answer goes on alone");
+    assert_eq!((steps("2") - steps("1"), steps("4") - steps("2"), steps("+Inf") - steps("4")), (1.0, 2.0, 0.0));
 }
 
 #[tokio::test]
@@ -144,6 +160,8 @@ async fn rows_of_a_client_that_went_away_stop_between_two_steps() {
     }
     // The short answer had no room beside two long ones, and would have waited for the end of one of them.
     assert_eq!(order, [1, 0]);
+    assert_eq!(engine.waiting(), 2, "places are held until whoever follows has let go");
+    drop(stays);
     assert_eq!(engine.waiting(), 0);
 }
 
@@ -190,9 +208,7 @@ async fn whatever_is_written_beside_it_an_answer_is_the_same() {
         assert_eq!(&together.unwrap()[0], alone);
     }
     for (together, alone) in labels.into_iter().zip(labels_alone) {
-        let (together, alone) = (together.unwrap().remove(0).unwrap(), alone.unwrap());
-        assert_eq!((&together.label, &together.rationale), (&alone.label, &alone.rationale));
-        assert_eq!(together.generated_label, alone.generated_label);
+        assert_eq!(together.unwrap().remove(0), alone);
     }
     assert_eq!(engine.waiting(), 0);
 }
@@ -241,8 +257,8 @@ async fn sets_of_all_sizes_are_weighed_beside_each_other_and_again() {
         let alone = engine.predict(&model, vec![asked]).await.unwrap().remove(0).unwrap().label_probs.unwrap();
         for answer in [together.unwrap(), again.unwrap()] {
             let found = answer.label_probs.unwrap();
-            assert!(found.keys().eq(alone.keys()) && (found.values().sum::<f64>() - 1.0).abs() < 1e-9);
-            assert!(found.iter().all(|(label, share)| (share - alone[label]).abs() < 1e-5), "{found:?} {alone:?}");
+            assert!((found.values().sum::<f64>() - 1.0).abs() < 1e-9);
+            assert_eq!(found, alone);
             assert_eq!((found[&answer.label], alone.len()), (answer.confidence, found.len()));
         }
         shares.push(alone);
@@ -287,15 +303,53 @@ async fn a_broken_model_fails_alone() {
 async fn who_left_is_not_worked_for() {
     let folder = tempfile::tempdir().unwrap();
     small_checkpoint(folder.path(), &card(Method::StepByStep));
-    let (engine, model) = (engine(64, 1), model(folder.path(), "a"));
-    for _ in 0..20 {
-        let left = engine.predict(&model, vec![ask("torn"); 3]);
-        assert!(tokio::time::timeout(Duration::ZERO, left).await.is_err() || engine.waiting() == 0);
-    }
-    // Messages are answered in turn, so the places of all who left are free once the thread is past them.
+    // One row at a time.
+    let (engine, model) = (engine_of(EngineSettings { max_batch: 1, ..settings() }), model(folder.path(), "a"));
+    let mut long = engine.follow_completions(&model, vec![endless()]).await.unwrap();
+    assert!(matches!(long.next().await, Some((0, News::Fragment(_)))));
+    let begun = || {
+        let name = "stepwise_inference_queue_time_seconds_count";
+        Exposition::of_engine(&engine).value(name, &[("model", "a")])
+    };
+    let mut left = Box::pin(engine.complete(&model, vec![write("torn", 3); 5]));
+    assert!(poll!(&mut left).is_pending());
+    // Messages are taken in turn, so these have come to the thread.
     engine.warm_up().await.unwrap();
-    assert!(engine.predict(&model, vec![ask("torn")]).await.unwrap()[0].is_ok());
-    assert_eq!(engine.waiting(), 0);
+    assert_eq!((engine.waiting(), begun()), (6, Some(1.0)));
+    drop(left);
+    drop(long);
+    assert_eq!(
+        engine.complete(&model, vec![write("day two", 2)]).await.unwrap()[0].as_ref().unwrap().completion_tokens,
+        2
+    );
+    assert_eq!((engine.waiting(), begun()), (0, Some(2.0)), "the work of one who had left began");
+}
+
+#[tokio::test]
+async fn a_damaged_file_of_a_model_is_refused_by_its_name() {
+    type Damage = (&'static str, fn(Vec<u8>) -> Vec<u8>, &'static str);
+    let damages: [Damage; 6] = [
+        ("model.safetensors", |bytes| bytes[..bytes.len() / 2].to_vec(), "model.safetensors"),
+        ("model.safetensors", |_| b"no tensors".to_vec(), "model.safetensors"),
+        ("config.json", |bytes| bytes[..bytes.len() / 2].to_vec(), "config.json"),
+        (
+            "config.json",
+            |bytes| String::from_utf8(bytes).unwrap().replace("\"d_ff\": 32", "\"d_ff\": 48").into(),
+            "shape",
+        ),
+        ("tokenizer.json", |_| b"{}".to_vec(), "tokenizer.json"),
+        ("stepwise.json", |_| b"[1, 2]".to_vec(), "stepwise.json"),
+    ];
+    let engine = engine(64, 9);
+    for (number, (file, damage, word)) in damages.into_iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        small_checkpoint(folder.path(), &card(Method::StepByStep));
+        let path = folder.path().join(file);
+        std::fs::write(&path, damage(std::fs::read(&path).unwrap())).unwrap();
+        let refused = engine.predict(&model(folder.path(), &number.to_string()), vec![ask("torn")]).await;
+        let Err(InferenceError::ModelBroken { reason }) = refused else { panic!("{file}: {refused:?}") };
+        assert!(reason.contains(word) && !reason.contains("panic"), "{file}: {reason}");
+    }
 }
 
 #[tokio::test]

@@ -59,6 +59,7 @@ mod many_models_over_http;
 mod metrics_by_model;
 mod openai_sdk;
 mod overload;
+mod overload_over_http;
 mod plain_ways;
 mod postgres;
 mod rationale_quality;

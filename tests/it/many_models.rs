@@ -39,18 +39,7 @@ fn ask(input: &str) -> Vec<PredictionRequest> {
 
 fn long_answer() -> Vec<CompletionRequest> {
     let prompt = Prompt::Text("the box was torn".to_owned());
-    let (stop, sampling, logprobs, dictated) = (Vec::new(), None, None, None);
-    vec![CompletionRequest {
-        prompt,
-        max_tokens: 1000,
-        min_tokens: 1000,
-        beams: 1,
-        stop,
-        echo: false,
-        sampling,
-        logprobs,
-        dictated,
-    }]
+    vec![CompletionRequest { prompt, max_tokens: 1000, min_tokens: 1000, ..CompletionRequest::default() }]
 }
 
 async fn answers(engine: &Engine, model: &ModelFiles) {

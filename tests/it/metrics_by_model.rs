@@ -1,106 +1,20 @@
 //! `/metrics`: figures by model, in a form that Prometheus reads, and bounded in number.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use futures::poll;
 use serde_json::json;
-
-use crate::support::{
-    app::TestApp,
-    student::{desk_labels, write_seeded_student},
+use stepwise::{
+    domain::{Precision, StudentCard, TaskDefinition},
+    inference::{CompletionRequest, Engine, EngineSettings, ModelFiles, News, PredictionRequest, Prompt},
 };
 
-/// A sample: its name, its labels and its value.
-type Sample = (String, BTreeMap<String, String>, f64);
-
-/// What Prometheus would read; panics at what it would not.
-struct Exposition {
-    types: BTreeMap<String, String>,
-    samples: Vec<Sample>,
-}
-
-impl Exposition {
-    async fn of(app: &TestApp) -> Self {
-        let answer = app.get("/metrics").await;
-        assert!(answer.headers["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
-        let text = String::from_utf8(answer.bytes).unwrap();
-        let (mut types, mut helped, mut samples) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-        for line in text.lines() {
-            if let Some(help) = line.strip_prefix("# HELP ") {
-                assert!(helped.insert(help.split_once(' ').unwrap().0.to_owned()), "helped twice: {line}");
-            } else if let Some(kind) = line.strip_prefix("# TYPE ") {
-                let (name, kind) = kind.split_once(' ').unwrap();
-                assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
-                assert!(types.insert(name.to_owned(), kind.to_owned()).is_none(), "typed twice: {line}");
-            } else {
-                samples.push(sample(line));
-            }
-        }
-        let exposition = Self { types, samples };
-        exposition.check();
-        exposition
-    }
-
-    /// Every sample belongs to a typed family, no series comes twice, and histograms add up.
-    fn check(&self) {
-        let mut seen = BTreeSet::new();
-        for (name, labels, _) in &self.samples {
-            assert!(seen.insert((name, labels)), "a series comes twice: {name} {labels:?}");
-            let family = self.family(name);
-            assert!(family.starts_with("stepwise_"), "{family}");
-            assert_eq!(self.types[family] == "counter", family.ends_with("_total"), "{family}");
-        }
-        for (family, _) in self.types.iter().filter(|(_, kind)| *kind == "histogram") {
-            self.check_histogram(family);
-        }
-    }
-
-    fn family<'a>(&'a self, name: &'a str) -> &'a str {
-        let stems = ["", "_bucket", "_sum", "_count"].into_iter().filter_map(|end| name.strip_suffix(end));
-        stems.into_iter().find(|stem| self.types.contains_key(*stem)).unwrap_or_else(|| panic!("{name} has no type"))
-    }
-
-    fn check_histogram(&self, family: &str) {
-        for (_, labels, count) in self.named(&format!("{family}_count")) {
-            let of_series =
-                |found: &BTreeMap<String, String>| found.iter().filter(|(name, _)| *name != "le").eq(labels.iter());
-            let bucket = format!("{family}_bucket");
-            let buckets: Vec<_> = self.named(&bucket).filter(|(_, found, _)| of_series(found)).collect();
-            let bounds: Vec<f64> = buckets.iter().map(|(_, found, _)| found["le"].parse().unwrap()).collect();
-            assert!(bounds.is_sorted() && bounds.last() == Some(&f64::INFINITY), "{family}: {bounds:?}");
-            assert!(buckets.iter().map(|(.., value)| value).is_sorted(), "{family} is not cumulative");
-            assert_eq!(buckets.last().unwrap().2, *count, "{family}");
-        }
-    }
-
-    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Sample> {
-        self.samples.iter().filter(move |(found, ..)| found == name)
-    }
-
-    fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let wanted = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        self.named(name).find(|(_, labels, _)| *labels == wanted).map(|(.., value)| *value)
-    }
-
-    /// Every model that any series names.
-    fn models(&self) -> BTreeSet<&str> {
-        self.samples.iter().filter_map(|(_, labels, _)| labels.get("model")).map(String::as_str).collect()
-    }
-}
-
-fn sample(line: &str) -> Sample {
-    let (series, value) = line.rsplit_once(' ').unwrap();
-    let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
-    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    assert!(plain(name) || name.contains("e2e"), "{line}");
-    let labels = labels.strip_suffix('}').unwrap();
-    let pairs = labels.split_terminator(',').map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap();
-        assert!(plain(name), "{line}");
-        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap();
-        (name.to_owned(), value.to_owned())
-    });
-    (name.to_owned(), pairs.collect(), value.parse().unwrap())
-}
+use super::student::small_checkpoint;
+use crate::support::{
+    app::TestApp,
+    exposition::Exposition,
+    student::{desk_labels, write_seeded_student},
+};
 
 #[tokio::test]
 async fn figures_come_by_model_and_only_of_models_in_memory() {
@@ -148,4 +62,47 @@ async fn figures_come_by_model_and_only_of_models_in_memory() {
     for of in ["requests", "tokens"] {
         assert_eq!(found.value("stepwise_inference_admitted", &[("of", of)]), Some(0.0));
     }
+}
+
+#[tokio::test]
+async fn an_engine_counts_what_it_computes_and_what_waits_while_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let task = TaskDefinition { label_set: desk_labels(), ..TaskDefinition::default() };
+    small_checkpoint(folder.path(), &StudentCard { task, ..StudentCard::default() });
+    let settings = EngineSettings { max_batch: 4, ..EngineSettings::on_cpu(1, Precision::Fp32) };
+    let (engine, model) = (Engine::start(settings).unwrap(), ModelFiles::folder("a", folder.path().to_owned()));
+    let value = |name: &str| {
+        Exposition::of_engine(&engine).value(&format!("stepwise_inference_{name}"), &[("model", "a")]).unwrap_or(0.0)
+    };
+    let write = |beams: usize, tokens: usize| {
+        let prompt = Prompt::Text("the box was torn".to_owned());
+        CompletionRequest { prompt, beams, max_tokens: tokens, min_tokens: tokens, ..CompletionRequest::default() }
+    };
+    let batches = || (value("batch_size_count"), value("batch_size_sum"));
+    // Labels are weighed in one pass of the decoder.
+    let ask = |input: &str| PredictionRequest { input: input.to_owned(), ..PredictionRequest::default() };
+    assert_eq!(engine.predict(&model, vec![ask("torn"), ask("on day nine")]).await.unwrap().len(), 2);
+    assert_eq!((batches(), value("time_per_output_token_seconds_count")), ((1.0, 2.0), 0.0));
+    // A search computes all its beginnings at each step, and has its first token long before its last.
+    engine.complete(&model, vec![write(3, 10)]).await.unwrap().remove(0).unwrap();
+    assert_eq!(batches(), (11.0, 32.0));
+    assert_eq!(value("time_per_output_token_seconds_count"), 1.0);
+    let of_all = |name: &str| value(&format!("{name}_seconds_sum"));
+    let (after_first, latency) = (of_all("time_per_output_token") * 9.0, of_all("e2e_latency"));
+    assert!(after_first > 0.0);
+    assert!(
+        (latency - of_all("time_to_first_token") - after_first).abs() < 1e-6,
+        "nine of ten tokens come after the first"
+    );
+    // A row at a time, and whoever comes behind it waits.
+    let mut long = engine.follow_completions(&model, vec![write(1, 300_000)]).await.unwrap();
+    assert!(matches!(long.next().await, Some((0, News::Fragment(_)))));
+    let mut behind = Box::pin(engine.complete(&model, vec![write(1, 5), write(1, 5)]));
+    assert!(poll!(&mut behind).is_pending());
+    engine.warm_up().await.unwrap();
+    assert_eq!((value("requests_running"), value("requests_waiting")), (1.0, 2.0));
+    drop(long);
+    assert!(behind.await.unwrap().iter().all(Result::is_ok));
+    assert_eq!((value("requests_running"), value("requests_waiting")), (0.0, 0.0));
+    assert_eq!((value("time_per_output_token_seconds_count"), value("generation_tokens_total")), (3.0, 20.0));
 }

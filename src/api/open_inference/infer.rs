@@ -3,6 +3,7 @@
 use axum::{
     extract::{FromRequest, Request},
     http::{HeaderMap, HeaderValue, header},
+    response::Response,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -15,8 +16,8 @@ use super::{
     texts::{self, Texts},
 };
 use crate::{
-    api::{AppState, asked_model::AskedModel, error::ApiError, extract::Json, resolve::Refusals},
-    inference::{InferenceError, Prediction, PredictionRequest},
+    api::{AppState, asked_model::AskedModel, error::ApiError, extract::Json, held, resolve::Refusals},
+    inference::{InferenceError, Places, Prediction, PredictionRequest},
     task::labels::listed_choices,
 };
 
@@ -64,7 +65,7 @@ fn refuse_bytes(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// Asks the student, and answers with the tensors that are wanted.
-pub async fn infer(state: &AppState, asked: &Asked, request: InferenceRequest) -> Result<InferenceResponse, ApiError> {
+pub async fn infer(state: &AppState, asked: &Asked, request: InferenceRequest) -> Result<Response, ApiError> {
     let mut refusals = Refusals::default();
     let wanted = Output::wanted(&mut refusals, &request);
     let InferenceRequest { id, inputs, .. } = request;
@@ -72,9 +73,10 @@ pub async fn infer(state: &AppState, asked: &Asked, request: InferenceRequest) -
     refusals.finish()?;
     let Texts { shape, texts } = texts.expect("what cannot be read was refused");
     let model = asked.open(state).await?;
-    let answers = answers(state, &model, texts, wanted.contains(&Output::Rationale)).await?;
+    let (answers, places) = answers(state, &model, texts, wanted.contains(&Output::Rationale)).await?;
     let outputs = wanted.into_iter().map(|output| output.tensor(&shape, &answers)).collect();
-    Ok(InferenceResponse { model_version: model.fingerprint(), model_name: model.name, id, outputs })
+    let response = InferenceResponse { model_version: model.fingerprint(), model_name: model.name, id, outputs };
+    Ok(held::until_sent(places, axum::Json(response)))
 }
 
 async fn answers(
@@ -82,7 +84,7 @@ async fn answers(
     model: &AskedModel,
     texts: Vec<String>,
     rationale: bool,
-) -> Result<Vec<Prediction>, ApiError> {
+) -> Result<(Vec<Prediction>, Places), ApiError> {
     let asked = texts.into_iter().map(|input| PredictionRequest {
         choices: listed_choices(&model.card.task, &input).map(Into::into),
         input,
@@ -90,9 +92,11 @@ async fn answers(
         ..PredictionRequest::default()
     });
     let asked = asked.collect();
-    let answers = state.engine.predict(&model.files, asked).await.map_err(|error| model.refused(error))?;
+    let answered = state.engine.predict_held(&model.files, asked).await;
+    let (answers, places) = answered.map_err(|error| model.refused(error))?;
     let numbered = answers.into_iter().enumerate();
-    numbered.map(|(index, answer)| answer.map_err(|error| refused(index, error))).collect()
+    let answers = numbered.map(|(index, answer)| answer.map_err(|error| refused(index, error)));
+    Ok((answers.collect::<Result<_, _>>()?, places))
 }
 
 /// Why one text has no answer: the client's fault where the text is.

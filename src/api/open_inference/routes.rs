@@ -1,6 +1,6 @@
 //! The protocol's routes.
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode, response::Response};
 
 use super::{
     asked::Asked,
@@ -98,8 +98,8 @@ pub async fn infer_model(
     State(state): State<AppState>,
     asked: Asked,
     PlainRequest(request): PlainRequest,
-) -> Result<Json<InferenceResponse>, ApiError> {
-    infer(&state, &asked, request).await.map(Json)
+) -> Result<Response, ApiError> {
+    infer(&state, &asked, request).await
 }
 
 /// Ask a model in one version about a tensor of texts: where its files have changed, it is not there.
@@ -113,6 +113,6 @@ pub async fn infer_model_version(
     state: State<AppState>,
     asked: Asked,
     request: PlainRequest,
-) -> Result<Json<InferenceResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     infer_model(state, asked, request).await
 }

@@ -7,11 +7,7 @@ mod stream;
 
 use std::collections::BTreeMap;
 
-use axum::{
-    Extension,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Extension, extract::State, response::Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -30,6 +26,7 @@ use crate::{
         deadline::{Deadline, DeadlineHeader},
         error::ApiError,
         extract::Json,
+        held,
         openapi::Ask,
     },
     domain::Method,
@@ -179,14 +176,15 @@ pub async fn create_chat_completion(
         return Ok(event_stream::respond(chunks, deadline.map(|Extension(deadline)| deadline)));
     }
     let Heading { id, created, model, system_fingerprint } = chat.heading();
-    let answers = chat.answers().await?;
+    let (answers, places) = chat.answers().await?;
     let usage = TokenUsage::new(
         answers.first().map_or(0, |answered| answered.answer.input_tokens),
         answers.iter().map(|answered| answered.answer.answer_tokens).sum(),
     );
     let choices = answers.into_iter().enumerate().map(|(index, answered)| choice(&chat, index, answered)).collect();
     let object = ChatKind::ChatCompletion;
-    Ok(axum::Json(ChatCompletion { id, object, created, model, system_fingerprint, choices, usage }).into_response())
+    let completion = ChatCompletion { id, object, created, model, system_fingerprint, choices, usage };
+    Ok(held::until_sent(places, axum::Json(completion)))
 }
 
 fn choice(chat: &Chat, index: usize, answered: Answered) -> ChatChoice {

@@ -3,11 +3,7 @@
 mod request;
 mod stream;
 
-use axum::{
-    Extension,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Extension, extract::State, response::Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -27,6 +23,7 @@ use crate::{
         deadline::{Deadline, DeadlineHeader},
         error::ApiError,
         extract::Json,
+        held,
         openapi::Ask,
     },
     inference::{Completion, InferenceError},
@@ -111,7 +108,8 @@ pub async fn create_completion(
         let chunks = stream::chunks(state, model, asked, following).await?;
         return Ok(event_stream::respond(chunks, deadline.map(|Extension(deadline)| deadline)));
     }
-    let answers = state.engine.complete(&model.files, requests).await.map_err(|error| model.refused(error))?;
+    let answered = state.engine.complete_held(&model.files, requests).await;
+    let (answers, places) = answered.map_err(|error| model.refused(error))?;
     let completions = all(answers, &model, &asked)?;
     let usage = usage(&completions, &asked);
     let choice = |(index, completion): (usize, Completion)| CompletionChoice {
@@ -121,7 +119,7 @@ pub async fn create_completion(
         logprobs: asked.logprobs.map(|count| CompletionLogprobs::new(completion.tokens, count)),
     };
     let heading = Heading::new(&state, ID_PREFIX, &model);
-    Ok(axum::Json(CompletionObject {
+    let completion = CompletionObject {
         choices: completions.into_iter().enumerate().map(choice).collect(),
         id: heading.id,
         object: CompletionKind::TextCompletion,
@@ -129,8 +127,8 @@ pub async fn create_completion(
         model: heading.model,
         system_fingerprint: heading.system_fingerprint,
         usage,
-    })
-    .into_response())
+    };
+    Ok(held::until_sent(places, axum::Json(completion)))
 }
 
 /// Every answer, or the first refusal: OpenAI's shape has no place for one prompt's error.

@@ -6,6 +6,7 @@ pub mod attempt;
 pub mod cable;
 pub mod contract;
 pub mod database;
+pub mod exposition;
 pub mod fleet;
 pub mod hub;
 pub mod latch;

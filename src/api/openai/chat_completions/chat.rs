@@ -14,8 +14,8 @@ use crate::{
     },
     domain::Method,
     inference::{
-        CompletionRequest, Following, InferenceError, Prediction, PredictionRequest, Prompt, Sampling, ScoredToken,
-        seed_of_answer,
+        CompletionRequest, Following, InferenceError, Places, Prediction, PredictionRequest, Prompt, Sampling,
+        ScoredToken, seed_of_answer,
     },
     task::labels::listed_choices,
 };
@@ -69,15 +69,15 @@ impl Chat {
         Heading::new(&self.state, "chatcmpl", &self.model)
     }
 
-    /// All answers.
-    pub async fn answers(&self) -> Result<Vec<Answered>, ApiError> {
-        let answers = self.state.engine.predict(&self.model.files, self.requests()).await;
-        let answers = answers.map_err(|error| self.model.refused(error))?;
+    /// All answers, with their places in the engine's queue.
+    pub async fn answers(&self) -> Result<(Vec<Answered>, Places), ApiError> {
+        let answers = self.state.engine.predict_held(&self.model.files, self.requests()).await;
+        let (answers, places) = answers.map_err(|error| self.model.refused(error))?;
         let mut answered = Vec::with_capacity(answers.len());
         for (index, answer) in answers.into_iter().enumerate() {
-            answered.push(self.answered(index, answer).await?);
+            answered.push(self.answered(&places, index, answer).await?);
         }
-        Ok(answered)
+        Ok((answered, places))
     }
 
     /// The answers while they are written.
@@ -108,9 +108,10 @@ impl Chat {
         self.asked.sampling.map(seeded)
     }
 
-    /// What the engine gave, made an answer.
+    /// What the engine gave, made an answer. What is asked for that has the places of the call.
     pub async fn answered(
         &self,
+        places: &Places,
         index: usize,
         answer: Result<Prediction, InferenceError>,
     ) -> Result<Answered, ApiError> {
@@ -121,7 +122,7 @@ impl Chat {
         let abstained = self.asked.included.abstain_below.is_some_and(|least| answer.confidence < least);
         let tokens = match self.asked.logprobs {
             _ if abstained => None,
-            Some(count) if answer.label_probs.is_some() => Some(self.tokens_of(&answer.label, count).await?),
+            Some(count) if answer.label_probs.is_some() => Some(self.tokens_of(places, &answer.label, count).await?),
             Some(_) => Some(std::mem::take(&mut answer.tokens)),
             None => None,
         };
@@ -129,14 +130,14 @@ impl Chat {
     }
 
     /// How likely the student finds the tokens of a label: it is made to write it.
-    async fn tokens_of(&self, label: &str, count: usize) -> Result<Vec<ScoredToken>, ApiError> {
+    async fn tokens_of(&self, places: &Places, label: &str, count: usize) -> Result<Vec<ScoredToken>, ApiError> {
         let request = CompletionRequest {
             prompt: Prompt::Text(format!("{}{}", self.model.card.label_prefix, self.asked.input)),
             dictated: Some(label.to_owned()),
             logprobs: Some(count),
             ..CompletionRequest::default()
         };
-        let written = self.state.engine.complete(&self.model.files, vec![request]).await;
+        let written = self.state.engine.complete_within(places, &self.model.files, vec![request]).await;
         let written = written.map_err(|error| self.model.refused(error))?.into_iter().next();
         let written = written.unwrap_or(Err(InferenceError::Stopped)).map_err(|error| self.refused(error))?;
         Ok(written.tokens)

@@ -112,7 +112,7 @@ pub async fn chunks(chat: Chat) -> Result<impl Stream<Item = Result<ChatCompleti
                         yield Ok(chunk);
                     }
                 }
-                News::Whole(answer) => match stream.chat.answered(index, answer).await {
+                News::Whole(answer) => match stream.chat.answered(following.places(), index, answer).await {
                     Ok(answered) => {
                         for chunk in stream.end(index, answered) {
                             yield Ok(chunk);

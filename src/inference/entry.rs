@@ -1,7 +1,8 @@
-//! One student's place in memory.
+//! One student's entry in the books of memory.
 
 use std::sync::{Arc, OnceLock};
 
+use super::metrics::ModelMetrics;
 use super::{InferenceError, ModelFiles};
 
 /// A student's way through memory; see the head of `shelf`.
@@ -14,16 +15,11 @@ pub(super) enum Stage {
     Going,
 }
 
-/// A student that has come.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Loaded {
-    pub bytes: u64,
-    pub reads: Reads,
-}
-
-/// What a student reads.
+/// What a student takes and reads. It is known before its weights are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Reads {
+pub(super) struct Measure {
+    /// Bytes of its weights in memory.
+    pub bytes: u64,
     /// Tokens of an input, at most.
     pub longest: usize,
     /// Bytes that come before every input.
@@ -31,14 +27,21 @@ pub(super) struct Reads {
 }
 
 /// Why a load failed, for all who waited for it.
-pub(super) type Failed = Arc<OnceLock<InferenceError>>;
+pub(super) type LoadFailure = Arc<OnceLock<InferenceError>>;
+
+/// What whoever uses a student holds of it.
+#[derive(Debug, Clone)]
+pub(super) struct Lent {
+    pub model: Arc<ModelFiles>,
+    /// Looked up once a load, and not at each request.
+    pub metrics: Arc<ModelMetrics>,
+}
 
 /// One student in memory, or on its way there.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Entry {
     pub model: Arc<ModelFiles>,
-    pub bytes: u64,
-    pub reads: Reads,
+    pub measure: Measure,
     pub stage: Stage,
     /// Those who wait for it.
     pub askers: usize,
@@ -51,16 +54,17 @@ pub(super) struct Place {
     pub is_pinned: bool,
     /// Whether its files are gone.
     pub is_forgotten: bool,
-    pub failed: Failed,
+    /// None before it is loaded.
+    pub metrics: Option<Arc<ModelMetrics>>,
+    pub failure: LoadFailure,
 }
 
-impl Place {
+impl Entry {
     /// One that somebody is about to wait for.
-    pub fn wanted(model: &Arc<ModelFiles>, bytes: u64) -> Self {
+    pub fn wanted(model: &ModelFiles, measure: Measure) -> Self {
         Self {
-            model: Arc::clone(model),
-            bytes,
-            reads: Reads::default(),
+            model: Arc::new(model.clone()),
+            measure,
             stage: Stage::Wanted,
             askers: 0,
             uses: 0,
@@ -68,7 +72,8 @@ impl Place {
             last_use: 0,
             is_pinned: false,
             is_forgotten: false,
-            failed: Failed::default(),
+            metrics: None,
+            failure: LoadFailure::default(),
         }
     }
 }

@@ -7,12 +7,13 @@ use std::sync::mpsc::channel;
 use tch::Device;
 use tokio::sync::oneshot;
 
-use super::super::bounds::Pace;
+use super::super::bounds::{Bound, Places};
 use super::super::course::{Call, Course};
 use super::super::device_thread::Limits;
-use super::super::engine::Message;
 use super::super::following::Listener;
+use super::super::inbox::Message;
 use super::super::library::Library;
+use super::super::pace::Pace;
 use super::super::shelf::ShelfLimits;
 use super::super::{EngineMetrics, PredictionRequest};
 use super::*;
@@ -42,11 +43,13 @@ async fn a_label_and_its_rationale_are_written_side_by_side() {
     let mut inbox = Inbox::new(limits, messages, Arc::downgrade(&library));
     let model = Arc::new(ModelFiles::folder("tiny", folder.path().to_owned()));
     let in_use = library.open(&model).await.unwrap();
-    let course = Course::new(&Call::new(in_use, metrics.of("tiny"), &Arc::new(Pace::new()), None), [None, None]);
+    let bound = Bound::new(2);
+    let places = Places::new([bound.take(1).unwrap(), bound.take(1).unwrap()]);
+    let course = Course::new(&Call::new(in_use, places, &Arc::new(Pace::new()), None));
     let (answer, mut told) = oneshot::channel();
     let asked = PredictionRequest { input: "the order came late".to_owned(), rationale: true, ..Default::default() };
-    let (request, answer) = (Request::Prediction(asked), Listener::Once(answer));
-    let question = Question { model: Arc::clone(&model), request, answer, course };
+    let recipient = Recipient { listener: Listener::Once(answer), course };
+    let question = Question { model: Arc::clone(&model), request: Request::Prediction(asked), recipient };
     to_thread.send(Message::Answer(vec![question])).unwrap();
     assert!(inbox.look().is_ok());
 
@@ -64,4 +67,5 @@ async fn a_label_and_its_rationale_are_written_side_by_side() {
     assert!(prediction.rationale.is_some() && prediction.generated_label.is_some());
     // As many steps as the longer of both has tokens; one after the other would take as many as both have.
     assert!(steps < prediction.output_tokens, "{steps} steps for {} tokens", prediction.output_tokens);
+    assert_eq!(bound.taken(), 0, "nothing is held for an answer that has come");
 }

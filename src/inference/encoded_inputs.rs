@@ -8,20 +8,20 @@ use crate::student::Student;
 use crate::student::batch::pad;
 
 /// Inputs as the decoder sees them.
-pub(super) struct Read {
+pub(super) struct EncodedInputs {
     /// (inputs, length, d_model)
     pub encoded: Tensor,
     /// (inputs, length) bool, true for real tokens.
     pub mask: Tensor,
 }
 
-impl Read {
+impl EncodedInputs {
     /// Reads inputs, at least one. Equal ones are read once: several answers to one input are drawn side by side.
     pub fn new(student: &Student, inputs: &[impl AsRef<[i64]>]) -> Self {
         let (different, places) = different(inputs.iter().map(AsRef::as_ref));
         let (ids, mask) = pad(&different, student.tokenizer.pad_id(), student.device);
-        let read = Self { encoded: student.model.encode(&ids, &mask), mask };
-        if different.len() == inputs.len() { read } else { read.select(&places) }
+        let encoded = Self { encoded: student.model.encode(&ids, &mask), mask };
+        if different.len() == inputs.len() { encoded } else { encoded.select(&places) }
     }
 
     /// Some of them, by their places.
@@ -32,8 +32,8 @@ impl Read {
     }
 
     /// Several, below each other; at least one. Shorter ones are filled up.
-    pub fn together(reads: &[Self]) -> Self {
-        let longest = reads.iter().map(|read| read.mask.size()[1]).max().unwrap_or_default();
+    pub fn together(all: &[Self]) -> Self {
+        let longest = all.iter().map(|inputs| inputs.mask.size()[1]).max().unwrap_or_default();
         let filled = |tensor: &Tensor| {
             let mut shape = tensor.size();
             shape[1] = longest;
@@ -41,10 +41,10 @@ impl Read {
             filled.narrow(1, 0, tensor.size()[1]).copy_(tensor);
             filled
         };
-        let all = |part: fn(&Self) -> &Tensor| {
-            Tensor::cat(&reads.iter().map(|read| filled(part(read))).collect::<Vec<_>>(), 0)
+        let below = |part: fn(&Self) -> &Tensor| {
+            Tensor::cat(&all.iter().map(|inputs| filled(part(inputs))).collect::<Vec<_>>(), 0)
         };
-        Self { encoded: all(|read| &read.encoded), mask: all(|read| &read.mask) }
+        Self { encoded: below(|inputs| &inputs.encoded), mask: below(|inputs| &inputs.mask) }
     }
 }
 
