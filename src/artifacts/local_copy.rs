@@ -36,14 +36,14 @@ pub fn discard_copy(copy: &Path) -> Result<(), ArtifactError> {
     }
 }
 
-fn compare(path: &Path, found: String, expected: &str) -> Result<(), ArtifactError> {
+pub(super) fn compare(path: &Path, found: String, expected: &str) -> Result<(), ArtifactError> {
     if found == expected {
         return Ok(());
     }
     Err(ArtifactError::Corrupt { key: path.display().to_string(), found, expected: expected.to_owned() })
 }
 
-fn digest(path: &Path) -> io::Result<String> {
+pub(super) fn digest(path: &Path) -> io::Result<String> {
     let (mut file, mut digest, mut chunk) = (File::open(path)?, Sha256::new(), vec![0; CHUNK_BYTES]);
     loop {
         match file.read(&mut chunk)? {

@@ -8,6 +8,7 @@ mod directory;
 mod leftovers;
 mod local_copy;
 mod manifest;
+mod named_blobs;
 mod writer;
 
 use std::{
@@ -24,6 +25,7 @@ use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, local::Loc
 pub use leftovers::{Listed, remove_unfetched, untouched_since};
 pub use local_copy::{check_copy, discard_copy};
 pub use manifest::{Manifest, ManifestFile, Published};
+pub use named_blobs::check_named_blobs;
 pub use writer::{ArtifactWriter, Stored};
 
 /// What can go wrong with a stored file.

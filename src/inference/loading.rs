@@ -9,6 +9,7 @@ use super::{InferenceError, ModelFiles};
 use crate::artifacts::{self, ArtifactError};
 use crate::device;
 use crate::domain::Precision;
+use crate::layout;
 use crate::student::{Student, StudentError, batch::pad, expected_bytes, generation, read_card};
 
 /// What the first forward pass reads.
@@ -36,10 +37,30 @@ pub(super) fn load(model: &ModelFiles, device: Device, precision: Precision) -> 
     })?
 }
 
-/// Compares a registered model's copy with what was published. A damaged one is thrown away: it is fetched anew for whoever asks
-/// next. One that could not be read is not known to be damaged, and stays.
+/// Holds a model's files to what is known of them. What could not be read is not known to be damaged.
 fn check(model: &ModelFiles) -> Result<(), InferenceError> {
-    let Some(digest) = &model.manifest_sha256 else { return Ok(()) };
+    match &model.manifest_sha256 {
+        Some(digest) => check_copy(model, digest),
+        None => check_weights(model),
+    }
+}
+
+/// Compares the weights of a folder that nobody published with their digests, where they have one: in the Hub's cache. It is others'
+/// too, so nothing is thrown away.
+fn check_weights(model: &ModelFiles) -> Result<(), InferenceError> {
+    let files = layout::weight_files(&model.directory);
+    artifacts::check_named_blobs(&model.directory, &files).map_err(|error| match error {
+        ArtifactError::Corrupt { key, .. } => {
+            let reason = format!("{key} is damaged: its sha256 is not its name; remove it, and fetch the model again");
+            InferenceError::ModelBroken { reason }
+        }
+        error => InferenceError::ModelUnreadable { reason: reason(&error) },
+    })
+}
+
+/// Compares a registered model's copy with what was published. A damaged one is thrown away: it is fetched anew for whoever asks
+/// next.
+fn check_copy(model: &ModelFiles, digest: &str) -> Result<(), InferenceError> {
     artifacts::check_copy(&model.directory, digest).map_err(|error| {
         if !is_damaged(&error) {
             return InferenceError::ModelUnreadable { reason: reason(&error) };

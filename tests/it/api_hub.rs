@@ -182,6 +182,28 @@ async fn a_model_in_the_cache_is_served_by_its_id_and_no_request_downloads() {
 }
 
 #[tokio::test]
+async fn damaged_weights_in_the_cache_are_refused_by_their_file_and_stay() {
+    let scene = Scene::begin().await;
+    scene.hub().fetch(&ID.parse().unwrap(), &watch::Sender::new(None)).await.unwrap();
+    let registry = &scene.app.rooms.registry;
+    let source = registry.find(Store::default_project(), ID).await.unwrap().unwrap();
+    let weights = registry.open(&source).await.unwrap().directory.join("model.safetensors");
+    let blob = std::fs::canonicalize(&weights).unwrap();
+    // One bit of the last number: the file can still be read.
+    let mut bytes = std::fs::read(&blob).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::remove_file(&blob).unwrap();
+    std::fs::write(&blob, bytes).unwrap();
+    let refused = scene.app.post("/v1/predictions", json!({"model": ID, "inputs": ["the order came late"]})).await;
+    assert_eq!((refused.status, refused.code()), (400, "model_unusable"), "{:#}", refused.body);
+    let digest = blob.file_name().unwrap().to_str().unwrap();
+    for word in [digest, "sha256", "fetch"] {
+        assert!(refused.detail().contains(word), "{}", refused.detail());
+    }
+    assert!(blob.exists(), "the cache is others' too");
+}
+
+#[tokio::test]
 async fn pages_of_models_go_on_from_the_hubs() {
     let scene = Scene::begin().await;
     let sources = tempfile::tempdir().unwrap();

@@ -26,7 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("native", &[]),
     ("student", &["domain", "device", "layout", "native"]),
     ("trainer", &["domain", "task", "student", "device", "machine", "native"]),
-    ("inference", &["domain", "artifacts", "student", "device"]),
+    ("inference", &["domain", "layout", "artifacts", "student", "device"]),
     ("registry", &["domain", "layout", "hub", "store", "artifacts"]),
     ("export", &["domain", "layout"]),
     ("survey", &["domain", "artifacts", "task"]),
