@@ -230,3 +230,27 @@ impl Wanted {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_that_fails_costs_its_own_answer_and_says_why() {
+        let request = PredictionsRequest {
+            model: "desk".to_owned(),
+            inputs: vec!["late".to_owned()],
+            include: None,
+            label_set: None,
+            abstain_below: Some(0.5),
+        };
+        let failed = Err(InferenceError::TooLong { tokens: 600, most: 512 });
+        let mut usage = Usage::default();
+        let shown = Wanted::of(&request).show(7, failed, &mut usage);
+        let error = shown.error.unwrap();
+        assert_eq!((shown.index, shown.label, shown.abstained), (7, None, false));
+        assert_eq!(error.code, "prediction_failed");
+        assert!(error.message.contains("600 tokens"), "{}", error.message);
+        assert_eq!((usage.input_tokens, usage.output_tokens), (0, 0));
+    }
+}

@@ -157,6 +157,29 @@ async fn a_model_knows_what_it_was_made_of_and_is_a_student_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_exported_card_tells_how_far_probabilities_can_be_taken_at_their_word() {
+    let road = Road::begin().await;
+    let labeled = road.upload("labeled.jsonl", 60).await;
+    let training = json!({"training": {"file": labeled}, "validation": {"fraction": 0.6, "seed": 1},
+        "label_source": "ground_truth", "method": "standard", "model_name": "desk"});
+    let mut request = with(road.student(4), training);
+    request["hyperparameters"].as_object_mut().unwrap().remove("eval_rows");
+    let job = road.submit("distillation", request).await;
+    let ended = road.client.until_ended(&job).await;
+    assert_eq!(ended["state"], "succeeded", "{ended:#}");
+    let calibration = &ended["result"]["calibration"];
+    let figure = |name: &str| calibration[name].as_f64().unwrap_or_else(|| panic!("no {name}: {calibration:#}"));
+    // The files of a tar lie in it as they are.
+    let export = road.client.text("/v1/models/desk/export").await;
+    let before_and_after = format!("| {:.4} | {:.4} |", figure("error_before"), figure("error_after"));
+    let temperature =
+        format!("{:.2}, which was fitted on {} validation rows", figure("temperature"), calibration["rows"]);
+    for words in [before_and_after, temperature] {
+        assert!(export.contains(&words), "{words:?} is not in the card: {calibration:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn checkpoints_of_a_training_are_asked_by_name_and_the_rest_is_removed() {
     let road = Road::begin().await;
     let labeled = road.upload("labeled.jsonl", 60).await;
