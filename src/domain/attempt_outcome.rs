@@ -35,7 +35,8 @@ pub struct AttemptOutcome {
     #[serde(default)]
     #[schema(required = true)]
     pub stopped_early_at: Option<i64>,
-    /// Input and target tokens of these steps, padding left out; 0 in results that are older than this figure.
+    /// Input and target tokens that were learned from, padding left out, those of steps that the training went back from among
+    /// them; 0 in results that are older than this figure.
     #[serde(default)]
     #[schema(example = 1_950_000)]
     pub tokens: u64,
@@ -84,7 +85,8 @@ pub struct SeedOutcome {
     #[serde(default)]
     #[schema(required = true)]
     pub stopped_early_at: Option<i64>,
-    /// Input and target tokens of these steps, padding left out; 0 in results that are older than this figure.
+    /// Input and target tokens that were learned from, padding left out, those of steps that the training went back from among
+    /// them; 0 in results that are older than this figure.
     #[serde(default)]
     #[schema(example = 1_950_000)]
     pub tokens: u64,

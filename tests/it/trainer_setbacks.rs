@@ -1,9 +1,6 @@
 //! Trainings that meet what they cannot compute or hold: they go back once, or go on in smaller parts, or say why not.
 
-use std::{
-    fs,
-    process::{Command, Stdio},
-};
+use std::fs;
 
 use serde_json::json;
 use stepwise::{
@@ -11,7 +8,7 @@ use stepwise::{
     trainer::Ended,
 };
 
-use crate::support::attempt::{Attempt, events, figures, row, snapshots};
+use crate::support::attempt::{Attempt, events, figures, row, snapshots, train_within};
 
 /// A training whose rate rises until its weights cannot be computed with.
 fn overflowing(snapshot_every: u32, eval_steps: u32) -> Attempt {
@@ -71,6 +68,39 @@ fn a_training_goes_back_to_its_best_weights_or_its_start_where_it_has_no_snapsho
     }
 }
 
+/// The tokens of each of so many steps; those that are learned from do not depend on the learning rate.
+fn tokens_by_step(steps: u32) -> Vec<u64> {
+    let learned_from = |steps: u32| {
+        let mut calm = Attempt::new();
+        let knobs = &mut calm.spec.hyperparameters;
+        (knobs.max_steps, knobs.eval_steps, knobs.snapshot_every) = (Some(steps), 1000, 0);
+        calm.train().0.unwrap().tokens
+    };
+    let sums: Vec<u64> = std::iter::once(0).chain((1..=steps).map(learned_from)).collect();
+    sums.windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+#[test]
+fn tokens_of_steps_that_were_gone_back_from_stay_counted() {
+    let (mut by_step, mut places) = (Vec::new(), Vec::new());
+    for (snapshot_every, eval_steps) in [(7, 1000), (0, 8), (0, 1000)] {
+        let attempt = overflowing(snapshot_every, eval_steps);
+        let (ended, frames) = train_watched(&attempt, |_| false);
+        let Ended::Finished(outcome) = ended else { panic!("{ended:?}") };
+        if by_step.is_empty() {
+            by_step = tokens_by_step(u32::try_from(outcome.steps).unwrap());
+        }
+        let [back] = events(&frames, "rolled_back")[..] else { panic!("{frames:?}") };
+        let (from, to) = (back["from_step"].as_u64().unwrap(), back["step"].as_u64().unwrap());
+        let tokens = |step: u64| by_step[usize::try_from(step).unwrap() - 1];
+        let taken: u64 = (1..=from).chain(to + 1..=outcome.steps.cast_unsigned()).map(tokens).sum();
+        let skipped = events(&frames, "step_skipped").into_iter().map(|skipped| skipped["step"].as_u64().unwrap());
+        assert_eq!(outcome.tokens, taken - skipped.map(tokens).sum::<u64>(), "{back}");
+        places.push(back["to"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(places, ["snapshot", "best", "start"]);
+}
+
 #[test]
 fn what_was_gone_back_from_is_remembered_over_an_interruption() {
     let (whole, mut parts) = (overflowing(0, 8), overflowing(0, 8));
@@ -82,17 +112,6 @@ fn what_was_gone_back_from_is_remembered_over_an_interruption() {
     let (_, rest) = train_watched(&parts, |_| false);
     assert_eq!(events(&rest, "rolled_back").len(), 0);
     assert!(whole.checkpoint() == parts.checkpoint(), "the checkpoints differ");
-}
-
-/// Trains in a process that may have so much address space, in KiB.
-fn train_within(attempt: &Attempt, kibibytes: u64) -> Vec<Frame> {
-    attempt.write_spec();
-    let limited = format!("ulimit -v {kibibytes}; exec \"$0\" train \"$1\"");
-    let mut command = Command::new("bash");
-    command.args(["-c", &limited, env!("CARGO_BIN_EXE_stepwise")]).arg(attempt.folder.path());
-    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Very wide layers: what a whole batch keeps of them is gigabytes, and quickly computed.

@@ -66,7 +66,7 @@ pub struct Standing {
     /// How often it went back.
     #[serde(default)]
     pub rollbacks: u32,
-    /// Input and target tokens of the steps done.
+    /// Input and target tokens of all steps that were computed, those that a training went back from among them.
     #[serde(default)]
     pub tokens: u64,
     /// Seconds spent so far.

@@ -88,6 +88,7 @@ impl Training<'_> {
             skipped: self.standing.skipped,
             skipped_in_a_row: 0,
             rollbacks: self.standing.rollbacks + 1,
+            tokens: self.standing.tokens,
             seconds: self.standing.seconds,
             ..earlier
         };

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    process::{Command, Stdio},
     sync::{Mutex, PoisonError},
 };
 
@@ -68,6 +69,17 @@ impl Attempt {
         let entries = fs::read_dir(self.folder.path().join("checkpoint")).unwrap().map(Result::unwrap);
         entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
     }
+}
+
+/// Trains in a process that may have so much address space, in KiB.
+pub fn train_within(attempt: &Attempt, kibibytes: u64) -> Vec<Frame> {
+    attempt.write_spec();
+    let limited = format!("ulimit -v {kibibytes}; exec \"$0\" train \"$1\"");
+    let mut command = Command::new("bash");
+    command.args(["-c", &limited, env!("CARGO_BIN_EXE_stepwise")]).arg(attempt.folder.path());
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The details of every event of this code.
