@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 /// 2017): each label's log-likelihood is divided by one number before their shares are taken. Which label is the likeliest stays
 /// the same. The temperature is fitted on validation rows at the end of the training; test rows have no part in it. Where the
 /// rows were judged by the teacher's labels, the confidence is that of saying what the teacher would say.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Calibration {
     /// Validation rows whose label is one of the set.
     pub rows: u64,
@@ -23,11 +23,21 @@ pub struct Calibration {
     /// The same with it, on the rows that it was fitted on.
     #[schema(required = true)]
     pub error_after: Option<f64>,
+    /// Why nothing was fitted, where the rows could not be weighed, for want of memory perhaps; null where they could. The
+    /// student is none the worse for it, but its probabilities are the network's own.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub fault: Option<String>,
 }
 
 impl Calibration {
     /// Rows that a temperature is fitted on, at least: of fewer, one or two answers decide.
     pub const LEAST_ROWS: usize = 30;
+
+    /// Of rows that could not be weighed.
+    pub fn failed(rows: u64, fault: String) -> Self {
+        Self { rows, fault: Some(fault), ..Self::default() }
+    }
 }
 
 /// Each label's share of the likelihood at a temperature; all of them NaN where no score is a number.

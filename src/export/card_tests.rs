@@ -184,13 +184,24 @@ fn the_error_of_confidence_is_told_before_and_after_or_why_it_is_not_known() {
         };
         StudentCard { calibration, task, ..card(Method::Standard, &[]) }
     };
-    let fitted =
-        Calibration { rows: 90, temperature: Some(1.414), error_before: Some(0.25), error_after: Some(0.0625) };
+    let fitted = Calibration {
+        rows: 90,
+        temperature: Some(1.414),
+        error_before: Some(0.25),
+        error_after: Some(0.0625),
+        fault: None,
+    };
     let text = rendered(Some(&with(Some(fitted))), json!({}), Some(&lineage(json!({}))));
     has(&text, &["temperature 1.41", "on 90 validation rows", "| 0.2500 | 0.0625 |", "for its own label set alone"]);
     let few = Calibration { rows: 12, ..Calibration::default() };
     let text = rendered(Some(&with(Some(few))), json!({}), Some(&lineage(json!({}))));
     has(&text, &["of its validation rows 12 have a label of the set, and fewer than 30", "own and not calibrated"]);
+    let failed = Calibration::failed(90, "an exam needs more memory than there is: 9 GB".to_owned());
+    let text = rendered(Some(&with(Some(failed))), json!({}), Some(&lineage(json!({}))));
+    has(
+        &text,
+        &["its 90 validation rows", "could not be weighed: an exam needs more memory", "own and not calibrated"],
+    );
     let text = rendered(Some(&with(None)), json!({}), Some(&lineage(json!({}))));
     has(&text, &["had no validation rows for it"]);
     let text = rendered(Some(&with(None)), json!({}), Some(&lineage(json!({"step": 20}))));

@@ -57,7 +57,7 @@ impl Asked {
         let is_own = |labels: &Rc<Labels>| {
             labels.is_own || choices.is_some_and(|choices| request.label_set.as_ref().is_none_or(|set| set == choices))
         };
-        let calibration = card.calibration.filter(|_| labels.as_ref().is_some_and(is_own));
+        let calibration = card.calibration.as_ref().filter(|_| labels.as_ref().is_some_and(is_own));
         Ok(Self {
             input,
             rationale_input: prefix.map(|prefix| encode(prefix).ids),

@@ -71,6 +71,7 @@ pub fn calibrate(rows: &[Weighed]) -> Calibration {
         temperature,
         error_before: temperature.and_then(|_| error(1.0)),
         error_after: temperature.and_then(error),
+        fault: None,
     }
 }
 

@@ -37,17 +37,28 @@ struct Weighing<'a> {
 }
 
 impl Exam {
-    /// Fits the temperature of label probabilities; null where no row has a label set, nothing when it was to stop meanwhile.
-    pub fn calibrate(
+    /// Fits the temperature of label probabilities; null where no row has a label set, nothing when it was to stop meanwhile. Rows
+    /// that cannot be weighed cost the temperature, and not what was learned before.
+    pub fn calibrate(&self, learner: &Learner, spec: &AttemptSpec, stop: &StopRequest) -> Option<Option<Calibration>> {
+        let cases = cases(learner, spec, &self.questions);
+        if cases.is_empty() {
+            return Some(None);
+        }
+        let rows = cases.len() as u64;
+        match self.weighed(cases, learner, spec, stop) {
+            Ok(weighed) => Some(Some(calibrate(&weighed?))),
+            Err(error) => Some(Some(Calibration::failed(rows, error.to_string()))),
+        }
+    }
+
+    /// The cases as the student weighs them; nothing when it was to stop meanwhile.
+    fn weighed(
         &self,
+        cases: BTreeMap<usize, Case>,
         learner: &Learner,
         spec: &AttemptSpec,
         stop: &StopRequest,
-    ) -> Result<Option<Option<Calibration>>, TrainError> {
-        let cases = cases(spec, &self.questions);
-        if cases.is_empty() {
-            return Ok(Some(None));
-        }
+    ) -> Result<Option<Vec<Weighed>>, TrainError> {
         let (_, model) = learner.to_compute()?;
         let fixed = match &spec.task.label_set {
             LabelSet::Fixed(labels) if spec.method != Method::RationaleThenLabel => {
@@ -60,19 +71,20 @@ impl Exam {
         let Some(weighed) = in_batches(&rows, stop, |rows| weighing.weigh(rows))? else { return Ok(None) };
         // In the rows' own order, so that sums do not depend on how they were put into batches.
         let weighed: BTreeMap<usize, Weighed> = weighed.into_iter().collect();
-        Ok(Some(Some(calibrate(&weighed.into_values().collect::<Vec<_>>()))))
+        Ok(Some(weighed.into_values().collect()))
     }
 }
 
-/// The first rows that can be weighed, by their places. A row whose label is none of the set says nothing of their shares.
-fn cases(spec: &AttemptSpec, questions: &[Question]) -> BTreeMap<usize, Case> {
+/// The first rows that can be weighed, by their places. A row whose label is none of the set says nothing of their shares, and
+/// one that lists a choice longer than is ever weighed is never asked.
+fn cases(learner: &Learner, spec: &AttemptSpec, questions: &[Question]) -> BTreeMap<usize, Case> {
     let fixed: Option<Rc<[String]>> = match &spec.task.label_set {
         LabelSet::Fixed(labels) => Some(labels.as_slice().into()),
         LabelSet::Open | LabelSet::Choices => None,
     };
     let (mut cases, mut room) = (BTreeMap::new(), MAX_LABELS);
     for (place, question) in questions.iter().enumerate() {
-        let listed = || labels::listed_choices(&spec.task, &question.input).map(Rc::from);
+        let listed = || listed(learner, spec, &question.input);
         let Some(labels) = fixed.clone().or_else(listed) else { continue };
         let is_right = |label: &String| is_correct(&spec.task, label, &question.answer);
         let Some(right) = labels.iter().position(is_right) else { continue };
@@ -84,6 +96,13 @@ fn cases(spec: &AttemptSpec, questions: &[Question]) -> BTreeMap<usize, Case> {
         cases.insert(place, Case { labels, right });
     }
     cases
+}
+
+fn listed(learner: &Learner, spec: &AttemptSpec, input: &str) -> Option<Rc<[String]>> {
+    let choices = labels::listed_choices(&spec.task, input)?;
+    let is_short =
+        |choice: &String| learner.tokenizer.encode(choice, usize::MAX).ids.len() <= scoring::MAX_LABEL_TOKENS;
+    choices.iter().all(is_short).then(|| choices.into())
 }
 
 impl Weighing<'_> {

@@ -220,7 +220,7 @@ fn finished_card(given: &Assignment<'_>, material: &Material, outcome: &AttemptO
     card.lineage.insert("seed".to_owned(), json!(outcome.seed));
     card.measured.extend(measured(&material.validation, Split::Validation, outcome.validation_accuracy));
     card.measured.extend(measured(&material.test, Split::Test, outcome.test_accuracy));
-    card.calibration = outcome.calibration;
+    card.calibration.clone_from(&outcome.calibration);
     if outcome.seeds.len() > 1 {
         card.seeds.clone_from(&outcome.seeds);
     }

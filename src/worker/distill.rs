@@ -98,7 +98,7 @@ async fn publish(
         discard(worker, &artifact_prefix).await;
     }
     let published = published?;
-    let calibration = outcome.calibration.unwrap_or_default();
+    let calibration = outcome.calibration.clone().unwrap_or_default();
     let metrics = json!({
         "validation_accuracy": outcome.validation_accuracy,
         "test_accuracy": outcome.test_accuracy,

@@ -3,11 +3,14 @@
 use std::fs;
 
 use serde_json::Value;
-use stepwise::domain::{AttemptValidation, Calibration, Frame, LabelSet, Method, Precision, StudentCard};
+use stepwise::domain::{
+    AttemptStudent, AttemptValidation, Calibration, Frame, FromScratch, LabelSet, Method, Optimizer, Precision,
+    StudentCard,
+};
 use stepwise::inference::{Engine, EngineSettings, ModelFiles, PredictionRequest};
 use stepwise::task::calibration::{Weighed, calibrate};
 
-use crate::support::attempt::{Attempt, events, row};
+use crate::support::attempt::{Attempt, events, row, train_within};
 
 const VALIDATION: std::ops::Range<usize> = 72..112;
 
@@ -50,7 +53,7 @@ async fn what_is_fitted_in_training_is_what_would_be_fitted_to_served_probabilit
         let attempt = attempt(method);
         let (outcome, frames) = attempt.train();
         let found = outcome.unwrap().calibration.unwrap();
-        assert_eq!((card(&attempt).calibration, found.rows), (Some(found), 40), "{method:?}");
+        assert_eq!((card(&attempt).calibration, found.rows), (Some(found.clone()), 40), "{method:?}");
         assert_eq!(events(&frames, "calibrated")[0]["temperature"].as_f64(), found.temperature);
         let served = fitted_to_the_engine(&attempt).await;
         // Temperatures are tried a hundredth apart.
@@ -89,5 +92,45 @@ fn every_seed_has_its_own_and_the_chosen_one_is_in_the_card() {
     let outcome = attempt.train().0.unwrap();
     let chosen = outcome.seeds.iter().find(|seed| seed.seed == outcome.seed).unwrap();
     assert!(outcome.seeds.iter().all(|seed| seed.calibration.is_some()) && outcome.seeds.len() == 2);
-    assert_eq!((outcome.calibration, card(&attempt).calibration), (chosen.calibration, chosen.calibration));
+    assert_eq!(
+        (outcome.calibration, card(&attempt).calibration),
+        (chosen.calibration.clone(), chosen.calibration.clone())
+    );
+}
+
+/// A student whose layers are so wide that it reads a few dozen tokens at once in the memory that it is given, and a label set of
+/// which a whole tree is read at once.
+fn unweighable() -> Attempt {
+    let mut attempt = attempt(Method::Standard);
+    let shape = FromScratch {
+        vocabulary_size: 90,
+        d_model: 8,
+        d_kv: 4,
+        d_ff: 1 << 19,
+        num_heads: 2,
+        num_layers: 1,
+        ..FromScratch::default()
+    };
+    attempt.spec.student = AttemptStudent::FromScratch(shape);
+    let letters =
+        |number: usize| (0..6).map(|place| ['t', 'o', 'r', 'n'][number >> (2 * place) & 3]).collect::<String>();
+    let labels =
+        ["refund", "reject"].map(str::to_owned).into_iter().chain((0..400).map(|number| letters(number * 10 + 7)));
+    attempt.spec.task.label_set = LabelSet::Fixed(labels.collect());
+    let knobs = &mut attempt.spec.hyperparameters;
+    (knobs.batch_size, knobs.max_steps, knobs.eval_rows) = (2, Some(1), Some(40));
+    knobs.optimizer = Optimizer::Adafactor;
+    attempt
+}
+
+#[test]
+fn a_training_whose_validation_rows_cannot_be_weighed_is_not_lost_and_says_why() {
+    let attempt = unweighable();
+    let frames = train_within(&attempt, 3_000_000);
+    let Some(Frame::Finished { outcome }) = frames.last() else { panic!("{:?}", frames.last()) };
+    let found = outcome.calibration.clone().unwrap();
+    assert_eq!((found.rows, found.temperature, found.error_after), (40, None, None));
+    assert!(found.fault.as_ref().unwrap().contains("more memory than there is"), "{found:?}");
+    assert_eq!(card(&attempt).calibration, Some(found));
+    assert_eq!(events(&frames, "calibration_failed").len(), 1);
 }

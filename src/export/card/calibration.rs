@@ -6,7 +6,7 @@ use crate::domain::{Calibration, LabelSet};
 /// The errors before and after, or why there are none.
 pub fn render(subject: &Subject<'_>) -> String {
     let Some(card) = subject.card.filter(|card| card.task.label_set != LabelSet::Open) else { return String::new() };
-    let text = match card.calibration {
+    let text = match &card.calibration {
         None if subject.lineage.is_some_and(|lineage| lineage.step.is_some()) => {
             "Not calibrated: that is done at the end of a training, and these are weights of its way.\n".to_owned()
         }
@@ -17,6 +17,7 @@ pub fn render(subject: &Subject<'_>) -> String {
             temperature: Some(temperature),
             error_before: Some(before),
             error_after: Some(after),
+            ..
         }) => {
             format!(
                 "Probabilities of its label set are shares of the labels' likelihoods, each log-likelihood divided by the temperature \
@@ -24,6 +25,11 @@ pub fn render(subject: &Subject<'_>) -> String {
                  0 is best):\n\n| without the temperature | with it |\n|---|---|\n| {before:.4} | {after:.4} |\n\n`stepwise` divides by \
                  it (`calibration` in `stepwise.json`); `generate` does not. The same rows chose the weights, so that other rows may be off by \
                  more.\n"
+            )
+        }
+        Some(Calibration { rows, fault: Some(fault), .. }) => {
+            format!(
+                "Not calibrated: its {rows} validation rows with a label of the set could not be weighed: {fault}.\n"
             )
         }
         Some(Calibration { rows, .. }) => format!(
@@ -36,7 +42,7 @@ pub fn render(subject: &Subject<'_>) -> String {
 
 /// What must not be read into its probabilities.
 pub fn limitation(subject: &Subject<'_>) -> &'static str {
-    if subject.card.and_then(|card| card.calibration?.temperature).is_some() {
+    if subject.card.and_then(|card| card.calibration.as_ref()?.temperature).is_some() {
         "Probabilities are calibrated for its own label set alone: not for another set, nor for words of its own."
     } else {
         "Probabilities are the network's own and not calibrated."

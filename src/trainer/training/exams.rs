@@ -70,18 +70,22 @@ impl Training<'_> {
 
     /// How far label probabilities can be taken at their word, by the validation rows alone; null where there is nothing to
     /// fit; nothing when it was interrupted.
-    pub(super) fn calibrate_at_the_end(
-        &mut self,
-        validation: &Exam,
-    ) -> Result<Option<Option<Calibration>>, TrainError> {
-        let found = validation.calibrate(&self.learner, self.given.spec, self.given.stop)?;
+    pub(super) fn calibrate_at_the_end(&mut self, validation: &Exam) -> Option<Option<Calibration>> {
+        let found = validation.calibrate(&self.learner, self.given.spec, self.given.stop);
         if let Some(Some(calibration)) = &found {
-            let message = match calibration.temperature {
-                Some(temperature) => format!("label probabilities are calibrated: temperature {temperature:.2}"),
-                None => format!("too few validation rows to calibrate label probabilities: {}", calibration.rows),
+            let (level, code, message) = match calibration {
+                Calibration { fault: Some(fault), .. } => {
+                    ("warn", "calibration_failed", format!("label probabilities are not calibrated: {fault}"))
+                }
+                Calibration { temperature: Some(temperature), .. } => {
+                    ("info", "calibrated", format!("label probabilities are calibrated: temperature {temperature:.2}"))
+                }
+                Calibration { rows, .. } => {
+                    ("info", "calibrated", format!("too few validation rows to calibrate label probabilities: {rows}"))
+                }
             };
-            self.reporter.event("info", "calibrated", message, json!(calibration));
+            self.reporter.event(level, code, message, json!(calibration));
         }
-        Ok(found)
+        found
     }
 }
