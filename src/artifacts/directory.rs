@@ -20,7 +20,8 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    ArtifactError, Artifacts, Manifest, ManifestFile, Published, Stored, manifest::MANIFEST, store_error, writer::hex,
+    ArtifactError, Artifacts, Manifest, ManifestFile, Published, Stored, discard_copy, manifest::MANIFEST, store_error,
+    writer::hex,
 };
 
 const CHUNK_BYTES: usize = 1 << 20;
@@ -73,15 +74,12 @@ impl Artifacts {
             self.download(&format!("{prefix}/{}", file.name), file, &scratch.path().join(&file.name)).await?;
         }
         fs::write(scratch.path().join(MANIFEST), text).map_err(local(scratch.path()))?;
-        if target.is_dir() && !is_whole(&target) {
-            // A copy of an earlier version, which kept no manifest.
-            fs::remove_dir_all(&target).map_err(local(&target))?;
+        if fs::rename(scratch.path(), &target).is_err() && !is_whole(&target) {
+            // A copy of an earlier version, which kept no manifest, is in the way.
+            discard_copy(&target)?;
+            fs::rename(scratch.path(), &target).or_else(|source| whole_or(&target, source))?;
         }
-        match fs::rename(scratch.path(), &target) {
-            Ok(()) => Ok(target),
-            Err(_) if is_whole(&target) => Ok(target), // another thread was faster
-            Err(source) => Err(local(&target)(source)),
-        }
+        Ok(target)
     }
 
     /// Removes a published or half-published folder: its manifest first, so that what a crash leaves is not whole.
@@ -167,6 +165,11 @@ fn file_names(folder: &Path) -> Result<Vec<String>, ArtifactError> {
 /// A copy has its manifest from the moment that it has its name.
 fn is_whole(copy: &Path) -> bool {
     copy.join(MANIFEST).is_file()
+}
+
+/// Somebody else was faster; or the fault.
+fn whole_or(copy: &Path, source: std::io::Error) -> Result<(), ArtifactError> {
+    if is_whole(copy) { Ok(()) } else { Err(local(copy)(source)) }
 }
 
 pub(super) fn local(path: &Path) -> impl Fn(std::io::Error) -> ArtifactError + use<> {

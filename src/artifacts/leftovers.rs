@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use futures::{Stream, TryStreamExt};
 use object_store::{PutMode, PutOptions, PutPayload, path::Path as Key};
 
-use super::{ArtifactError, Artifacts, directory::FETCHING, store_error};
+use super::{ArtifactError, Artifacts, directory::FETCHING, local_copy::DISCARDED, store_error};
 
 /// Where the owner's name lies.
 const OWNER: &str = "owner";
@@ -58,11 +58,12 @@ impl Artifacts {
     }
 }
 
-/// Removes copies in a cache that were begun and not finished, and that nobody has added to since.
+/// Removes copies in a cache that were begun and not finished, or thrown away and not wholly removed, and that nobody has touched
+/// since.
 pub fn remove_unfetched(cache: &Path, before: SystemTime) -> Result<(), ArtifactError> {
     let local = |source| ArtifactError::Local { path: cache.to_owned(), source };
     for (name, path) in untouched_since(cache, before).map_err(local)? {
-        if name.starts_with(FETCHING) {
+        if name.starts_with(FETCHING) || name.starts_with(DISCARDED) {
             absent_is_fine(fs::remove_dir_all(&path)).map_err(local)?;
         }
     }

@@ -23,7 +23,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as Key};
 
 pub use leftovers::{Listed, remove_unfetched, untouched_since};
-pub use local_copy::{check_copy, discard_copy};
+pub use local_copy::{check_copy, discard_copy, read_published};
 pub use manifest::{Manifest, ManifestFile, Published};
 pub use named_blobs::check_named_blobs;
 pub use writer::{ArtifactWriter, Stored};

@@ -6,7 +6,10 @@
 use std::{collections::HashSet, fs, io, time::SystemTime};
 
 use super::{Registry, RegistryError};
-use crate::{artifacts::remove_unfetched, store::Removed};
+use crate::{
+    artifacts::{discard_copy, remove_unfetched},
+    store::Removed,
+};
 
 /// Removed models looked at in one statement.
 const SWEEP: u32 = 100;
@@ -58,12 +61,7 @@ impl Registry {
         let live: HashSet<String> = self.store.live_manifests(&cached).await?.into_iter().collect();
         let dead: Vec<String> = cached.into_iter().filter(|digest| !live.contains(digest)).collect();
         for digest in &dead {
-            let path = self.cache_dir.join(digest);
-            match fs::remove_dir_all(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(source) => return Err(RegistryError::Unreadable { path, source }),
-            }
+            discard_copy(&self.cache_dir.join(digest))?;
         }
         Ok(dead)
     }
