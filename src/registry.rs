@@ -20,14 +20,18 @@ mod removal;
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::UNIX_EPOCH,
 };
 
+use card::Cards;
 pub use card::{card, lineage, own_card};
 
 use crate::{
-    artifacts::{ArtifactError, Artifacts},
-    domain::{Checkpoint, CheckpointId, HubId, JobId, Model, ModelTarget, ProjectId, StudentSource},
+    artifacts::{ArtifactError, Artifacts, discard_copy},
+    domain::{
+        Checkpoint, CheckpointId, HubId, JobId, Model, ModelFiles, ModelTarget, ProjectId, StudentCard, StudentSource,
+    },
     hub::{Hub, Snapshot},
     layout,
     store::{Store, StoreError, WhichCheckpoint},
@@ -71,17 +75,6 @@ pub enum RegistryError {
     Store(#[from] StoreError),
 }
 
-/// A model's files on the local disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenModel {
-    /// Changes whenever the files do.
-    pub key: String,
-    /// The folder, in Hugging Face's layout.
-    pub directory: PathBuf,
-    /// The digest of the manifest that a registered model's files are held to.
-    pub manifest_sha256: Option<String>,
-}
-
 /// Finds models; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -90,12 +83,13 @@ pub struct Registry {
     models_dir: PathBuf,
     cache_dir: PathBuf,
     hub: Hub,
+    cards: Arc<Cards>,
 }
 
 impl Registry {
     /// `cache_dir` keeps local copies of registered checkpoints.
     pub fn new(store: Store, artifacts: Artifacts, models_dir: PathBuf, cache_dir: PathBuf, hub: Hub) -> Self {
-        Self { store, artifacts, models_dir, cache_dir, hub }
+        Self { store, artifacts, models_dir, cache_dir, hub, cards: Arc::default() }
     }
 
     /// The Hub, for whoever may download.
@@ -219,22 +213,42 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError::Incomplete`] names the first missing file.
-    pub async fn open(&self, source: &StudentSource) -> Result<OpenModel, RegistryError> {
+    pub async fn open(&self, source: &StudentSource) -> Result<ModelFiles, RegistryError> {
         let key = self.key(source)?;
-        match source {
+        let (directory, is_published) = match source {
             StudentSource::Directory { name, path } => {
                 require_files(name, path)?;
-                Ok(OpenModel { key, directory: path.clone(), manifest_sha256: None })
+                (path.clone(), false)
             }
-            StudentSource::Hub { path, .. } => Ok(OpenModel { key, directory: path.clone(), manifest_sha256: None }),
-            StudentSource::Registered(model) => self.fetch(&model.artifact_prefix, key).await,
-            StudentSource::Checkpoint(found) => self.fetch(&found.artifact_prefix, key).await,
+            StudentSource::Hub { path, .. } => (path.clone(), false),
+            StudentSource::Registered(model) => (self.fetch(&model.artifact_prefix, &key).await?, true),
+            StudentSource::Checkpoint(found) => (self.fetch(&found.artifact_prefix, &key).await?, true),
+        };
+        let manifest_sha256 = is_published.then(|| key.clone());
+        Ok(ModelFiles { name: source.name().to_owned(), key, directory, manifest_sha256 })
+    }
+
+    /// The model's files, and what it learned to be asked. A copy whose card is not what was published is thrown away and fetched
+    /// anew, once; its other files are looked at when it is loaded.
+    pub async fn open_with_card(
+        &self,
+        source: &StudentSource,
+    ) -> Result<(ModelFiles, Arc<StudentCard>), RegistryError> {
+        let files = self.open(source).await?;
+        match self.cards.of(&files) {
+            Err(error) if card::is_damage(&error) => {
+                tracing::warn!(model = files.name, %error, "a damaged copy of a model is fetched anew");
+                discard_copy(&files.directory)?;
+                let files = self.open(source).await?;
+                let card = self.cards.of(&files)?;
+                Ok((files, card))
+            }
+            card => card.map(|card| (files, card)),
         }
     }
 
-    async fn fetch(&self, prefix: &str, digest: String) -> Result<OpenModel, RegistryError> {
-        let directory = self.artifacts.fetch_directory(prefix, &digest, &self.cache_dir).await?;
-        Ok(OpenModel { key: digest.clone(), directory, manifest_sha256: Some(digest) })
+    async fn fetch(&self, prefix: &str, digest: &str) -> Result<PathBuf, RegistryError> {
+        Ok(self.artifacts.fetch_directory(prefix, digest, &self.cache_dir).await?)
     }
 
     /// The folder of this name below `models_dir`, whatever it holds. A name is one plain path segment; anything else

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     AppState,
-    asked_model::{self, in_the_name_of},
+    asked_model::in_the_name_of,
     error::ApiError,
     extract::{Json, Name, Query, from_text},
     list::{List, MAX_LIMIT, page_size},
@@ -171,7 +171,9 @@ pub async fn put_alias(
     }
     make_ready(&state, &name, &source).await?;
     let new = SetAlias { name, target: source.target(), model: source.name().to_owned() };
-    let (status, alias) = match state.store.put_alias(Store::default_project(), &new).await? {
+    let put = state.store.put_alias(Store::default_project(), &new).await;
+    state.names.forget();
+    let (status, alias) = match put? {
         PutAlias::Created(alias) => (StatusCode::CREATED, alias),
         PutAlias::Moved(alias) => (StatusCode::OK, alias),
         PutAlias::NameOfModel => return Err(ApiError::NameOfModel(new.name)),
@@ -188,7 +190,9 @@ pub async fn delete_alias(
     State(state): State<AppState>,
     Name(name): Name,
 ) -> Result<axum::Json<AliasDeleted>, ApiError> {
-    match state.store.delete_alias(Store::default_project(), &name).await? {
+    let deleted = state.store.delete_alias(Store::default_project(), &name).await;
+    state.names.forget();
+    match deleted? {
         DeletedAlias::NotFound => Err(missing(name)),
         DeletedAlias::Deleted(model) => {
             Ok(axum::Json(AliasDeleted { id: name, object: AliasObject::Alias, deleted: true, model }))
@@ -205,7 +209,7 @@ async fn make_ready(state: &AppState, alias: &str, source: &StudentSource) -> Re
     if !is_hot && !state.pinned.iter().any(|pinned| pinned == alias) {
         return Ok(());
     }
-    let files = asked_model::files(state, source).await?;
+    let files = models::open(state, source).await?;
     state.engine.load(&files).await.map_err(|error| in_the_name_of(source.name(), error))
 }
 

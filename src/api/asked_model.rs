@@ -1,5 +1,7 @@
 //! A model made ready to be asked: found by its name, its files on this machine, its card read.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -8,9 +10,8 @@ use super::{
     models::{self, unusable},
 };
 use crate::{
-    domain::{StudentCard, StudentSource},
-    inference::{InferenceError, ModelFiles},
-    registry::{self, OpenModel},
+    domain::{ModelFiles, StudentCard},
+    inference::InferenceError,
 };
 
 /// A model that can be asked.
@@ -20,17 +21,18 @@ pub struct AskedModel {
     /// Its files.
     pub files: ModelFiles,
     /// What it learned to be asked.
-    pub card: StudentCard,
+    pub card: Arc<StudentCard>,
 }
 
 impl AskedModel {
     /// The model of this name, or a refusal that says what is there or what it lacks.
     pub async fn find(state: &AppState, name: &str) -> Result<Self, ApiError> {
-        let source = models::find(state, name).await?;
-        let name = source.name().to_owned();
-        let files = files(state, &source).await?;
-        let card = registry::card(&files.directory).map_err(|error| unusable(&name, &error))?;
-        Ok(Self { name, files, card })
+        let source = state.names.find(state, name).await?;
+        let (files, card) = match state.registry.open_with_card(&source).await {
+            Ok(found) => found,
+            Err(error) => return Err(models::not_opened(state, &source, error).await),
+        };
+        Ok(Self { name: source.name().to_owned(), files, card })
     }
 
     /// Why the engine did not answer, in this model's name.
@@ -52,12 +54,6 @@ pub fn in_the_name_of(name: &str, error: InferenceError) -> ApiError {
         InferenceError::ModelBroken { .. } | InferenceError::ModelTooLarge { .. } => unusable(name, &error),
         other => other.into(),
     }
-}
-
-/// A model's files on this machine, as the engine takes them.
-pub async fn files(state: &AppState, source: &StudentSource) -> Result<ModelFiles, ApiError> {
-    let OpenModel { key, directory, manifest_sha256 } = models::open(state, source).await?;
-    Ok(ModelFiles { name: source.name().to_owned(), key, directory, manifest_sha256 })
 }
 
 /// The refusal of a label that is too long to be weighed, at the pointer of its place in the set; none where the engine

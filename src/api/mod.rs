@@ -46,6 +46,7 @@ mod metrics;
 mod middleware;
 mod model_resource;
 mod models;
+mod names;
 mod open_inference;
 mod openai;
 mod openapi;

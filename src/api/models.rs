@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     artifacts::ArtifactError,
-    domain::{HubId, ModelId, StudentSource},
-    registry::{OpenModel, RegistryError},
+    domain::{HubId, ModelFiles, ModelId, StudentSource},
+    registry::RegistryError,
     store::{Deletion, Removed, Store},
     telemetry::chain,
     tidy,
@@ -153,15 +153,17 @@ pub async fn delete_model(
         StudentSource::Hub { name, .. } => return Err(ApiError::ModelIsInHubCache(name)),
         StudentSource::Registered(model) => {
             refuse_alias(&state, &name, &model.name).await?;
-            let deletion = state.store.delete_model(project, model.id).await?;
-            let model = settled(&state, model.name, deletion).await?;
+            let deletion = state.store.delete_model(project, model.id).await;
+            state.names.forget();
+            let model = settled(&state, model.name, deletion?).await?;
             remove_files(&state, &Removed::from(&model)).await;
             model.name
         }
         StudentSource::Checkpoint(checkpoint) => {
             refuse_alias(&state, &name, &checkpoint.name).await?;
-            let deletion = state.store.delete_checkpoint(project, checkpoint.id).await?;
-            settled(&state, checkpoint.name.clone(), deletion).await?;
+            let deletion = state.store.delete_checkpoint(project, checkpoint.id).await;
+            state.names.forget();
+            settled(&state, checkpoint.name.clone(), deletion?).await?;
             remove_files(&state, &Removed::from(checkpoint.as_ref())).await;
             checkpoint.name
         }
@@ -205,17 +207,30 @@ pub async fn find(state: &AppState, name: &str) -> Result<StudentSource, ApiErro
 }
 
 /// The model's files on this machine.
-pub async fn open(state: &AppState, source: &StudentSource) -> Result<OpenModel, ApiError> {
+pub async fn open(state: &AppState, source: &StudentSource) -> Result<ModelFiles, ApiError> {
     match state.registry.open(source).await {
-        Ok(open) => Ok(open),
-        Err(error @ RegistryError::Incomplete { .. }) => Err(unusable(source.name(), &error)),
-        // It may have been deleted since it was found.
-        Err(error) => match source.id() {
-            Some(id) if model::find(state, &id).await?.is_none() => Err(not_found(state, source.name()).await?),
-            _ if is_damage(&error) => Err(unusable(source.name(), &error)),
-            _ => Err(error.into()),
-        },
+        Ok(files) => Ok(files),
+        Err(error) => Err(not_opened(state, source, error).await),
     }
+}
+
+/// Why a model that was found cannot be asked.
+pub async fn not_opened(state: &AppState, source: &StudentSource, error: RegistryError) -> ApiError {
+    if matches!(error, RegistryError::Incomplete { .. } | RegistryError::BadCard { .. }) {
+        return unusable(source.name(), &error);
+    }
+    // It may have been deleted since it was found.
+    match is_gone(state, source).await {
+        Ok(true) => not_found(state, source.name()).await.unwrap_or_else(|error| error),
+        Ok(false) if is_damage(&error) => unusable(source.name(), &error),
+        Ok(false) => error.into(),
+        Err(error) => error,
+    }
+}
+
+async fn is_gone(state: &AppState, source: &StudentSource) -> Result<bool, ApiError> {
+    let Some(id) = source.id() else { return Ok(false) };
+    Ok(model::find(state, &id).await?.is_none())
 }
 
 /// Whether what was published is not there any more as it was: no time mends that.

@@ -2,17 +2,13 @@
 //! is moved, what it points to now is loaded before what it pointed to may go.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use super::{
-    AppState,
-    asked_model::{self, in_the_name_of},
-    error::ApiError,
-    models,
-};
-use crate::inference::ModelFiles;
+use super::{AppState, asked_model::in_the_name_of, error::ApiError, models};
+use crate::domain::ModelFiles;
 
 /// Time between two looks at what the names mean; other processes move aliases too.
 const EVERY: Duration = Duration::from_secs(5);
@@ -23,25 +19,48 @@ pub struct PinnedModels {
     /// What is missing before the process is ready. Once it is, a model that is taken away does not make it unready: it serves
     /// others.
     missing: Mutex<Option<String>>,
+    /// What each name meant when it was last looked up.
+    meant: Mutex<HashMap<String, ModelFiles>>,
 }
 
 impl PinnedModels {
     /// None of these is loaded yet.
     pub fn new(names: &[String]) -> Self {
         let missing = names.first().map(|name| format!("the pinned model {name:?} is not loaded yet"));
-        Self { missing: Mutex::new(missing) }
+        Self { missing: Mutex::new(missing), meant: Mutex::default() }
     }
 
     /// What is missing; none once all were there.
     pub fn missing(&self) -> Option<String> {
-        self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        held(&self.missing).clone()
     }
 
     fn found(&self, fault: Option<&(String, ApiError)>) {
-        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut missing = held(&self.missing);
         let words = |(name, error): &(String, ApiError)| format!("the pinned model {name:?}: {error}");
         *missing = missing.take().and_then(|_| fault.map(words));
     }
+
+    /// What a name means from now on; where nobody can tell at the moment, what it meant before.
+    fn means(&self, name: &str, found: &Result<ModelFiles, ApiError>) -> Option<ModelFiles> {
+        let mut meant = held(&self.meant);
+        match found {
+            Ok(files) => {
+                meant.insert(name.to_owned(), files.clone());
+            }
+            // It was deleted, or what it means now can answer nobody.
+            Err(ApiError::ModelNotFound { .. } | ApiError::ModelUnusable { .. }) => {
+                meant.remove(name);
+            }
+            // The database or the artifact store is away.
+            Err(_) => {}
+        }
+        meant.get(name).cloned()
+    }
+}
+
+fn held<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Keeps the pinned models in memory until the process is about to stop.
@@ -57,26 +76,22 @@ pub async fn keep_pinned(state: AppState) {
     }
 }
 
-/// Loads what the names mean now, and pins exactly that. Gives the names that could not be loaded, and why.
+/// Loads what the names mean now, and pins exactly that. Gives the names that could not be looked up or loaded, and why.
 pub async fn keep_pinned_once(state: &AppState) -> Vec<(String, ApiError)> {
     let (mut names, mut kept, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     for name in &state.pinned {
-        match find(state, name).await {
-            Ok(files) => {
-                names.push(name.clone());
-                kept.push(files);
-            }
-            Err(error) => faults.push((name.clone(), error)),
+        let found = find(state, name).await;
+        if let Some(files) = state.pinned_models.means(name, &found) {
+            names.push(name.clone());
+            kept.push(files);
         }
+        faults.extend(found.err().map(|error| (name.clone(), error)));
     }
-    // What cannot be found at the moment, because the database is away, stays pinned.
-    if faults.is_empty() || !kept.is_empty() {
-        let outcomes = state.engine.keep(&kept).await;
-        for (name, outcome) in names.into_iter().zip(outcomes) {
-            if let Err(error) = outcome {
-                let error = in_the_name_of(&name, error);
-                faults.push((name, error));
-            }
+    let outcomes = state.engine.keep(&kept).await;
+    for (name, outcome) in names.into_iter().zip(outcomes) {
+        if let Err(error) = outcome {
+            let error = in_the_name_of(&name, error);
+            faults.push((name, error));
         }
     }
     state.pinned_models.found(faults.first());
@@ -84,5 +99,5 @@ pub async fn keep_pinned_once(state: &AppState) -> Vec<(String, ApiError)> {
 }
 
 async fn find(state: &AppState, name: &str) -> Result<ModelFiles, ApiError> {
-    asked_model::files(state, &models::find(state, name).await?).await
+    models::open(state, &models::find(state, name).await?).await
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{metrics::ApiMetrics, pinned::PinnedModels, reports::Reports, warm_up::FirstPass};
+use super::{metrics::ApiMetrics, names::Names, pinned::PinnedModels, reports::Reports, warm_up::FirstPass};
 use crate::{
     artifacts::Artifacts,
     clock::Clock,
@@ -46,6 +46,7 @@ pub struct AppState {
     pub(super) rooms: Arc<Rooms>,
     pub(super) metrics: ApiMetrics,
     pub(super) reports: Arc<Reports>,
+    pub(super) names: Arc<Names>,
     pub(super) pinned_models: Arc<PinnedModels>,
     pub(super) first_pass: Arc<FirstPass>,
 }
@@ -57,7 +58,14 @@ impl AppState {
         metrics.add_engine(&rooms.engine);
         let pinned_models = Arc::new(PinnedModels::new(&rooms.pinned));
         let first_pass = Arc::new(FirstPass::new());
-        Self { rooms: Arc::new(rooms), metrics, reports: Arc::default(), pinned_models, first_pass }
+        Self {
+            rooms: Arc::new(rooms),
+            metrics,
+            reports: Arc::default(),
+            names: Arc::default(),
+            pinned_models,
+            first_pass,
+        }
     }
 }
 

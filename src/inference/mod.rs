@@ -56,10 +56,11 @@ pub use error::InferenceError;
 pub use following::{Following, Fragment, News};
 pub use metrics::EngineMetrics;
 pub use model_tokenizer::ModelTokenizer;
-pub use prediction::{ModelFiles, Prediction, PredictionRequest};
+pub use prediction::{Prediction, PredictionRequest};
 pub use settings::EngineSettings;
 pub use shape::StudentShape;
 pub use spelling::{LikelyToken, ScoredToken};
 pub use under_way::Part;
 
+pub use crate::domain::ModelFiles;
 pub use crate::student::choice::{Sampling, seed_of_answer};

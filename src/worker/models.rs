@@ -1,10 +1,7 @@
 //! A model that a job names, with its files on this machine.
 
 use super::{Attempt, AttemptError, Worker, hub};
-use crate::{
-    domain::{JobError, ModelTarget, StudentSource},
-    registry::OpenModel,
-};
+use crate::domain::{JobError, ModelFiles, ModelTarget, StudentSource};
 
 /// What the name means to the job, and its files: brought where it is a model of the Hub, at the commit that the job's first
 /// attempt found.
@@ -13,7 +10,7 @@ pub async fn open(
     attempt: &Attempt,
     name: &str,
     target: Option<&ModelTarget>,
-) -> Result<(StudentSource, OpenModel), AttemptError> {
+) -> Result<(StudentSource, ModelFiles), AttemptError> {
     let means = match target {
         Some(ModelTarget::Hub(id)) => Some(ModelTarget::Hub(id.at(&hub::bring(worker, attempt, id).await?.commit))),
         other => other.cloned(),
@@ -21,6 +18,6 @@ pub async fn open(
     let found = worker.registry.find_for_job(attempt.job.project_id, name, means.as_ref()).await?;
     let missing = || AttemptError::fatal(JobError::new("model_missing", format!("there is no model {name:?}")));
     let source = found.ok_or_else(missing)?;
-    let open = worker.registry.open(&source).await?;
-    Ok((source, open))
+    let files = worker.registry.open(&source).await?;
+    Ok((source, files))
 }

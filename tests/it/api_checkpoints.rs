@@ -10,6 +10,7 @@ use stepwise::{
 use crate::support::{
     app::TestApp,
     seed::{distillation_of, new_file, new_job},
+    service::until,
 };
 
 const ONE: KeepCheckpoints = KeepCheckpoints { last: 1, best: 1 };
@@ -44,7 +45,9 @@ async fn a_checkpoint_is_asked_by_the_jobs_id_and_later_by_the_models_name() {
     };
     let before = ask(&early).await;
     assert_eq!(before["model"], json!(early), "{before:#}");
+    // As a worker does it, in another process than the one that is asked.
     app.finish_under(lease, &job, "desk", None).await;
+    until("the model's name is seen", async || (ask(&early).await["model"] != json!(early)).then_some(())).await;
     for name in ["desk:ckpt-step-6", last["id"].as_str().unwrap(), &early] {
         let after = ask(name).await;
         assert_eq!((&after["model"], &after["data"]), (&json!("desk:ckpt-step-6"), &before["data"]), "{name}");

@@ -8,7 +8,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use stepwise::{
     api::{AppState, Rooms, keep_pinned_once, router, warm_up_once},
-    domain::Model,
+    domain::{Model, ModelTarget, StudentSource},
+    registry::Registry,
+    store::{SetAlias, Store},
 };
 use tower::ServiceExt;
 
@@ -16,6 +18,7 @@ use crate::support::{
     app::{Answer, TestApp},
     fleet::Fleet,
     service::until,
+    student::{desk_labels, write_student},
 };
 
 async fn ask(app: &TestApp, model: &str) -> Answer {
@@ -118,6 +121,64 @@ async fn a_damaged_copy_is_never_loaded_and_fetched_anew() {
 }
 
 #[tokio::test]
+async fn a_card_that_is_not_what_was_published_is_not_believed() {
+    let (app, other) = (TestApp::start().await, TestApp::start().await);
+    let model = app.model("desk").await;
+    let meant = ask(&app, "desk").await.body["data"][0].clone();
+    // Another process with a cache of its own, which has not looked at the card yet.
+    let source = StudentSource::Registered(Box::new(model.clone()));
+    let copy = app.rooms.registry.open(&source).await.unwrap().directory.join("stepwise.json");
+    let mut card: Value = serde_json::from_slice(&fs::read(&copy).unwrap()).unwrap();
+    card["task"]["label_set"] = json!({"fixed": ["yes", "no"]});
+    fs::write(&copy, card.to_string()).unwrap();
+    let registry = Registry::new(
+        app.store.clone(),
+        app.rooms.artifacts.clone(),
+        app.models_dir.clone(),
+        app.models_dir.with_file_name("cache"),
+        app.rooms.registry.hub().clone(),
+    );
+    let state = AppState::new(Rooms { registry, engine: other.rooms.engine.clone(), ..app.rooms.clone() });
+    let body = json!({"model": "desk", "inputs": ["late"], "include": ["label_probs"]});
+    let request = Request::post("/v1/predictions").header("content-type", "application/json");
+    let response = router(state).oneshot(request.body(Body::from(body.to_string())).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let answer = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&answer).unwrap()["data"][0], meant);
+    assert_ne!(fs::read_to_string(&copy).unwrap(), card.to_string(), "it was fetched anew");
+}
+
+#[tokio::test]
+async fn what_a_name_means_is_not_looked_up_for_every_question_and_never_stale_for_long() {
+    let (app, mut cable) = TestApp::start_on_cable().await;
+    app.model("desk-1").await;
+    let second = app.model("desk-2").await;
+    put(&app, "live", "desk-1").await;
+    // A machine that is busy for a second at the wrong moment forgets the name.
+    let mut answered = false;
+    for _ in 0..20 {
+        assert_eq!(ask(&app, "live").await.status, 200);
+        cable.cut();
+        answered = ask(&app, "live").await.status == 200;
+        cable.mend();
+        until("the database is there", async || (app.get("/v1/aliases/live").await.status == 200).then_some(())).await;
+        if answered {
+            break;
+        }
+    }
+    assert!(answered, "the database is asked for every question");
+    // As another process does it.
+    let moved = SetAlias { name: "live".to_owned(), target: ModelTarget::Model(second.id), model: second.name.clone() };
+    app.store.put_alias(Store::default_project(), &moved).await.unwrap();
+    until("the other process's move is seen", async || {
+        (ask(&app, "live").await.body["model"] == "desk-2").then_some(())
+    })
+    .await;
+    app.store.delete_alias(Store::default_project(), "live").await.unwrap();
+    until("the other process's deletion is seen", async || (ask(&app, "live").await.status == 404).then_some(())).await;
+}
+
+#[tokio::test]
 async fn what_was_damaged_where_it_was_published_is_refused_by_its_file() {
     let app = TestApp::start().await;
     let (broken, _good) = (app.model("broken").await, app.model("good").await);
@@ -169,9 +230,39 @@ async fn a_process_is_ready_when_its_pinned_models_are_and_keeps_them() {
         assert_eq!(ask(&app, other).await.status, 200);
     }
     assert!(app.state.engine.has(&second.manifest_sha256) && !app.state.engine.has(&first.manifest_sha256));
-    // One that is taken away later does not take the process out of service.
+    // One that is taken away later does not take the process out of service, and keeps no memory.
     app.delete("/v1/aliases/live").await;
     assert_eq!((keep_pinned_once(&state).await.len(), readyz(&state).await.0), (1, 200));
+    for other in ["a", "b"] {
+        assert_eq!(ask(&app, other).await.status, 200);
+    }
+    assert!(!app.state.engine.has(&second.manifest_sha256));
+}
+
+#[tokio::test]
+async fn what_cannot_be_looked_up_at_the_moment_stays_pinned() {
+    let (app, mut cable) = TestApp::start_on_cable().await;
+    for folder in ["tiny", "other-1", "other-2"] {
+        write_student(&app, folder, desk_labels());
+    }
+    let model = app.model("desk").await;
+    put(&app, "live", "desk").await;
+    let pinned = ["tiny", "live"].map(str::to_owned).to_vec();
+    let state = AppState::new(Rooms { pinned, ..app.rooms.clone() });
+    assert!(keep_pinned_once(&state).await.is_empty());
+    cable.cut();
+    let faults: Vec<String> = keep_pinned_once(&state).await.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(faults, ["live"]);
+    // Two others would take its room.
+    for other in ["other-1", "other-2"] {
+        assert_eq!((ask(&app, other).await.status, app.state.engine.has(&model.manifest_sha256)), (400, true));
+    }
+    cable.mend();
+    until("the database is there", async || (app.get("/v1/aliases/live").await.status == 200).then_some(())).await;
+    assert!(keep_pinned_once(&state).await.is_empty());
+    app.delete("/v1/aliases/live").await;
+    assert_eq!(keep_pinned_once(&state).await.len(), 1);
+    assert_eq!((ask(&app, "other-1").await.status, app.state.engine.has(&model.manifest_sha256)), (200, false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,9 +6,8 @@ use std::{
 };
 
 use crate::{
-    domain::{EvaluationSpec, Example, JobError, LabelSet, ModelTarget, TaskDefinition},
-    inference::{InferenceError, ModelFiles, Prediction, PredictionRequest},
-    registry::OpenModel,
+    domain::{EvaluationSpec, Example, JobError, LabelSet, ModelFiles, ModelTarget, TaskDefinition},
+    inference::{InferenceError, Prediction, PredictionRequest},
     task::{labels, scoreboard::Answer},
     telemetry::chain,
     worker::{Attempt, AttemptError, Worker, models},
@@ -51,9 +50,7 @@ async fn open(
     name: &str,
     target: Option<&ModelTarget>,
 ) -> Result<EvaluatedModel, AttemptError> {
-    let (source, open) = models::open(worker, attempt, name, target).await?;
-    let OpenModel { key, directory, manifest_sha256 } = open;
-    let files = ModelFiles { name: source.name().to_owned(), key, directory, manifest_sha256 };
+    let (source, files) = models::open(worker, attempt, name, target).await?;
     // What was ready when the job was submitted keeps the name that it had then.
     let name = if target.is_some() { name } else { source.name() };
     Ok(EvaluatedModel { name: name.to_owned(), time: Duration::ZERO, files })

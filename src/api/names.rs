@@ -1,0 +1,126 @@
+//! What the names of models meant a moment ago, so that not every question has to ask the database which model is meant.
+//!
+//! ```text
+//! changed by this process (an alias moves, a model is deleted)   forgotten at once, also by who is looking just then
+//! changed by another process                                     forgotten after `FOR`
+//! a folder below `models_dir`                                    looked at each time: that costs nothing
+//! a name that means nothing                                      never remembered: it may be made at any moment
+//! ```
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{AppState, error::ApiError, models};
+use crate::domain::StudentSource;
+
+/// How long another process's change may go unseen.
+const FOR: Duration = Duration::from_secs(1);
+/// Names that are remembered.
+const MOST: usize = 1024;
+
+/// The names that were asked for of late.
+#[derive(Debug, Default)]
+pub struct Names(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    sources: HashMap<String, (Instant, StudentSource)>,
+    /// Counts what was changed: who began to look before a change has seen what was before it.
+    changes: u64,
+}
+
+impl Names {
+    /// The model of this name, or a refusal that says what is there.
+    pub async fn find(&self, state: &AppState, name: &str) -> Result<StudentSource, ApiError> {
+        if let Some(folder) = state.registry.folder(name) {
+            return Ok(folder);
+        }
+        let (known, changes) = self.with(|known| (known.find(name, Instant::now()), known.changes));
+        if let Some(source) = known.filter(is_there) {
+            return Ok(source);
+        }
+        let began = Instant::now();
+        let source = models::find(state, name).await?;
+        self.with(|known| known.remember(name, &source, (began, changes)));
+        Ok(source)
+    }
+
+    /// This process has changed what names mean.
+    pub fn forget(&self) {
+        self.with(Known::forget);
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Known {
+    fn find(&self, name: &str, now: Instant) -> Option<StudentSource> {
+        let (since, source) = self.sources.get(name)?;
+        (now.saturating_duration_since(*since) < FOR).then(|| source.clone())
+    }
+
+    /// What was found by one who began to look at that time, after so many changes.
+    fn remember(&mut self, name: &str, source: &StudentSource, (began, changes): (Instant, u64)) {
+        if changes != self.changes {
+            return;
+        }
+        if self.sources.len() >= MOST {
+            self.sources.clear();
+        }
+        self.sources.insert(name.to_owned(), (began, source.clone()));
+    }
+
+    fn forget(&mut self) {
+        self.changes += 1;
+        self.sources.clear();
+    }
+}
+
+/// Whether the folder that an alias points to is still there; other models are looked for when they are opened.
+fn is_there(source: &StudentSource) -> bool {
+    !matches!(source, StudentSource::Directory { path, .. } if !path.is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(name: &str) -> StudentSource {
+        StudentSource::Directory { name: name.to_owned(), path: name.into() }
+    }
+
+    #[test]
+    fn what_a_name_means_is_remembered_for_a_moment() {
+        let (mut known, began) = (Known::default(), Instant::now());
+        known.remember("live", &source("desk-1"), (began, 0));
+        let found = |known: &Known, after| known.find("live", began + after);
+        assert_eq!(found(&known, FOR / 2), Some(source("desk-1")));
+        assert_eq!(found(&known, FOR), None);
+        known.forget();
+        assert_eq!(found(&known, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn what_was_looked_up_before_a_change_is_not_remembered_after_it() {
+        let (mut known, began) = (Known::default(), Instant::now());
+        let changes = known.changes;
+        known.forget();
+        known.remember("live", &source("desk-1"), (began, changes));
+        assert_eq!(known.find("live", began), None);
+    }
+
+    #[test]
+    fn the_names_that_are_remembered_are_bounded() {
+        let (mut known, began) = (Known::default(), Instant::now());
+        for name in 0..=MOST {
+            known.remember(&name.to_string(), &source("desk-1"), (began, 0));
+            assert!(known.sources.len() <= MOST);
+        }
+        assert_eq!(known.find(&MOST.to_string(), began), Some(source("desk-1")));
+    }
+}
