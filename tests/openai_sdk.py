@@ -5,6 +5,8 @@ Answers are held to the package's types strictly: the package itself reads them 
 usage: tests/openai_sdk.py ADDRESS ROWS.jsonl TASK.json
 """
 
+import csv
+import io
 import json
 import sys
 import time
@@ -173,6 +175,7 @@ def fine_tuning(file):
     assert client.models.retrieve(job.fine_tuned_model).id == job.fine_tuned_model
     events(job)
     checkpoints(job)
+    results(job)
     chat(job.fine_tuned_model)
     streams(job.fine_tuned_model)
 
@@ -188,6 +191,26 @@ def events(job):
     steps = [data["step"] for data in figures if "train_loss" in data]
     assert steps == sorted(steps, reverse=True) and len(steps) > 1, figures
     assert any("label_accuracy" in data for data in figures), figures
+
+
+def results(job):
+    """The figures as a file, which are those that were told."""
+    [result] = job.result_files
+    file = client.files.retrieve(result)
+    strictly(FileObject, file)
+    assert (file.filename, file.purpose) == ("step_metrics.csv", "fine-tune-results"), file
+    text = client.files.content(result).read().decode()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert list(rows[0])[:2] == ["step", "train_loss"], text
+    wanted = {}
+    for event in jobs.list_events(job.id, limit=100):
+        if event.type == "metrics":
+            wanted.setdefault(event.data["step"], {}).update(event.data)
+    assert [int(row["step"]) for row in rows] == sorted(wanted), text
+    for row in rows:
+        for name, value in row.items():
+            assert (float(value) if value else None) == wanted[int(row["step"])].get(name), (name, row, wanted)
+    assert [listed.id for listed in client.files.list(purpose="fine-tune-results")] == [result]
 
 
 def checkpoints(job):

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     artifacts::ArtifactError,
-    domain::{File, FileId},
+    domain::{File, FileId, Purpose},
     telemetry::chain,
 };
 
@@ -39,9 +39,10 @@ use crate::{
         ("if-none-match" = Option<String>, Header, description = "Entity tags that the client has",
             example = "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"")),
     responses(
-        (status = 200, description = "Its bytes", content_type = "application/jsonl", body = Vec<u8>,
+        (status = 200, description = "Its bytes", content((Vec<u8> = "application/jsonl"), (Vec<u8> = "text/csv")),
             headers(("etag" = String, description = "Its digest"), ("accept-ranges" = String, description = "`bytes`"))),
-        (status = 206, description = "The bytes of the range", content_type = "application/jsonl", body = Vec<u8>,
+        (status = 206, description = "The bytes of the range",
+            content((Vec<u8> = "application/jsonl"), (Vec<u8> = "text/csv")),
             headers(("content-range" = String, description = "Which bytes of how many"))),
         (status = 304, description = "The client has them"),
         (status = 416, description = "The range begins behind the end; `content-range` has the size",
@@ -130,11 +131,15 @@ fn described(file: &File) -> [(HeaderName, HeaderValue); 4] {
     let disposition = format!("attachment; filename=\"{}\"", plain_name(&file.filename));
     let disposition = HeaderValue::from_str(&disposition).unwrap_or(HeaderValue::from_static("attachment"));
     [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/jsonl")),
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type(file.purpose))),
         (header::CONTENT_DISPOSITION, disposition),
         (header::ACCEPT_RANGES, HeaderValue::from_static("bytes")),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ]
+}
+
+fn content_type(purpose: Purpose) -> &'static str {
+    if purpose == Purpose::FineTuneResults { "text/csv" } else { "application/jsonl" }
 }
 
 /// A name that is safe between the quotes of a header.

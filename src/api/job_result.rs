@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use crate::domain::{AttemptOutcome, Evaluation};
+use crate::domain::{DistillationResult, Evaluation};
 
 /// What a succeeded job found. A job that an earlier version finished may lack members that came later, so that no form
 /// excludes the others.
@@ -25,7 +25,7 @@ impl PartialSchema for JobResult {
             .description(Some(
                 "What a succeeded job found: a distillation has a `DistillationResult`, an evaluation an `Evaluation`",
             ))
-            .item(Ref::from_schema_name(AttemptOutcome::name()))
+            .item(Ref::from_schema_name(DistillationResult::name()))
             .item(Ref::from_schema_name(Evaluation::name()))
             .item(annotation)
             .into()

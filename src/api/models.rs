@@ -45,9 +45,9 @@ pub struct ModelsQuery {
     /// The last `id` or `model_id` of the page before.
     #[param(example = "desk-1")]
     after: Option<String>,
-    /// Models of a page, 1 to 1000; default 20.
+    /// Models of a page, 1 to 1000, the default: OpenAI's clients ask for no second page.
     #[serde(default, deserialize_with = "from_text")]
-    #[param(example = 20)]
+    #[param(example = 1000)]
     limit: Option<u32>,
 }
 
@@ -59,7 +59,7 @@ pub async fn list_models(
     State(state): State<AppState>,
     Query(query): Query<ModelsQuery>,
 ) -> Result<axum::Json<List<ModelResource>>, ApiError> {
-    let limit = page_size(query.limit, MAX_LIMIT)?;
+    let limit = page_size(query.limit.or(Some(MAX_LIMIT)), MAX_LIMIT)?;
     let (mut sources, after) = match cursor(&state, query.after).await? {
         Cursor::Registered(after) => {
             let page = state.store.list_models(Store::default_project(), after, limit).await?;

@@ -15,7 +15,7 @@ use super::{
     problem::{PROBLEM_JSON, Problem},
 };
 use crate::{
-    domain::{AttemptOutcome, Evaluation},
+    domain::{DistillationResult, Evaluation},
     shutdown::Shutdown,
 };
 
@@ -28,7 +28,7 @@ use crate::{
             `x-request-id`. Unknown fields and query parameters are refused.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    components(schemas(Problem, OpenInferenceError, AttemptOutcome, Evaluation, Order)),
+    components(schemas(Problem, OpenInferenceError, DistillationResult, Evaluation, Order)),
     tags(
         (name = "files", description = "JSON lines: examples in, annotations out"),
         (name = "jobs", description = "Work that takes a while: annotate, distill, evaluate"),

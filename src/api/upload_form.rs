@@ -70,8 +70,9 @@ pub async fn read_seconds(part: Part<'_>) -> Result<u32, ApiError> {
 pub async fn read_purpose(part: Part<'_>) -> Result<Purpose, ApiError> {
     let text = read_text(part, "purpose").await?;
     let refused = |detail: String| ApiError::field("#/purpose", "invalid_value", detail);
-    match text.parse().map_err(refused)? {
-        Purpose::BatchOutput => Err(refused("batch_output is for files that jobs write; use fine-tune".to_owned())),
-        purpose => Ok(purpose),
+    let purpose: Purpose = text.parse().map_err(refused)?;
+    if purpose.is_written_by_jobs() {
+        return Err(refused(format!("{text} is for files that jobs write; use fine-tune")));
     }
+    Ok(purpose)
 }

@@ -9,7 +9,6 @@ use super::{Calibration, LearnedTexts};
 
 /// What a finished training found. Its steps are counted over all seeds, one after the other.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[schema(as = DistillationResult)]
 pub struct AttemptOutcome {
     /// The seed whose weights were kept: the one with the best validation accuracy, the earlier of equals; without
     /// validation rows the first.

@@ -19,14 +19,16 @@ pub enum Purpose {
     /// Anything; lines are checked as examples too.
     #[serde(rename = "user_data")]
     UserData,
-    /// Written by an annotation job.
+    /// Written by an annotation or an evaluation.
     #[serde(rename = "batch_output")]
     BatchOutput,
+    /// A distillation's figures by step, as CSV.
+    FineTuneResults,
 }
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 4] = [Self::FineTune, Self::Evals, Self::UserData, Self::BatchOutput];
+    pub const ALL: [Self; 5] = [Self::FineTune, Self::Evals, Self::UserData, Self::BatchOutput, Self::FineTuneResults];
 
     /// The purpose's name in SQL and JSON.
     pub fn as_str(self) -> &'static str {
@@ -35,7 +37,13 @@ impl Purpose {
             Self::Evals => "evals",
             Self::UserData => "user_data",
             Self::BatchOutput => "batch_output",
+            Self::FineTuneResults => "fine-tune-results",
         }
+    }
+
+    /// Whether only jobs write such files.
+    pub fn is_written_by_jobs(self) -> bool {
+        matches!(self, Self::BatchOutput | Self::FineTuneResults)
     }
 }
 

@@ -49,3 +49,9 @@ pub const UNKNOWN_CALLS: &str = "unknown_calls";
 pub const REUSED_CALLS: &str = "reused_calls";
 /// Tokens paid for, in and out, for each example that has a verdict.
 pub const TOKENS_PER_EXAMPLE: &str = "tokens_per_example";
+
+/// OpenAI's name for a figure where it has one for the same thing, else its own. The loss of all tasks together is its
+/// `train_loss`; accuracies here are those of whole labels, so none has the name of an accuracy of tokens.
+pub fn openai_name(name: &str) -> &str {
+    if name == LOSS { "train_loss" } else { name }
+}

@@ -54,6 +54,7 @@ mod budget;
 mod calibration;
 mod checkpoint;
 mod chunk;
+mod distillation_result;
 mod estimate;
 mod evaluation;
 mod example;
@@ -102,6 +103,7 @@ pub use budget::{Allowance, Budget, Prices};
 pub use calibration::{Calibration, shares};
 pub use checkpoint::Checkpoint;
 pub use chunk::{Chunk, Hand};
+pub use distillation_result::DistillationResult;
 pub use estimate::{Estimate, EstimateError, EstimateFigure, MemoryAlternative, MemoryTable, Span, Taken};
 pub use evaluation::{
     Confusion, Evaluation, LabelScores, Measure, ModelEvaluation, PairEvaluation, Scores, TeacherEvaluation,

@@ -1,6 +1,6 @@
 //! Figures of a job by step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
@@ -20,6 +20,15 @@ pub struct Metric {
     pub value: f64,
     /// When it was last written.
     pub created_at: DateTime<Utc>,
+}
+
+/// A job's figures at one step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepFigures {
+    /// The step.
+    pub step: i64,
+    /// By metric name.
+    pub values: BTreeMap<String, f64>,
 }
 
 impl Store {
@@ -83,5 +92,63 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         Ok(Page::cut(metrics, limit))
+    }
+
+    /// A job's figures at these steps, by step and metric name.
+    pub async fn figures_at(
+        &self,
+        job: JobId,
+        steps: &[i64],
+    ) -> Result<BTreeMap<i64, BTreeMap<String, f64>>, StoreError> {
+        let rows = sqlx::query!(
+            r#"-- figures_at
+            select step, name, value from job_metrics where job_id = $1 and step = any ($2)"#,
+            job.0,
+            steps,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut found = BTreeMap::<i64, BTreeMap<String, f64>>::new();
+        for row in rows {
+            found.entry(row.step).or_default().insert(row.name, row.value);
+        }
+        Ok(found)
+    }
+
+    /// Names of the figures that a job has at any step.
+    pub async fn figure_names(&self, job: JobId) -> Result<BTreeSet<String>, StoreError> {
+        let names = sqlx::query_scalar!(
+            r#"-- figure_names
+            select distinct name from job_metrics where job_id = $1"#,
+            job.0,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(names.into_iter().collect())
+    }
+
+    /// A job's figures step by step, those after this one.
+    pub async fn list_figures(
+        &self,
+        job: JobId,
+        after: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<StepFigures>, StoreError> {
+        let rows = sqlx::query!(
+            r#"-- list_figures
+            select step, array_agg(name order by name) as "names!", array_agg(value order by name) as "values!"
+            from job_metrics
+            where job_id = $1 and ($2::bigint is null or step > $2)
+            group by step
+            order by step
+            limit $3"#,
+            job.0,
+            after,
+            i64::from(limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let figures = |names: Vec<String>, values: Vec<f64>| names.into_iter().zip(values).collect();
+        Ok(rows.into_iter().map(|row| StepFigures { step: row.step, values: figures(row.names, row.values) }).collect())
     }
 }

@@ -63,7 +63,7 @@ pub use jobs::{JobFilter, QueuePlace};
 pub use ledger::{FailingRow, LedgerBatch, LedgerCommit, PastCalls, SmokeReport};
 pub use leftovers::Artifact;
 pub use listen::{JobListener, Wake};
-pub use metrics::Metric;
+pub use metrics::{Metric, StepFigures};
 pub use model_removal::{Deletion, Removed, RemovedKind};
 pub use models::Relative;
 pub use queue::{Beat, Request};

@@ -1,6 +1,4 @@
-//! A job's checkpoints, the newest first, and the figures at their steps.
-
-use std::collections::BTreeMap;
+//! A job's checkpoints, the newest first.
 
 use super::{Page, Store, StoreError, checkpoints::CheckpointRow, one_more};
 use crate::domain::{Checkpoint, CheckpointId, JobId};
@@ -34,26 +32,5 @@ impl Store {
         .await?;
         let checkpoints = rows.into_iter().map(Checkpoint::try_from).collect::<Result<_, _>>()?;
         Ok(Page::cut(checkpoints, limit))
-    }
-
-    /// A job's figures at these steps, by step and metric name.
-    pub async fn figures_at(
-        &self,
-        job: JobId,
-        steps: &[i64],
-    ) -> Result<BTreeMap<i64, BTreeMap<String, f64>>, StoreError> {
-        let rows = sqlx::query!(
-            r#"-- figures_at
-            select step, name, value from job_metrics where job_id = $1 and step = any ($2)"#,
-            job.0,
-            steps,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        let mut found = BTreeMap::<i64, BTreeMap<String, f64>>::new();
-        for row in rows {
-            found.entry(row.step).or_default().insert(row.name, row.value);
-        }
-        Ok(found)
     }
 }

@@ -5,11 +5,15 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{
-    Attempt, AttemptError, Worker, attempt_folder, checkpoints::Making, inputs::scratch_failed, snapshots, supervise,
+    Attempt, AttemptError, Worker, attempt_folder, checkpoints::Making, inputs::scratch_failed, snapshots,
+    step_metrics, supervise,
 };
 use crate::{
     artifacts::Published,
-    domain::{AttemptOutcome, AttemptSpec, DistillationSpec, JobError, Lineage, Model, ModelId, default_model_name},
+    domain::{
+        AttemptOutcome, AttemptSpec, DistillationResult, DistillationSpec, File, JobError, Lineage, Model, ModelId,
+        default_model_name,
+    },
     store::{EventLevel, NewEvent},
     telemetry::chain,
 };
@@ -93,11 +97,11 @@ async fn publish(
 ) -> Result<(), AttemptError> {
     let job = &attempt.job;
     let artifact_prefix = format!("jobs/{}/e{}/checkpoint", job.id, attempt.lease.epoch);
-    let published = attempt.in_time(store_checkpoint(worker, &artifact_prefix, folder)).await;
-    if let Err(AttemptError::Stopped(_)) = published {
+    let stored = attempt.in_time(store_files(worker, attempt, &artifact_prefix, folder)).await;
+    if let Err(AttemptError::Stopped(_)) = stored {
         discard(worker, &artifact_prefix).await;
     }
-    let published = published?;
+    let (published, metrics_file) = stored?;
     let calibration = outcome.calibration.clone().unwrap_or_default();
     let metrics = json!({
         "validation_accuracy": outcome.validation_accuracy,
@@ -125,15 +129,23 @@ async fn publish(
         bytes: published.bytes,
         created_at: worker.clock.now(),
     };
-    let result = serde_json::to_value(&outcome)
+    let result = DistillationResult { model: model.name.clone(), metrics_file: Some(metrics_file.id), outcome };
+    let result = serde_json::to_value(&result)
         .map_err(|error| AttemptError::fatal(JobError::new("internal", format!("result: {error}"))))?;
     let folders = worker.registry.directory_names()?;
-    attempt.persist(|| attempt.store().finish_distillation(attempt.lease, &result, &model, &folders)).await?;
+    let (store, files) = (attempt.store(), [&metrics_file]);
+    attempt.persist(|| store.finish_distillation(attempt.lease, &result, &model, &files, &folders)).await?;
     Ok(())
 }
 
-async fn store_checkpoint(worker: &Worker, prefix: &str, folder: &Path) -> Result<Published, AttemptError> {
-    Ok(worker.artifacts.publish_directory(prefix, &folder.join("checkpoint")).await?)
+async fn store_files(
+    worker: &Worker,
+    attempt: &Attempt,
+    prefix: &str,
+    folder: &Path,
+) -> Result<(Published, File), AttemptError> {
+    let published = worker.artifacts.publish_directory(prefix, &folder.join("checkpoint")).await?;
+    Ok((published, step_metrics::store(worker, attempt).await?))
 }
 
 /// Removes what was stored of a checkpoint that no row will name. What stays behind costs disk alone.

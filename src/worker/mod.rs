@@ -36,6 +36,7 @@ mod models;
 mod output_file;
 mod pace_rows;
 mod snapshots;
+mod step_metrics;
 mod supervise;
 mod sweep;
 mod tally;

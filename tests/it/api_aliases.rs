@@ -170,7 +170,7 @@ async fn a_name_that_two_want_at_once_is_given_once() {
         let (result, model) = (json!({}), new_model(&name, job.id));
         let (put, finished) = tokio::join!(
             app.store.put_alias(project, &alias),
-            app.store.finish_distillation(lease, &result, &model, &[])
+            app.store.finish_distillation(lease, &result, &model, &[], &[])
         );
         let finished = finished.unwrap();
         match put.unwrap() {

@@ -315,3 +315,19 @@ async fn a_job_scores_the_model_that_its_name_meant_although_a_folder_hides_it_n
     let targets = json!({"desk": {"folder": "desk"}, model.id.to_string(): {"model": model.id}});
     assert_eq!(both.body["spec"]["targets"], targets);
 }
+
+#[tokio::test]
+async fn all_models_come_at_once_where_no_limit_is_sent() {
+    let app = TestApp::start().await;
+    write_student(&app, "tiny", desk_labels());
+    for number in 0..30 {
+        let folder = app.models_dir.join(format!("copy-{number:02}"));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::copy(app.models_dir.join("tiny/config.json"), folder.join("config.json")).unwrap();
+    }
+    let list = app.get("/v1/models").await.body;
+    assert_eq!((list["data"].as_array().unwrap().len(), &list["has_more"]), (31, &json!(false)));
+    let page = app.get("/v1/models?limit=20").await.body;
+    assert_eq!((page["data"].as_array().unwrap().len(), &page["has_more"]), (20, &json!(true)));
+    app.get("/v1/models?limit=1001").await.refused(400, "invalid_value", "#/limit");
+}

@@ -202,7 +202,7 @@ async fn checkpoints_of_a_training_are_asked_by_name_and_the_rest_is_removed() {
         road.client.post("/v1/predictions", &json!({"model": "desk:ckpt-step-12", "inputs": ["An order."]})).await;
     assert_eq!((&answer["model"], answer["data"][0]["label"].is_string()), (&json!("desk:ckpt-step-12"), true));
     let files = fs::read_dir(road.folder.path().join(format!("data/artifacts/jobs/{job}/e1"))).unwrap().count();
-    assert_eq!(files, kept.len() + 1, "the checkpoints that are kept, and the model");
+    assert_eq!(files, kept.len() + 2, "the checkpoints that are kept, the model and its training's figures");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -179,7 +179,8 @@ async fn a_distillation_registers_its_model_under_a_free_name() {
         let job = db.store.create_job(&job).await.unwrap();
         let (_, lease) = db.claim().await.unwrap();
         let result = json!({"model": "returns", "steps": 7});
-        let model = db.store.finish_distillation(lease, &result, &new_model("returns", job.id), &[]).await.unwrap();
+        let model =
+            db.store.finish_distillation(lease, &result, &new_model("returns", job.id), &[], &[]).await.unwrap();
         assert_eq!(db.read(job.id).await.result, Some(json!({"model": model.name, "steps": 7})));
         assert_eq!(db.store.model_of_job(Store::default_project(), job.id).await.unwrap().as_ref(), Some(&model));
         names.push(model.name);

@@ -85,7 +85,7 @@ async fn a_job_that_is_made_while_its_parent_ends_keeps_the_model() {
     let creating = creating(&db, &latch, &child).await;
     let (store, model) = (db.store.clone(), new_model("desk", parent.id));
     let id = model.id;
-    let ending = tokio::spawn(async move { store.finish_distillation(lease, &json!({}), &model, &[]).await });
+    let ending = tokio::spawn(async move { store.finish_distillation(lease, &json!({}), &model, &[], &[]).await });
     while !ending.is_finished() && latch.waiting().await < 2 {}
     latch.open().await;
     creating.await.unwrap().unwrap();

@@ -336,7 +336,7 @@ async fn a_deleted_model_frees_its_name() {
         let job = new_job(distillation_of(TrainingSource::File(file.id)));
         let job = db.store.create_job(&job).await.unwrap();
         let (_, lease) = db.claim().await.unwrap();
-        db.store.finish_distillation(lease, &json!({}), &new_model("returns", job.id), &[]).await.unwrap()
+        db.store.finish_distillation(lease, &json!({}), &new_model("returns", job.id), &[], &[]).await.unwrap()
     };
     let first = make().await;
     assert_eq!(db.store.model(project, "returns").await.unwrap().as_ref(), Some(&first));

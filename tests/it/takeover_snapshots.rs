@@ -14,6 +14,13 @@ use crate::support::{
 /// Steps of a training that is long enough to be interrupted.
 const STEPS: i64 = 600;
 
+/// The figures that a training has left as a file.
+async fn step_metrics(fleet: &Fleet, job: &str) -> String {
+    let file =
+        fleet.client.get(&format!("/v1/jobs/{job}")).await["result"]["metrics_file"].as_str().unwrap().to_owned();
+    fleet.client.text(&format!("/v1/files/{file}/content")).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_training_continues_from_its_snapshot_to_the_same_model() {
     let fleet = Fleet::begin().await;
@@ -43,6 +50,10 @@ async fn a_paused_training_continues_from_its_snapshot_to_the_same_model() {
     let ended = fleet.client.until_ended(&paused).await;
     assert_eq!((&ended["state"], &ended["attempt"]), (&json!("succeeded"), &json!(1)), "{ended:#}");
     assert_eq!(fleet.event(&paused, "resumed").await.unwrap()["data"]["step"], step);
+    let figures = step_metrics(&fleet, &paused).await;
+    assert_eq!(figures, step_metrics(&fleet, &whole).await);
+    let head = "step,train_loss,label_loss,learning_rate,gradient_norm,skipped_steps,label_accuracy";
+    assert_eq!((figures.lines().next(), figures.lines().count()), (Some(head), 1 + 60), "{figures}");
     let (whole, resumed) = (fleet.checkpoint(&whole), fleet.checkpoint(&paused));
     assert!(whole.contains_key("model.safetensors") && whole.contains_key("tokenizer.json"));
     assert!(whole == resumed, "the models differ");
@@ -91,7 +102,8 @@ async fn a_worker_without_time_to_drain_lets_its_training_go_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_workers_training_continues_from_the_last_snapshot_it_stored() {
     let fleet = Fleet::begin().await;
-    let job = fleet.training_with(json!({"max_steps": STEPS, "eval_steps": 1_000_000, "snapshot_every": 40})).await;
+    let settings = json!({"max_steps": STEPS, "eval_steps": 1_000_000, "snapshot_every": 40});
+    let job = fleet.training_with(settings.clone()).await;
     let first = fleet.worker("first");
     until("a snapshot is stored", async || fleet.event(&job, "snapshot").await).await;
     first.signal(libc::SIGKILL);
@@ -103,6 +115,14 @@ async fn a_killed_workers_training_continues_from_the_last_snapshot_it_stored() 
     assert_eq!((&ended["state"], &ended["attempt"]), (&json!("succeeded"), &json!(2)), "{ended:#}");
     let step = fleet.event(&job, "resumed").await.unwrap()["data"]["step"].as_i64().unwrap();
     assert!(step > 0 && step % 40 == 0, "{step}");
+
+    let whole = fleet.training_with(settings).await;
+    assert_eq!(fleet.client.until_ended(&whole).await["state"], "succeeded");
+    assert_eq!(
+        step_metrics(&fleet, &job).await,
+        step_metrics(&fleet, &whole).await,
+        "steps that were lost are there once"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,7 +45,7 @@ impl Store {
         finished.map_err(StoreError::Abandoned)?
     }
 
-    /// Ends a distillation: its model and its result, or nothing. A name that is a model's, an alias's or among `taken`
+    /// Ends a distillation: its model, its files and its result, or nothing. A name that is a model's, an alias's or among `taken`
     /// (folders of the caller) gets the first free suffix `-2`, `-3`, …; the result's `model` follows it. Jobs that wait
     /// for this one may ask for its model, which therefore cannot be deleted before they are done. Returns the model as
     /// registered.
@@ -54,10 +54,13 @@ impl Store {
         lease: Lease,
         result: &Value,
         model: &Model,
+        files: &[&File],
         taken: &[String],
     ) -> Result<Model, StoreError> {
+        let files: Vec<Value> = files.iter().map(|file| as_json(file)).collect();
         loop {
-            let attempt = finish_distillation(self.pool.clone(), lease, result.clone(), model.clone(), taken.to_vec());
+            let left = (model.clone(), files.clone());
+            let attempt = finish_distillation(self.pool.clone(), lease, result.clone(), left, taken.to_vec());
             match tokio::spawn(attempt).await.map_err(StoreError::Abandoned)? {
                 // Somebody took the name while the statement ran: the next try sees it.
                 Err(StoreError::Conflict { constraint })
@@ -124,7 +127,7 @@ async fn finish_distillation(
     pool: PgPool,
     lease: Lease,
     result: Value,
-    model: Model,
+    (model, files): (Model, Vec<Value>),
     taken: Vec<String>,
 ) -> Result<Model, StoreError> {
     let mut transaction = lock(&pool, lease).await?;
@@ -158,6 +161,13 @@ async fn finish_distillation(
                 artifact_prefix, manifest_sha256, bytes)
             select $4, project_id, name, $6, $13, id, $14, $7, $8, $9, $10, $11 from moved
             returning id, project_id, name, job_id, created_at
+        ), written as (
+            insert into files (id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key,
+                made_by_job_id)
+            select (file ->> 'id')::uuid, moved.project_id, file ->> 'filename', file ->> 'purpose',
+                (file ->> 'bytes')::bigint, file ->> 'sha256', file ->> 'status', file -> 'validation',
+                file ->> 'artifact_key', moved.id
+            from moved, jsonb_array_elements($15::jsonb) as file
         ), named as (
             insert into model_names (project_id, name, kind, model_id, target)
             select project_id, name, 'model', id, name from made
@@ -181,6 +191,7 @@ async fn finish_distillation(
         &taken,
         model.base_model_id.map(|id| id.0),
         model.lineage.as_ref().map(storable::json),
+        storable::json(&files),
     )
     .fetch_optional(&mut *transaction)
     .await?;

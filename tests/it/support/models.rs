@@ -60,7 +60,7 @@ impl TestApp {
             ..new_model(name, job.id)
         };
         let folders = self.state.registry.directory_names().unwrap();
-        self.store.finish_distillation(lease, &json!({}), &model, &folders).await.unwrap()
+        self.store.finish_distillation(lease, &json!({}), &model, &[], &folders).await.unwrap()
     }
 
     /// Does what a worker does with a checkpoint that a training has left.

@@ -87,7 +87,7 @@ pub async fn list_fine_tuning_checkpoints(
     let mut figures = state.store.figures_at(job.id, &steps).await?;
     let of = |checkpoint: Checkpoint| {
         let at_step = figures.remove(&checkpoint.step).unwrap_or_default();
-        let metrics = figures::named(checkpoint.step, at_step);
+        let metrics = figures::named(checkpoint.step, &at_step);
         FineTuningCheckpoint::of(checkpoint, metrics)
     };
     Ok(Json(List::new(page.items.into_iter().map(of).collect(), page.has_more)))

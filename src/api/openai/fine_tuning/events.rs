@@ -102,7 +102,7 @@ impl FineTuningEvent {
             ToldWhat::Event { level, code, message, data } => (Message, level, code, message, data),
             ToldWhat::Figures { step, values } => {
                 let message = figures::sentence(step, total, &values);
-                let data = figures::named(step, values);
+                let data = figures::named(step, &values);
                 (Metrics, "info".to_owned(), "metrics".to_owned(), message, Value::Object(data))
             }
         };

@@ -6,11 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::metric;
 
-/// Figures at a step: the weighted loss of all tasks is OpenAI's `train_loss`; the others keep their names. Accuracies are
-/// those of whole labels, so none has the name of an accuracy of tokens.
-pub fn named(step: i64, values: BTreeMap<String, f64>) -> Map<String, Value> {
-    let name = |name: String| if name == metric::LOSS { "train_loss".to_owned() } else { name };
-    let figures = values.into_iter().map(|(metric, value)| (name(metric), json!(value)));
+/// Figures at a step.
+pub fn named(step: i64, values: &BTreeMap<String, f64>) -> Map<String, Value> {
+    let figures = values.iter().map(|(name, value)| (metric::openai_name(name).to_owned(), json!(value)));
     [("step".to_owned(), json!(step))].into_iter().chain(figures).collect()
 }
 
@@ -30,7 +28,7 @@ mod tests {
     #[test]
     fn figures_have_openais_names_where_there_are_any() {
         let values = BTreeMap::from([("loss".to_owned(), 0.5), ("label_loss".to_owned(), 0.25)]);
-        assert_eq!(Value::from(named(10, values.clone())), json!({"step": 10, "train_loss": 0.5, "label_loss": 0.25}));
+        assert_eq!(Value::from(named(10, &values)), json!({"step": 10, "train_loss": 0.5, "label_loss": 0.25}));
         assert_eq!(sentence(10, Some(40), &values), "Step 10/40: training loss=0.5000");
         assert_eq!(sentence(10, None, &BTreeMap::new()), "Step 10: figures");
     }

@@ -56,7 +56,7 @@ pub struct FineTuningJobResource {
     /// Its validation rows; null where they are a share of the training rows.
     #[schema(required = true)]
     validation_file: Option<FileId>,
-    /// Always empty: figures are among the events, and at `/v1/jobs/{id}/metrics`.
+    /// Its figures by step, `step_metrics.csv`, once it has succeeded.
     result_files: Vec<FileId>,
     /// OpenAI's knobs.
     hyperparameters: FineTuningHyperparameters,
@@ -122,7 +122,11 @@ impl FineTuningJobResource {
             status: job.state,
             training_file: source(&spec),
             validation_file: if let Validating::File(file) = spec.validation { Some(file) } else { None },
-            result_files: Vec::new(),
+            result_files: found("metrics_file")
+                .and_then(Value::as_str)
+                .and_then(|id| id.parse().ok())
+                .into_iter()
+                .collect(),
             hyperparameters: FineTuningHyperparameters::of(&spec.hyperparameters),
             method: FineTuningMethod::of(&spec),
             seed: spec.hyperparameters.seed,
