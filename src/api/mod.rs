@@ -25,6 +25,7 @@ mod files;
 mod health;
 mod held;
 mod idempotency;
+mod included;
 mod job_annotations;
 mod job_checkpoints;
 mod job_conflict;

@@ -11,8 +11,9 @@ use super::{
     asked_model::{AskedModel, label_refused},
     deadline::DeadlineHeader,
     error::ApiError,
-    extract::{Json, nearest},
+    extract::Json,
     held,
+    included::Included,
     list::ListObject,
     openapi::Ask,
     resolve::{self, Refusals},
@@ -24,8 +25,6 @@ use crate::{
 
 /// Most inputs in one request: more belong into several, so that others get their turn.
 pub const MAX_INPUTS: usize = 256;
-/// What may be asked for beside the label.
-const INCLUDES: [&str; 4] = ["rationale", "confidence", "label_probs", "consistency"];
 
 /// Ask a student.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -121,17 +120,16 @@ pub async fn create_prediction(
     State(state): State<AppState>,
     Json(request): Json<PredictionsRequest>,
 ) -> Result<Response, ApiError> {
-    check(&request)?;
+    let included = check(&request)?;
     let model = AskedModel::find(&state, &request.model).await?;
-    let wanted = Wanted::of(&request);
     // A fixed set of the model's own task is the engine's to find.
     let own_labels: Option<Arc<[String]>> = request.label_set.map(Arc::from);
     let asked = request.inputs.into_iter().map(|input| PredictionRequest {
         label_set: own_labels.clone(),
         choices: listed_choices(&model.card.task, &input).map(Arc::from),
         input,
-        rationale: wanted.rationale,
-        consistency: wanted.consistency,
+        rationale: included.rationale,
+        consistency: included.consistency,
         ..PredictionRequest::default()
     });
     let asked = asked.collect();
@@ -144,12 +142,13 @@ pub async fn create_prediction(
     }
     let mut usage = Usage::default();
     let answers = answers.into_iter().enumerate();
-    let data = answers.map(|(index, answer)| wanted.show(index, answer, &mut usage)).collect();
+    let data = answers.map(|(index, answer)| PredictionResource::new(included, index, answer, &mut usage)).collect();
     let predictions = Predictions { object: ListObject::List, model: model.name, data, usage };
     Ok(held::until_sent(places, axum::Json(predictions)))
 }
 
-fn check(request: &PredictionsRequest) -> Result<(), ApiError> {
+/// What is wanted beside the labels, or everything that is wrong.
+fn check(request: &PredictionsRequest) -> Result<Included, ApiError> {
     let mut refusals = Refusals::default();
     refusals.require((1..=MAX_INPUTS).contains(&request.inputs.len()), "#/inputs", || {
         format!("{} inputs; send 1 to {MAX_INPUTS}", request.inputs.len())
@@ -157,73 +156,36 @@ fn check(request: &PredictionsRequest) -> Result<(), ApiError> {
     for (index, input) in request.inputs.iter().enumerate() {
         refusals.require(!input.trim().is_empty(), &format!("#/inputs/{index}"), || "the input is empty".to_owned());
     }
-    check_includes(&mut refusals, request.include.as_deref());
+    let included = Included::check(&mut refusals, request.include.as_deref(), request.abstain_below);
     if let Some(labels) = &request.label_set {
         resolve::check_labels(&mut refusals, "#/label_set", labels);
     }
-    check_abstention(&mut refusals, request.abstain_below);
-    refusals.finish()
+    refusals.finish()?;
+    Ok(included)
 }
 
-/// Refuses what cannot be had beside the label.
-pub fn check_includes(refusals: &mut Refusals, include: Option<&[String]>) {
-    for (index, name) in include.unwrap_or_default().iter().enumerate() {
-        refusals.require(INCLUDES.contains(&name.as_str()), &format!("#/include/{index}"), || {
-            format!("{name:?} cannot be included{}", nearest(name, INCLUDES))
-        });
-    }
-}
-
-/// Refuses what is no confidence.
-pub fn check_abstention(refusals: &mut Refusals, abstain_below: Option<f64>) {
-    if let Some(least) = abstain_below {
-        refusals.require((0.0..=1.0).contains(&least), "#/abstain_below", || {
-            format!("abstain_below is {least}; send 0 to 1")
-        });
-    }
-}
-
-/// What a request wants of each answer.
-struct Wanted {
-    rationale: bool,
-    confidence: bool,
-    label_probs: bool,
-    consistency: bool,
-    abstain_below: Option<f64>,
-}
-
-impl Wanted {
-    fn of(request: &PredictionsRequest) -> Self {
-        let includes = |name: &str| request.include.iter().flatten().any(|included| included == name);
-        Self {
-            rationale: includes("rationale"),
-            confidence: includes("confidence"),
-            label_probs: includes("label_probs"),
-            consistency: includes("consistency"),
-            abstain_below: request.abstain_below,
-        }
-    }
-
-    fn show(&self, index: usize, answer: Result<Prediction, InferenceError>, usage: &mut Usage) -> PredictionResource {
+impl PredictionResource {
+    /// An answer with what is wanted of it.
+    fn new(included: Included, index: usize, answer: Result<Prediction, InferenceError>, usage: &mut Usage) -> Self {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 let long = matches!(error, InferenceError::LabelTooLong { .. });
                 let code = if long { "label_too_long" } else { "prediction_failed" };
                 let error = PredictionError { code: code.to_owned(), message: error.to_string() };
-                return PredictionResource { index, error: Some(error), ..Default::default() };
+                return Self { index, error: Some(error), ..Default::default() };
             }
         };
         usage.input_tokens += answer.input_tokens;
         usage.output_tokens += answer.output_tokens;
-        let abstained = self.abstain_below.is_some_and(|least| answer.confidence < least);
-        PredictionResource {
+        let abstained = included.abstains(answer.confidence);
+        Self {
             index,
             label: (!abstained).then_some(answer.label),
-            confidence: self.confidence.then_some(answer.confidence),
+            confidence: included.confidence.then_some(answer.confidence),
             calibrated: Some(answer.calibrated),
-            label_probs: answer.label_probs.filter(|_| self.label_probs),
-            rationale: answer.rationale.filter(|_| self.rationale),
+            label_probs: answer.label_probs.filter(|_| included.label_probs),
+            rationale: answer.rationale.filter(|_| included.rationale),
             consistency: answer.consistency,
             abstained,
             error: None,
@@ -237,16 +199,10 @@ mod tests {
 
     #[test]
     fn an_input_that_fails_costs_its_own_answer_and_says_why() {
-        let request = PredictionsRequest {
-            model: "desk".to_owned(),
-            inputs: vec!["late".to_owned()],
-            include: None,
-            label_set: None,
-            abstain_below: Some(0.5),
-        };
+        let included = Included::check(&mut Refusals::default(), None, Some(0.5));
         let failed = Err(InferenceError::TooLong { tokens: 600, most: 512 });
         let mut usage = Usage::default();
-        let shown = Wanted::of(&request).show(7, failed, &mut usage);
+        let shown = PredictionResource::new(included, 7, failed, &mut usage);
         let error = shown.error.unwrap();
         assert_eq!((shown.index, shown.label, shown.abstained), (7, None, false));
         assert_eq!(error.code, "prediction_failed");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stepwise::domain::LabelSet;
 
 use crate::api_openai::{INPUT, chat, complete, predict, with_talker};
-use crate::support::student::desk_labels;
+use crate::support::{app::TestApp, student::desk_labels};
 
 #[tokio::test]
 async fn a_seed_repeats_an_answer_in_any_company() {
@@ -175,4 +175,41 @@ async fn a_label_of_a_set_is_drawn_from_its_probabilities() {
     assert_eq!(likeliest["message"]["content"], predicted["label"]);
     let once = chat(&app, json!({"temperature": 2, "seed": 5})).await.body["choices"].clone();
     assert_eq!(chat(&app, json!({"temperature": 2, "seed": 5})).await.body["choices"], once);
+}
+
+/// Questions that the engine has answered.
+async fn answered(app: &TestApp) -> u64 {
+    let text = String::from_utf8(app.get("/metrics").await.bytes).unwrap();
+    let counts = text
+        .lines()
+        .filter(|line| line.starts_with("stepwise_inference_requests_total{") && line.contains("outcome=\"answered\""));
+    counts.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn answers_from_one_set_are_weighed_once_and_every_label_is_written_once() {
+    let app = with_talker(desk_labels()).await;
+    let ask = async |changes: Value| {
+        let mut request = json!({"temperature": 2, "n": 16, "seed": 3, "logprobs": true, "top_logprobs": 1});
+        request.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        let before = answered(&app).await;
+        let choices = chat(&app, request).await.body["choices"].as_array().unwrap().clone();
+        (choices, answered(&app).await - before)
+    };
+    let (choices, questions) = ask(json!({})).await;
+    let of = |choice: &Value| (choice["message"]["content"].to_string(), choice["logprobs"].clone());
+    let labels: BTreeMap<String, Value> = choices.iter().map(of).collect();
+    assert_eq!((choices.len(), questions), (16, 1 + labels.len() as u64), "{choices:#?}");
+    assert!(labels.len() > 1, "all draws are alike");
+    for choice in &choices {
+        let (label, logprobs) = of(choice);
+        assert_eq!(logprobs, labels[&label]);
+        let words = logprobs["content"].as_array().unwrap().iter().map(|token| token["token"].as_str().unwrap());
+        assert_eq!(words.filter(|token| *token != "</s>").collect::<String>(), choice["message"]["content"]);
+    }
+    // A rationale is drawn for each, and changes no label.
+    let (with_rationales, questions) = ask(json!({"include": ["rationale"]})).await;
+    assert_eq!(questions, 16 + labels.len() as u64);
+    let labels = |choices: &[Value]| choices.iter().map(of).collect::<Vec<_>>();
+    assert_eq!(labels(&with_rationales), labels(&choices));
 }

@@ -45,3 +45,27 @@ impl From<Finish> for FinishReason {
         }
     }
 }
+
+/// What a chunk of a stream says of the tokens.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub enum ChunkUsage {
+    /// Nothing: nobody has asked for it, and the member is not there.
+    LeftOut,
+    /// Null: the last chunk will tell.
+    Later,
+    /// All of them.
+    Told(TokenUsage),
+}
+
+impl ChunkUsage {
+    /// Of a chunk that is not the last, where usage is wanted or not.
+    pub fn before_the_last(is_wanted: bool) -> Self {
+        if is_wanted { Self::Later } else { Self::LeftOut }
+    }
+
+    /// Whether the member is not there.
+    pub fn is_left_out(&self) -> bool {
+        matches!(self, Self::LeftOut)
+    }
+}

@@ -1,6 +1,9 @@
 //! A chat on its way from the request to its answers.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     super::{heading::Heading, input_refused},
@@ -12,7 +15,7 @@ use crate::{
         asked_model::{AskedModel, label_refused},
         error::ApiError,
     },
-    domain::Method,
+    domain::{LabelSet, Method},
     inference::{
         CompletionRequest, Following, InferenceError, Places, Prediction, PredictionRequest, Prompt, Sampling,
         ScoredToken, seed_of_answer,
@@ -73,10 +76,11 @@ impl Chat {
     pub async fn answers(&self) -> Result<(Vec<Answered>, Places), ApiError> {
         let answers = self.state.engine.predict_held(&self.model.files, self.requests()).await;
         let (answers, places) = answers.map_err(|error| self.model.refused(error))?;
-        let mut answered = Vec::with_capacity(answers.len());
-        for (index, answer) in answers.into_iter().enumerate() {
-            answered.push(self.answered(&places, index, answer).await?);
+        let mut drawn = Vec::with_capacity(self.asked.answers);
+        for (question, answer) in answers.into_iter().enumerate() {
+            drawn.extend(self.drawn(question, answer)?.1);
         }
+        let answered = self.with_tokens(&places, drawn).await?;
         Ok((answered, places))
     }
 
@@ -99,7 +103,20 @@ impl Chat {
             logprobs: self.asked.logprobs,
             ..PredictionRequest::default()
         };
-        (0..self.asked.answers).map(request).collect()
+        (0..self.questions()).map(request).collect()
+    }
+
+    /// How many questions the engine is asked for all answers.
+    fn questions(&self) -> usize {
+        if self.weighs_once() { 1 } else { self.asked.answers }
+    }
+
+    /// Whether all answers are drawn from the same weighing of a label set, and nothing else is written for any of them.
+    fn weighs_once(&self) -> bool {
+        let (card, included) = (&self.model.card, self.asked.included);
+        let own = matches!(&card.task.label_set, LabelSet::Fixed(labels) if !labels.is_empty());
+        let has_set = own || self.labels.is_some() || self.choices.is_some();
+        has_set && card.method != Method::RationaleThenLabel && !included.rationale && !included.consistency
     }
 
     /// How an answer is drawn: by a seed of its own.
@@ -108,39 +125,81 @@ impl Chat {
         self.asked.sampling.map(seeded)
     }
 
-    /// What the engine gave, made an answer. What is asked for that has the places of the call.
+    /// The answers that the engine's answer to one question gives, each with its number. What is asked for them has the places of
+    /// the call.
     pub async fn answered(
         &self,
         places: &Places,
-        index: usize,
+        question: usize,
         answer: Result<Prediction, InferenceError>,
-    ) -> Result<Answered, ApiError> {
-        let mut answer = answer.map_err(|error| self.refused(error))?;
-        if let Some(sampling) = self.sampling(index) {
-            answer.draw(&sampling);
-        }
-        let abstained = self.asked.included.abstain_below.is_some_and(|least| answer.confidence < least);
-        let tokens = match self.asked.logprobs {
-            _ if abstained => None,
-            Some(count) if answer.label_probs.is_some() => Some(self.tokens_of(places, &answer.label, count).await?),
-            Some(_) => Some(std::mem::take(&mut answer.tokens)),
-            None => None,
-        };
-        Ok(Answered { answer, abstained, tokens })
+    ) -> Result<impl Iterator<Item = (usize, Answered)> + use<>, ApiError> {
+        let (first, drawn) = self.drawn(question, answer)?;
+        Ok((first..).zip(self.with_tokens(places, drawn).await?))
     }
 
-    /// How likely the student finds the tokens of a label: it is made to write it.
-    async fn tokens_of(&self, places: &Places, label: &str, count: usize) -> Result<Vec<ScoredToken>, ApiError> {
-        let request = CompletionRequest {
+    /// The same, their labels drawn where that is wanted.
+    fn drawn(
+        &self,
+        question: usize,
+        answer: Result<Prediction, InferenceError>,
+    ) -> Result<(usize, Vec<Prediction>), ApiError> {
+        let answer = answer.map_err(|error| self.refused(error))?;
+        let numbers = if self.weighs_once() { 0..self.asked.answers } else { question..question + 1 };
+        let drawn = |number| {
+            let mut answer = answer.clone();
+            if let Some(sampling) = self.sampling(number) {
+                answer.draw(&sampling);
+            }
+            answer
+        };
+        Ok((numbers.start, numbers.map(drawn).collect()))
+    }
+
+    /// Answers with their tokens, where these are wanted.
+    async fn with_tokens(&self, places: &Places, drawn: Vec<Prediction>) -> Result<Vec<Answered>, ApiError> {
+        let abstains = |answer: &Prediction| self.asked.included.abstains(answer.confidence);
+        let is_chosen = |answer: &&Prediction| answer.label_probs.is_some() && !abstains(answer);
+        let chosen: BTreeSet<&str> = drawn.iter().filter(is_chosen).map(|answer| answer.label.as_str()).collect();
+        let of_labels = match self.asked.logprobs {
+            Some(count) if !chosen.is_empty() => self.tokens_of(places, &chosen, count).await?,
+            _ => BTreeMap::new(),
+        };
+        let answered = |mut answer: Prediction| {
+            let abstained = abstains(&answer);
+            let tokens = match self.asked.logprobs {
+                Some(_) if abstained => None,
+                Some(_) if answer.label_probs.is_none() => Some(std::mem::take(&mut answer.tokens)),
+                Some(_) => of_labels.get(&answer.label).cloned(),
+                None => None,
+            };
+            Answered { answer, abstained, tokens }
+        };
+        Ok(drawn.into_iter().map(answered).collect())
+    }
+
+    /// How likely the student finds the tokens of labels: it is made to write them, each once, as many side by side as the call has
+    /// places.
+    async fn tokens_of(
+        &self,
+        places: &Places,
+        labels: &BTreeSet<&str>,
+        count: usize,
+    ) -> Result<BTreeMap<String, Vec<ScoredToken>>, ApiError> {
+        let request = |label: &&str| CompletionRequest {
             prompt: Prompt::Text(format!("{}{}", self.model.card.label_prefix, self.asked.input)),
-            dictated: Some(label.to_owned()),
+            dictated: Some((*label).to_owned()),
             logprobs: Some(count),
             ..CompletionRequest::default()
         };
-        let written = self.state.engine.complete_within(places, &self.model.files, vec![request]).await;
-        let written = written.map_err(|error| self.model.refused(error))?.into_iter().next();
-        let written = written.unwrap_or(Err(InferenceError::Stopped)).map_err(|error| self.refused(error))?;
-        Ok(written.tokens)
+        let (labels, mut of_labels): (Vec<&str>, _) = (labels.iter().copied().collect(), BTreeMap::new());
+        for labels in labels.chunks(self.questions()) {
+            let requests = labels.iter().map(request).collect();
+            let written = self.state.engine.complete_within(places, &self.model.files, requests).await;
+            for (label, written) in labels.iter().zip(written.map_err(|error| self.model.refused(error))?) {
+                of_labels.insert((*label).to_owned(), written.map_err(|error| self.refused(error))?.tokens);
+            }
+        }
+        Ok(of_labels)
     }
 
     /// Why there is no answer, at the pointer of what is at fault.

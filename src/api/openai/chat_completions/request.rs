@@ -8,13 +8,13 @@ use super::messages::{ChatMessage, input};
 use crate::{
     api::{
         error::ApiError,
+        included::Included,
         openai::{
             event_stream::{self, StreamOptions},
             forms::OneOrMoreTexts,
             parameters::{check_max_tokens, check_scores, unsupported},
             sampling::{SamplingForm, answers},
         },
-        predictions::{check_abstention, check_includes},
         resolve::{self, Refusals},
     },
     inference::Sampling,
@@ -138,21 +138,6 @@ pub struct ChatBody {
     user: Option<String>,
 }
 
-/// What is wanted beside the label.
-#[derive(Debug, Clone, Copy)]
-pub struct Included {
-    /// The rationale.
-    pub rationale: bool,
-    /// The confidence.
-    pub confidence: bool,
-    /// Each label's probability.
-    pub label_probs: bool,
-    /// Whether the rationale leads to the same label.
-    pub consistency: bool,
-    /// The confidence below which no label is wanted.
-    pub abstain_below: Option<f64>,
-}
-
 /// A request that can be answered.
 pub struct Asked {
     /// The model's name.
@@ -188,22 +173,13 @@ impl ChatBody {
         let logprobs = self.logprobs(&mut refusals);
         check_scores(&mut refusals, [self.presence_penalty, self.frequency_penalty], self.logit_bias.as_ref());
         self.check_what_no_student_does(&mut refusals);
-        check_includes(&mut refusals, self.include.as_deref());
-        check_abstention(&mut refusals, self.abstain_below);
+        let included = Included::check(&mut refusals, self.include.as_deref(), self.abstain_below);
         if let Some(labels) = &self.label_set {
             resolve::check_labels(&mut refusals, "#/label_set", labels);
         }
         let max_tokens = self.limit(&mut refusals);
         let (input, pointer) = input(&mut refusals, &self.messages);
         refusals.finish()?;
-        let includes = |name: &str| self.include.iter().flatten().any(|included| included == name);
-        let included = Included {
-            rationale: includes("rationale"),
-            confidence: includes("confidence"),
-            label_probs: includes("label_probs"),
-            consistency: includes("consistency"),
-            abstain_below: self.abstain_below,
-        };
         let (model, label_set) = (self.model, self.label_set);
         Ok(Asked { model, input, pointer, label_set, included, max_tokens, sampling, answers, logprobs, stream })
     }

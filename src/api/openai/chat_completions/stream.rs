@@ -9,7 +9,7 @@ use super::{
     super::{
         heading::Heading,
         logprobs::ChatLogprobs,
-        usage::{FinishReason, TokenUsage},
+        usage::{ChunkUsage, FinishReason, TokenUsage},
     },
     AssistantRole, ChatExtension,
     chat::{Answered, Chat},
@@ -43,9 +43,9 @@ pub struct ChatCompletionChunk {
     choices: Vec<ChatChunkChoice>,
     /// Tokens of the input and of all answers, in the last chunk with `include_usage`, which has null in the others; not there
     /// without it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "ChunkUsage::is_left_out")]
     #[schema(value_type = Option<TokenUsage>)]
-    usage: Option<Option<TokenUsage>>,
+    usage: ChunkUsage,
 }
 
 /// The one value of a chunk's `object`.
@@ -113,9 +113,14 @@ pub async fn chunks(chat: Chat) -> Result<impl Stream<Item = Result<ChatCompleti
                     }
                 }
                 News::Whole(answer) => match stream.chat.answered(following.places(), index, answer).await {
-                    Ok(answered) => {
-                        for chunk in stream.end(index, answered) {
-                            yield Ok(chunk);
+                    Ok(answers) => {
+                        for (index, answered) in answers {
+                            if let Some(chunk) = stream.begin(index) {
+                                yield Ok(chunk);
+                            }
+                            for chunk in stream.end(index, answered) {
+                                yield Ok(chunk);
+                            }
                         }
                     }
                     Err(error) => {
@@ -209,12 +214,12 @@ impl Chunks {
 
     fn usage(&self) -> ChatCompletionChunk {
         let usage = TokenUsage::new(self.prompt_tokens, self.completion_tokens);
-        ChatCompletionChunk { usage: Some(Some(usage)), ..self.chunk(Vec::new()) }
+        ChatCompletionChunk { usage: ChunkUsage::Told(usage), ..self.chunk(Vec::new()) }
     }
 
     fn chunk(&self, choices: Vec<ChatChunkChoice>) -> ChatCompletionChunk {
         let Heading { id, created, model, system_fingerprint } = self.heading.clone();
-        let (object, usage) = (ChatChunkKind::ChatCompletionChunk, self.includes_usage().then_some(None));
+        let (object, usage) = (ChatChunkKind::ChatCompletionChunk, ChunkUsage::before_the_last(self.includes_usage()));
         ChatCompletionChunk { id, object, created, model, system_fingerprint, choices, usage }
     }
 }

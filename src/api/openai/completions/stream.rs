@@ -9,7 +9,7 @@ use super::{
     super::{
         heading::Heading,
         logprobs::CompletionLogprobs,
-        usage::{FinishReason, TokenUsage},
+        usage::{ChunkUsage, FinishReason, TokenUsage},
     },
     CompletionKind, ID_PREFIX, refused,
     request::Asked,
@@ -40,9 +40,9 @@ pub struct CompletionChunk {
     /// What has come of one answer; nothing in the chunk with the `usage`.
     choices: Vec<CompletionChunkChoice>,
     /// Tokens of all prompts and answers, in the last chunk with `include_usage`, which has null in the others; not there without it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "ChunkUsage::is_left_out")]
     #[schema(value_type = Option<TokenUsage>)]
-    usage: Option<Option<TokenUsage>>,
+    usage: ChunkUsage,
 }
 
 /// What has come of one answer.
@@ -123,12 +123,12 @@ impl Chunks {
 
     fn usage(&self) -> CompletionChunk {
         let usage = TokenUsage::new(self.prompt_tokens, self.completion_tokens);
-        CompletionChunk { usage: Some(Some(usage)), ..self.chunk(Vec::new()) }
+        CompletionChunk { usage: ChunkUsage::Told(usage), ..self.chunk(Vec::new()) }
     }
 
     fn chunk(&self, choices: Vec<CompletionChunkChoice>) -> CompletionChunk {
         let Heading { id, created, model, system_fingerprint } = self.heading.clone();
-        let usage = self.includes_usage().then_some(None);
+        let usage = ChunkUsage::before_the_last(self.includes_usage());
         CompletionChunk {
             id,
             object: CompletionKind::TextCompletion,
