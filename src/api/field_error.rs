@@ -21,6 +21,16 @@ impl FieldError {
 
     /// The field's name as OpenAI's `param` has it: `hyperparameters.batch_size`.
     pub fn param(&self) -> String {
-        self.pointer.trim_start_matches("#/").replace('/', ".")
+        self.place().replace('/', ".")
     }
+
+    /// The pointer without its head: `training/0/file`.
+    pub fn place(&self) -> &str {
+        self.pointer.trim_start_matches("#/")
+    }
+}
+
+/// The pointer to a member of what is at `pointer`.
+pub fn member(pointer: &str, name: &str) -> String {
+    format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
 }

@@ -48,6 +48,7 @@ mod middleware;
 mod model_resource;
 mod models;
 mod names;
+mod one_of;
 mod open_inference;
 mod openai;
 mod openapi;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use axum::extract::State;
 use utoipa::{
-    IntoResponses, OpenApi, PartialSchema, ToSchema,
+    IntoResponses, OpenApi, ToSchema,
     openapi::{Content, RefOr, Response, ResponseBuilder},
 };
 
@@ -142,7 +142,6 @@ fn problem(status: u16) -> Response {
         _ => "A fault of the service; its log has the cause under `request_id`",
     };
     let schema = utoipa::openapi::Ref::from_schema_name(Problem::name());
-    debug_assert!(matches!(Problem::schema(), RefOr::T(_)));
     let content = Content::new(Some(RefOr::<utoipa::openapi::Schema>::Ref(schema)));
     ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build()
 }

@@ -157,6 +157,19 @@ pub enum StudentSpec {
     FromScratch(FromScratch),
 }
 
+impl StudentSpec {
+    /// What a student that begins with no weights is called.
+    pub const FROM_SCRATCH: &str = "from_scratch";
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Model(name) => name,
+            Self::FromScratch(_) => Self::FROM_SCRATCH,
+        }
+    }
+}
+
 /// The shape of a new T5 v1.1 (gated-gelu, untied output).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]

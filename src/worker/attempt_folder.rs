@@ -124,7 +124,7 @@ async fn student(
 ) -> Result<(AttemptStudent, Base), AttemptError> {
     match &spec.student {
         StudentSpec::FromScratch(shape) => {
-            let base = Base { name: "from_scratch".to_owned(), model: None, commit: None };
+            let base = Base { name: StudentSpec::FROM_SCRATCH.to_owned(), model: None, commit: None };
             Ok((AttemptStudent::FromScratch(shape.clone()), base))
         }
         StudentSpec::Model(name) => {

@@ -94,6 +94,13 @@ async fn what_cannot_be_read_is_refused_in_the_protocols_form() {
         (tensor("shape", json!([1, 2])), "inputs/0/shape: the shape is [1, 2]; send [n] or [n, 1]"),
         (tensor("data", json!(["a", 5])), "inputs/0/data/1: an element is no text"),
         (tensor("data", json!(["a", " "])), "inputs/0/data/1: the text is empty"),
+        (tensor("data", json!([["a"], [5]])), "inputs/0/data/1/0: an element is no text"),
+        (tensor("data", json!([["a"], ["b"]])), "inputs/0/shape: the shape is [2], and data has a row for each text"),
+        (tensor("data", json!([["a", "b"], ["c"]])), "inputs/0/data/0: the row has 2 texts"),
+        (tensor("data", json!([["a"], "b"])), "inputs/0/data/1: an element is no row"),
+        (tensor("data", json!(["a", ["b"]])), "inputs/0/data/1: an element is no text"),
+        (tensor("data", json!([["a"], [[" "]]])), "inputs/0/data/1/0: an element is no text"),
+        (with("parameters", json!({"a.b/c": true})), "parameters/a.b~1c: unknown parameter \"a.b/c\""),
         (tensor("data", json!(null)), bytes),
         (tensor("parameters", json!({"binary_data_size": 7})), bytes),
         (with("parameters", json!({"binary_data_output": true})), bytes),
@@ -184,4 +191,32 @@ async fn the_server_says_what_it_is_and_that_it_is_ready() {
     assert_eq!(app.get("/v2/health/live").await.body, json!({"live": true}));
     let ready = app.get("/v2/health/ready").await;
     assert_eq!((ready.status, ready.body), (200, json!({"live": true, "ready": true})));
+}
+
+#[tokio::test]
+async fn what_is_not_ready_or_cannot_be_told_is_503() {
+    let (app, mut cable) = TestApp::start_on_cable().await;
+    write_student(&app, "tiny", desk_labels());
+    let version = app.get("/v2/models/tiny").await.body["versions"][0].as_str().unwrap().to_owned();
+    let model = app.model("desk").await;
+    std::fs::write(app.models_dir.join("tiny/model.safetensors"), b"no weights").unwrap();
+    let broken = infer(&app, json!({"inputs": [texts(&["it is late"])]})).await;
+    assert!(
+        broken.status == 400 && broken.body["error"].as_str().unwrap().contains("\"tiny\" cannot be used"),
+        "{broken:?}"
+    );
+    assert_eq!(app.get(&format!("/v2/models/tiny/versions/{version}/ready")).await.status, 404, "other weights");
+    std::fs::remove_file(app.models_dir.join("tiny/model.safetensors")).unwrap();
+    for path in ["/v2/models/tiny/ready", "/v2/models/tiny/versions/fp_0/ready"] {
+        let answer = app.get(path).await;
+        assert_eq!((answer.status, answer.body), (503, json!({"name": "tiny", "ready": false})), "{path}");
+    }
+    cable.cut();
+    for path in [format!("/v2/models/{}/ready", model.name), format!("/v2/models/{}/versions/fp_0/ready", model.name)] {
+        let answer = app.get(&path).await;
+        assert!(answer.status == 503 && answer.body["error"].is_string(), "{path}: {answer:?}");
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    let server = app.get("/v2/health/ready").await;
+    assert_eq!((server.status, server.body), (503, json!({"live": false, "ready": false})));
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::api::error::ApiError;
+use crate::api::{error::ApiError, field_error::member};
 
 /// Refuses a text with a NUL, by its place.
 pub fn refuse(pointer: &str, value: &Value) -> Result<(), ApiError> {
@@ -13,7 +13,7 @@ pub fn refuse(pointer: &str, value: &Value) -> Result<(), ApiError> {
         }
         Value::Object(fields) => fields.iter().try_for_each(|(name, field)| {
             refuse_in_text(pointer, name)?;
-            refuse(&format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1")), field)
+            refuse(&member(pointer, name), field)
         }),
         Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
     }

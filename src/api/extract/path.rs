@@ -60,8 +60,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
         let found = Path::<String>::from_request_parts(parts, state).await;
         let no_name = || ApiError::NoRoute(parts.uri.path().chars().take(200).collect());
         let Path(text) = found.map_err(|_| no_name())?;
-        // Nothing that is stored has such a name.
+        Self::new(text).ok_or_else(no_name)
+    }
+}
+
+impl Name {
+    /// The name; none where nothing that is stored can have it.
+    pub fn new(text: String) -> Option<Self> {
         let nameable = !text.contains('\0') && text.len() <= MAX_NAME_BYTES;
-        if nameable { Ok(Self(text)) } else { Err(no_name()) }
+        nameable.then_some(Self(text))
     }
 }

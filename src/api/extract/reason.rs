@@ -2,7 +2,10 @@
 
 use serde_path_to_error::{Path, Segment};
 
-use crate::{api::error::FieldError, domain::nearest};
+use crate::{
+    api::{error::FieldError, field_error::member},
+    domain::nearest,
+};
 
 /// Turns serde's message about a place in a request into an error that names the field.
 pub fn describe(path: &Path, message: &str) -> FieldError {
@@ -51,8 +54,7 @@ fn push_new(segments: &mut Vec<String>, name: &str) {
 }
 
 fn pointer(segments: &[String]) -> String {
-    let escaped = segments.iter().map(|segment| segment.replace('~', "~0").replace('/', "~1"));
-    escaped.fold("#".to_owned(), |pointer, segment| pointer + "/" + &segment)
+    segments.iter().fold("#".to_owned(), |pointer, segment| member(&pointer, segment))
 }
 
 fn place(segments: &[String]) -> String {

@@ -7,10 +7,7 @@ use axum::{
     http::request::Parts,
 };
 
-use crate::api::{AppState, asked_model::AskedModel, error::ApiError};
-
-/// No name is longer.
-const MAX_NAME_BYTES: usize = 1024;
+use crate::api::{AppState, asked_model::AskedModel, error::ApiError, extract::Name};
 
 /// A model's name, each of whose slashes and colons may be percent-encoded, and a version where the path has one.
 #[derive(Debug, Clone)]
@@ -27,8 +24,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
         let found = Path::<HashMap<String, String>>::from_request_parts(parts, state).await;
         let no_route = || ApiError::NoRoute(parts.uri.path().chars().take(200).collect());
         let Path(mut found) = found.map_err(|_| no_route())?;
-        let name = found.remove("name").filter(|name| !name.contains('\0') && name.len() <= MAX_NAME_BYTES);
-        Ok(Self { name: name.ok_or_else(no_route)?, version: found.remove("version") })
+        let Name(name) = found.remove("name").and_then(Name::new).ok_or_else(no_route)?;
+        Ok(Self { name, version: found.remove("version") })
     }
 }
 

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use serde::Serialize;
 use utoipa::{
     PartialSchema, ToSchema,
-    openapi::{Ref, RefOr, Schema, schema::OneOfBuilder},
+    openapi::{RefOr, Schema},
 };
 
 use super::refused::OpenInferenceError;
+use crate::api::one_of::one_of;
 
 /// The process runs.
 #[derive(Debug, Serialize, ToSchema)]
@@ -36,11 +37,8 @@ pub struct ModelNotReady;
 
 impl PartialSchema for ModelNotReady {
     fn schema() -> RefOr<Schema> {
-        OneOfBuilder::new()
-            .description(Some("The model, which is not ready; or why nobody can tell at the moment."))
-            .item(Ref::from_schema_name(ModelReady::name()))
-            .item(Ref::from_schema_name(OpenInferenceError::name()))
-            .into()
+        let description = "The model, which is not ready; or why nobody can tell at the moment.";
+        one_of(description, [ModelReady::name(), OpenInferenceError::name()])
     }
 }
 

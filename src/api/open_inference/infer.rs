@@ -71,10 +71,10 @@ pub async fn infer(state: &AppState, asked: &Asked, request: InferenceRequest) -
     let InferenceRequest { id, inputs, .. } = request;
     let texts = texts::read(&mut refusals, inputs);
     refusals.finish()?;
-    let Texts { shape, texts } = texts.expect("what cannot be read was refused");
+    let texts = texts.expect("what cannot be read was refused");
     let model = asked.open(state).await?;
-    let (answers, places) = answers(state, &model, texts, wanted.contains(&Output::Rationale)).await?;
-    let outputs = wanted.into_iter().map(|output| output.tensor(&shape, &answers)).collect();
+    let (answers, places) = answers(state, &model, &texts, wanted.contains(&Output::Rationale)).await?;
+    let outputs = wanted.into_iter().map(|output| output.tensor(&texts.shape, &answers)).collect();
     let response = InferenceResponse { model_version: model.fingerprint(), model_name: model.name, id, outputs };
     Ok(held::until_sent(places, axum::Json(response)))
 }
@@ -82,12 +82,12 @@ pub async fn infer(state: &AppState, asked: &Asked, request: InferenceRequest) -
 async fn answers(
     state: &AppState,
     model: &AskedModel,
-    texts: Vec<String>,
+    texts: &Texts,
     rationale: bool,
 ) -> Result<(Vec<Prediction>, Places), ApiError> {
-    let asked = texts.into_iter().map(|input| PredictionRequest {
-        choices: listed_choices(&model.card.task, &input).map(Into::into),
-        input,
+    let asked = texts.texts.iter().map(|input| PredictionRequest {
+        choices: listed_choices(&model.card.task, input).map(Into::into),
+        input: input.clone(),
         rationale,
         ..PredictionRequest::default()
     });
@@ -95,16 +95,16 @@ async fn answers(
     let answered = state.engine.predict_held(&model.files, asked).await;
     let (answers, places) = answered.map_err(|error| model.refused(error))?;
     let numbered = answers.into_iter().enumerate();
-    let answers = numbered.map(|(index, answer)| answer.map_err(|error| refused(index, error)));
+    let answers = numbered.map(|(index, answer)| answer.map_err(|error| refused(model, texts.place(index), error)));
     Ok((answers.collect::<Result<_, _>>()?, places))
 }
 
 /// Why one text has no answer: the client's fault where the text is.
-fn refused(index: usize, error: InferenceError) -> ApiError {
+fn refused(model: &AskedModel, place: String, error: InferenceError) -> ApiError {
     match error {
         InferenceError::LabelTooLong { .. } | InferenceError::TooLong { .. } => {
-            ApiError::field(format!("#/inputs/0/data/{index}"), "invalid_value", error.to_string())
+            ApiError::field(place, "invalid_value", error.to_string())
         }
-        other => other.into(),
+        other => model.refused(other),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::api::{extract::nearest, resolve::Refusals};
+use crate::api::{extract::nearest, field_error::member, resolve::Refusals};
 
 /// Parameters of the protocol's extension for tensors as bytes, and what each says where it asks for none.
 const BINARY: [(&str, Option<bool>); 3] =
@@ -20,7 +20,7 @@ pub fn flags<'a>(
 ) -> Vec<&'a str> {
     let mut set = Vec::new();
     for (name, value) in given.into_iter().flatten() {
-        let place = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
+        let place = member(pointer, name);
         let binary = BINARY.iter().find(|(binary, _)| binary == name);
         match (known.iter().find(|known| *known == name), binary, value) {
             (Some(known), _, Value::Bool(true)) => set.push(*known),

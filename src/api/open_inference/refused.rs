@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use utoipa::{
-    IntoResponses, PartialSchema, ToSchema,
+    IntoResponses, ToSchema,
     openapi::{Content, RefOr, Response, ResponseBuilder},
 };
 
@@ -26,7 +26,7 @@ pub fn is_of_protocol(path: &str) -> bool {
 
 /// An error's body. Fields that are at fault are named all, since the form has no other place for them.
 pub fn refusal(error: &ApiError) -> Vec<u8> {
-    let fields = error.fields().iter().map(|field| format!("{}: {}", field.param().replace('.', "/"), field.detail));
+    let fields = error.fields().iter().map(|field| format!("{}: {}", field.place(), field.detail));
     let fields: Vec<String> = fields.collect();
     let error = if fields.is_empty() { error.to_string() } else { fields.join("; ") };
     serde_json::to_vec(&OpenInferenceError { error }).expect("a text is plain data")
@@ -75,7 +75,6 @@ fn refused(status: u16) -> Response {
         _ => "A fault of the service; its log has the cause",
     };
     let schema = utoipa::openapi::Ref::from_schema_name(OpenInferenceError::name());
-    debug_assert!(matches!(OpenInferenceError::schema(), RefOr::T(_)));
     let content = Content::new(Some(RefOr::<utoipa::openapi::Schema>::Ref(schema)));
     ResponseBuilder::new().description(description).content("application/json", content).build()
 }

@@ -11,6 +11,7 @@ use crate::api::{extract::nearest, predictions::MAX_INPUTS, resolve::Refusals};
 /// The one input's name.
 pub const NAME: &str = "text";
 const DATATYPE: &str = "BYTES";
+const DATA: &str = "#/inputs/0/data";
 
 /// Texts and the shape that they came in, which the answers have as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,19 @@ pub struct Texts {
     pub shape: Vec<u64>,
     /// The texts.
     pub texts: Vec<String>,
+    /// Whether each stood in a row of its own.
+    pub are_nested: bool,
+}
+
+impl Texts {
+    /// Where a text stood in the request.
+    pub fn place(&self, index: usize) -> String {
+        place(index, self.are_nested)
+    }
+}
+
+fn place(index: usize, is_nested: bool) -> String {
+    format!("{DATA}/{index}{}", if is_nested { "/0" } else { "" })
 }
 
 /// The request's texts; none where something was refused.
@@ -34,26 +48,28 @@ pub fn read(refusals: &mut Refusals, inputs: Vec<InputTensor>) -> Option<Texts> 
     });
     flags(refusals, "#/inputs/0/parameters", &[], input.parameters.as_ref());
     let Some(data) = input.data else {
-        refusals.add("#/inputs/0/data", "missing_field", format!("the field \"data\" is missing; {NO_BINARY}"));
+        refusals.add(DATA, "missing_field", format!("the field \"data\" is missing; {NO_BINARY}"));
         return None;
     };
-    let texts = texts(refusals, data);
-    check_shape(refusals, &input.shape, texts.len());
-    Some(Texts { shape: input.shape, texts })
+    let are_nested = data.first().is_some_and(Value::is_array);
+    let count = data.len();
+    let elements = data.into_iter().enumerate();
+    let texts = elements.filter_map(|(index, element)| text(refusals, index, element, are_nested)).collect();
+    check_shape(refusals, &input.shape, count, are_nested);
+    Some(Texts { shape: input.shape, texts, are_nested })
 }
 
-fn check_shape(refusals: &mut Refusals, shape: &[u64], texts: usize) {
+fn check_shape(refusals: &mut Refusals, shape: &[u64], texts: usize, are_nested: bool) {
     let rows = match shape {
-        [rows] | [rows, 1] => Some(*rows),
-        _ => None,
+        [rows] | [rows, 1] => *rows,
+        _ => {
+            let detail = format!("the shape is {shape:?}; send [n] or [n, 1]");
+            return refusals.add("#/inputs/0/shape", "invalid_value", detail);
+        }
     };
-    let Some(rows) = rows else {
-        return refusals.add(
-            "#/inputs/0/shape",
-            "invalid_value",
-            format!("the shape is {shape:?}; send [n] or [n, 1]"),
-        );
-    };
+    refusals.require(!are_nested || shape.len() == 2, "#/inputs/0/shape", || {
+        format!("the shape is {shape:?}, and data has a row for each text; send [{texts}, 1], or the texts flat")
+    });
     refusals.require(rows == texts as u64, "#/inputs/0/shape", || {
         format!("the shape is {shape:?}, and data has {texts} texts")
     });
@@ -62,25 +78,34 @@ fn check_shape(refusals: &mut Refusals, shape: &[u64], texts: usize) {
     });
 }
 
-/// The texts in row-major order, however they are nested.
-fn texts(refusals: &mut Refusals, data: Vec<Value>) -> Vec<String> {
-    let mut found = Vec::new();
-    for (index, element) in data.into_iter().enumerate() {
-        match element {
-            Value::Array(row) => row.into_iter().for_each(|text| push(refusals, index, text, &mut found)),
-            text => push(refusals, index, text, &mut found),
+/// A text, which stands in a row of its own where the first one does.
+fn text(refusals: &mut Refusals, index: usize, element: Value, is_nested: bool) -> Option<String> {
+    let element = match element {
+        Value::Array(row) if is_nested => match <[Value; 1]>::try_from(row) {
+            Ok([element]) => element,
+            Err(row) => {
+                let detail = format!("the row has {} texts; send one text to a row", row.len());
+                refusals.add(format!("{DATA}/{index}"), "invalid_value", detail);
+                return None;
+            }
+        },
+        element if is_nested => {
+            let detail = "an element is no row, and the first one is; send all texts flat, or each in a row";
+            refusals.add(format!("{DATA}/{index}"), "wrong_type", detail);
+            drop(element);
+            return None;
         }
-    }
-    found
-}
-
-fn push(refusals: &mut Refusals, index: usize, element: Value, found: &mut Vec<String>) {
-    let place = format!("#/inputs/0/data/{index}");
+        element => element,
+    };
+    let place = place(index, is_nested);
     match element {
         Value::String(text) => {
             refusals.require(!text.trim().is_empty(), &place, || "the text is empty".to_owned());
-            found.push(text);
+            Some(text)
         }
-        _ => refusals.add(place, "wrong_type", "an element is no text; send texts, flat or one to a row"),
+        _ => {
+            refusals.add(place, "wrong_type", "an element is no text; send texts, flat or one to a row");
+            None
+        }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::Refusals;
 use crate::{
-    api::{AppState, error::ApiError},
+    api::{AppState, error::ApiError, field_error::member},
     domain::{JobId, JobSpec, JobState},
     leakage::Leakage,
     store::{NewJob, Store},
@@ -107,7 +107,7 @@ fn check_metadata<'a>(pairs: impl Iterator<Item = (&'a String, &'a Value)>, refu
     let mut count = 0;
     for (key, value) in pairs {
         count += 1;
-        let pointer = format!("#/metadata/{}", key.replace('~', "~0").replace('/', "~1"));
+        let pointer = member("#/metadata", key);
         refusals.require(key.chars().count() <= 64, &pointer, || "a key has 64 characters at most".to_owned());
         match value {
             Value::String(text) if text.chars().count() <= 512 => {}

@@ -87,7 +87,7 @@ impl Contract {
 
 /// The form of an answer that no operation has: an error in the form of its path.
 fn undeclared(path: &str) -> Value {
-    if path.starts_with("/v2") {
+    if path == "/v2" || path.starts_with("/v2/") {
         json!({"application/json": {"schema": {"$ref": "#/components/schemas/OpenInferenceError"}}})
     } else {
         json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}})

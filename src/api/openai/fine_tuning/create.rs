@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use axum::{extract::State, response::Response};
 use utoipa::{
     PartialSchema, ToSchema,
-    openapi::{Ref, RefOr, Schema, schema::OneOfBuilder},
+    openapi::{RefOr, Schema},
 };
 
 use super::{
@@ -19,11 +19,12 @@ use crate::{
         AppState,
         error::ApiError,
         idempotency::KeyHeader,
+        one_of::one_of,
         openapi::Submitted,
         resolve::distillation,
         submit::{DryRun, Submit, SubmitQuery, submit_as},
     },
-    domain::{JobSpec, StudentSpec, named_after},
+    domain::{JobSpec, named_after},
     store::NewJob,
 };
 
@@ -49,11 +50,7 @@ pub struct FineTuningAnswer;
 
 impl PartialSchema for FineTuningAnswer {
     fn schema() -> RefOr<Schema> {
-        OneOfBuilder::new()
-            .description(Some("The job; or what a dry run would do."))
-            .item(Ref::from_schema_name(FineTuningJobResource::name()))
-            .item(Ref::from_schema_name(DryRun::name()))
-            .into()
+        one_of("The job; or what a dry run would do.", [FineTuningJobResource::name(), DryRun::name()])
     }
 }
 
@@ -73,8 +70,7 @@ async fn resolve(state: &AppState, request: FineTuningJobRequest) -> Result<NewJ
 /// The job with the suffix in its model's name.
 fn named(mut job: NewJob, suffix: String) -> NewJob {
     if let JobSpec::Distillation(spec) = &mut job.spec {
-        let base = if let StudentSpec::Model(name) = &spec.student { name } else { "from_scratch" };
-        spec.model_name = Some(named_after(base, &suffix, job.id));
+        spec.model_name = Some(named_after(spec.student.name(), &suffix, job.id));
     }
     job
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     api::{
         extract::{describe, nearest},
+        field_error::member,
         resolve::Refusals,
     },
     domain::Hyperparameters,
@@ -43,7 +44,7 @@ fn refuse_unknown(refusals: &mut Refusals, pointer: &str, given: &Map<String, Va
     let known: Vec<&str> = RENAMED.iter().map(|(theirs, _)| *theirs).chain(keys(&ours)).collect();
     let unknown: Vec<&String> = given.keys().filter(|name| !known.contains(&name.as_str())).collect();
     for name in &unknown {
-        let place = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
+        let place = member(pointer, name);
         let detail = format!("unknown field {name:?}{}", nearest(name, known.iter().copied()));
         refusals.add(place, "unknown_parameter", detail);
     }
