@@ -169,6 +169,8 @@ async fn what_cannot_be_asked_is_refused_at_its_place_in_openais_request() {
         (knobs(json!({"batch_size": 0})), "invalid_value", "#/method/supervised/hyperparameters/batch_size"),
         (json!({"hyperparameters": {"batch_size": 0}}), "invalid_value", "#/hyperparameters/batch_size"),
         (json!({"hyperparameters": {"seed": 4}, "seed": 5}), "invalid_value", "#/seed"),
+        (json!({"hyperparameters": {"seed": 0}, "seed": 5}), "invalid_value", "#/seed"),
+        (json!({"hyperparameters": {"seed": 5}, "seed": 0}), "invalid_value", "#/seed"),
         (json!({"metadata": {"team": 5}}), "wrong_type", "#/metadata/team"),
     ];
     for (wrong, code, pointer) in cases {

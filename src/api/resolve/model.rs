@@ -67,10 +67,14 @@ pub async fn task_of(state: &AppState, checkpoint: &Checkpoint) -> Result<Option
     Ok(job.and_then(|job| if let JobSpec::Distillation(spec) = job.spec { Some(spec.task) } else { None }))
 }
 
+/// Whether a text has the characters of a model's name, one to so many.
+pub fn is_plain(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
 /// A name that fits into one path segment and is not an id; `what` begins the sentence that says so.
 pub fn check_name(refusals: &mut Refusals, pointer: &str, what: &str, name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let form = (1..=128).contains(&name.len()) && name.chars().all(plain) && !name.starts_with('.');
+    let form = is_plain(name, 128) && !name.starts_with('.');
     let is_id = ID_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     refusals.require(form && !is_id, pointer, || {
         format!(

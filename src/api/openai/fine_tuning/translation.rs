@@ -15,10 +15,11 @@ use crate::{
         resolve::{
             Refusals,
             distillation::{DistillationJobRequest, TestRows, Training, ValidationRows},
+            model::is_plain,
         },
         shapes::OneOrMany,
     },
-    domain::{Hyperparameters, LabelSource},
+    domain::LabelSource,
 };
 
 /// OpenAI's limit.
@@ -33,8 +34,9 @@ pub fn translate(request: FineTuningJobRequest) -> Result<(DistillationJobReques
     let (kind, mut options) = options(&mut refusals, request.method);
     let own = options.hyperparameters.take();
     let (places, given) = place_of_knobs(&mut refusals, kind, request.hyperparameters, own);
-    let hyperparameters = knobs(&mut refusals, &places.knobs, given);
-    let hyperparameters = seeded(&mut refusals, &places, hyperparameters, request.seed);
+    check_seed(&mut refusals, &places, &given, request.seed);
+    let mut hyperparameters = knobs(&mut refusals, &places.knobs, given);
+    hyperparameters.seed = request.seed.unwrap_or(hyperparameters.seed);
     refusals.finish()?;
     let native = DistillationJobRequest {
         training: OneOrMany::One(training(request.training_file)),
@@ -74,9 +76,7 @@ fn usual_source(kind: MethodKind) -> LabelSource {
 /// The suffix becomes a part of a model's name.
 fn check_suffix(refusals: &mut Refusals, suffix: Option<&str>) {
     let Some(suffix) = suffix else { return };
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let is_right = (1..=MAX_SUFFIX).contains(&suffix.len()) && suffix.chars().all(plain);
-    refusals.require(is_right, "#/suffix", || {
+    refusals.require(is_plain(suffix, MAX_SUFFIX), "#/suffix", || {
         format!("a suffix has 1 to {MAX_SUFFIX} letters, digits, '-', '_' or '.'; leave it out for none")
     });
 }
@@ -122,11 +122,11 @@ fn place_of_knobs(
 }
 
 /// The seed has a place of its own in OpenAI's request, and one among this service's hyperparameters.
-fn seeded(refusals: &mut Refusals, places: &Places, knobs: Hyperparameters, seed: Option<u64>) -> Hyperparameters {
-    let Some(seed) = seed else { return knobs };
-    let agrees = knobs.seed == Hyperparameters::default().seed || knobs.seed == seed;
-    refusals.require(agrees, "#/seed", || {
-        format!("the seed is {seed} here and {} at {}/seed; send one of them", knobs.seed, places.knobs)
-    });
-    Hyperparameters { seed, ..knobs }
+fn check_seed(refusals: &mut Refusals, places: &Places, given: &Map<String, Value>, seed: Option<u64>) {
+    let other = given.get("seed").filter(|other| **other != "auto").and_then(Value::as_u64);
+    if let (Some(seed), Some(other)) = (seed, other) {
+        refusals.require(seed == other, "#/seed", || {
+            format!("the seed is {seed} here and {other} at {}/seed; send one of them", places.knobs)
+        });
+    }
 }
