@@ -13,7 +13,10 @@ use super::{
     list::{List, MAX_LIMIT, page_size},
     openapi::OfOne,
 };
-use crate::domain::{Checkpoint, CheckpointId, JobId};
+use crate::{
+    domain::{Checkpoint, CheckpointId, JobId},
+    store::CheckpointOrder,
+};
 
 /// A student as it was at some step of its training.
 #[derive(Debug, Serialize, ToSchema)]
@@ -87,7 +90,7 @@ pub async fn list_job_checkpoints(
 ) -> Result<axum::Json<List<CheckpointResource>>, ApiError> {
     let limit = page_size(query.limit, MAX_LIMIT)?;
     let job = find(&state, id).await?;
-    let page = state.store.list_checkpoints(job.id, query.after, limit).await?;
+    let page = state.store.list_checkpoints(job.id, CheckpointOrder::ByStep(query.after), limit).await?;
     Ok(axum::Json(List::new(page.items.into_iter().map(CheckpointResource::from).collect(), page.has_more)))
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Deletion, Page, Store, StoreError, one_more, rows::Place, storable};
+use super::{Deletion, Store, StoreError, rows::Place, storable};
 use crate::domain::{Checkpoint, CheckpointId, JobId, KeepCheckpoints, Lease, ProjectId};
 
 /// Which checkpoint is meant.
@@ -83,36 +83,6 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         row.map(Checkpoint::try_from).transpose()
-    }
-
-    /// Checkpoints of a job by step, those after this step.
-    pub async fn list_checkpoints(
-        &self,
-        job: JobId,
-        after: Option<i64>,
-        limit: u32,
-    ) -> Result<Page<Checkpoint>, StoreError> {
-        let rows = sqlx::query_as!(
-            CheckpointRow,
-            r#"-- list_checkpoints
-            select c.id, c.project_id, m.name as "model?", c.job_id, c.step, c.accuracy, c.metrics, c.lineage,
-                c.artifact_prefix, c.manifest_sha256, c.bytes, c.created_at,
-                c.accuracy is not null and not exists (
-                    select from checkpoints o
-                    where o.job_id = c.job_id and o.deleted_at is null and (o.accuracy, o.step) > (c.accuracy, c.step)
-                ) as "best!"
-            from checkpoints c left join models m on m.job_id = c.job_id and m.deleted_at is null
-            where c.job_id = $1 and c.deleted_at is null and ($2::bigint is null or c.step > $2)
-            order by c.step
-            limit $3"#,
-            job.0,
-            after,
-            one_more(limit),
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        let checkpoints = rows.into_iter().map(Checkpoint::try_from).collect::<Result<_, _>>()?;
-        Ok(Page::cut(checkpoints, limit))
     }
 
     /// Takes away what is not among the last or the best of a job's checkpoints, unless an alias points to it or an

@@ -81,7 +81,7 @@ impl Store {
             ), newest as (
                 select * from job_metrics
                 where job_id = $1 and ($2::timestamptz is null or created_at < $2 + interval '1 millisecond')
-                order by id desc
+                order by created_at desc, id desc
                 limit ($5 + 4) * $6
             ), measured as (
                 select min(created_at) as created_at, 1 as list, min(id) as id, null::text as level, null::text as code,

@@ -24,8 +24,12 @@ use crate::{
 /// A distillation by its id; a job of another kind is no fine-tuning.
 async fn find(state: &AppState, id: Id<JobId>) -> Result<Job, ApiError> {
     let job = state.store.job(Store::default_project(), id.0).await?;
-    job.filter(|job| spec(job).is_some())
-        .ok_or_else(|| ApiError::NotFound { what: "fine-tuning job", id: id.0.to_string() })
+    job.filter(|job| spec(job).is_some()).ok_or_else(|| missing(id.0))
+}
+
+/// The 404 of a job that is no fine-tuning, or is not there.
+fn missing(id: JobId) -> ApiError {
+    ApiError::NotFound { what: "fine-tuning job", id: id.to_string() }
 }
 
 /// What a distillation was asked to do; none for a job of another kind.

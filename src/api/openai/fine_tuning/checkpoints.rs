@@ -15,6 +15,7 @@ use crate::{
         openapi::OfOne,
     },
     domain::{Checkpoint, CheckpointId, JobId},
+    store::CheckpointOrder,
 };
 
 /// Checkpoints of a page when the request does not say; OpenAI's number.
@@ -82,7 +83,7 @@ pub async fn list_fine_tuning_checkpoints(
 ) -> Result<Json<List<FineTuningCheckpoint>>, ApiError> {
     let limit = page_size(query.limit.or(Some(DEFAULT_LIMIT)), MAX_LIMIT)?;
     let job = find(&state, id).await?;
-    let page = state.store.newest_checkpoints(job.id, query.after, limit).await?;
+    let page = state.store.list_checkpoints(job.id, CheckpointOrder::NewestFirst(query.after), limit).await?;
     let steps: Vec<i64> = page.items.iter().map(|checkpoint| checkpoint.step).collect();
     let mut figures = state.store.figures_at(job.id, &steps).await?;
     let of = |checkpoint: Checkpoint| {

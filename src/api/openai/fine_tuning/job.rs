@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::{
     method::{FineTuningHyperparameters, FineTuningMethod},
-    spec,
+    missing, spec,
 };
 use crate::{
     api::{
@@ -20,9 +20,7 @@ use crate::{
         job_form::JobForm,
         job_resource::{ProgressResource, estimated_finish, progress},
     },
-    domain::{
-        DistillationSpec, FileId, Job, JobError, JobId, JobState, ProjectId, StudentSpec, TrainingSource, Validating,
-    },
+    domain::{DistillationSpec, FileId, Job, JobError, JobId, JobState, ProjectId, TrainingSource, Validating},
 };
 
 /// A distillation as OpenAI's clients see it, with `terminal` and `progress`.
@@ -116,7 +114,7 @@ impl FineTuningJobResource {
             created_at: job.created_at.timestamp(),
             finished_at: job.finished_at.as_ref().map(DateTime::timestamp),
             estimated_finish: estimated_finish(&job),
-            model: student(&spec.student),
+            model: spec.student.name().to_owned(),
             fine_tuned_model: found("model").and_then(Value::as_str).map(str::to_owned),
             organization_id: job.project_id,
             status: job.state,
@@ -146,19 +144,11 @@ pub struct FineTuning;
 impl JobForm for FineTuning {
     async fn shown(_: &AppState, job: Job) -> Result<Response, ApiError> {
         let id = job.id;
-        let missing = || ApiError::NotFound { what: "fine-tuning job", id: id.to_string() };
-        Ok(Json(FineTuningJobResource::of(job).ok_or_else(missing)?).into_response())
+        Ok(Json(FineTuningJobResource::of(job).ok_or_else(|| missing(id))?).into_response())
     }
 
     async fn created(state: &AppState, job: Job) -> Result<Response, ApiError> {
         Self::shown(state, job).await
-    }
-}
-
-fn student(student: &StudentSpec) -> String {
-    match student {
-        StudentSpec::Model(name) => name.clone(),
-        StudentSpec::FromScratch(_) => "from_scratch".to_owned(),
     }
 }
 
