@@ -149,9 +149,7 @@ pub async fn find(state: &AppState, id: Id<FileId>) -> Result<File, ApiError> {
 /// What it means that the bytes of a file cannot be read that was there a moment ago: a 404 where it was deleted since.
 pub async fn unreadable(state: &AppState, id: FileId, error: ArtifactError) -> ApiError {
     match state.store.file(Store::default_project(), id).await {
-        Ok(None) if matches!(error, ArtifactError::Missing { .. }) => {
-            ApiError::NotFound { what: "file", id: id.to_string() }
-        }
+        Ok(None) if matches!(error, ArtifactError::Missing { .. }) => Id(id).missing(),
         _ => error.into(),
     }
 }

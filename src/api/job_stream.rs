@@ -29,18 +29,15 @@ use std::{
 
 use async_stream::stream;
 use axum::{
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{
-        IntoResponse, Response, Sse,
-        sse::{Event as Frame, KeepAlive},
-    },
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response, sse::Event as Frame},
 };
 use futures::Stream;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{AppState, accept, error::ApiError, job_resource::JobResource};
+use super::{AppState, accept, error::ApiError, job_resource::JobResource, sse};
 use crate::{
     domain::{Job, JobId, JobState, RESULT_WITHIN, awaits_result},
     store::{Store, StoreError},
@@ -48,8 +45,6 @@ use crate::{
 
 /// Time between looks at the database.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Time between comments that keep proxies from closing a silent connection.
-const PING_EVERY: Duration = Duration::from_secs(15);
 /// How soon a client comes back, as it is told once.
 const RETRY: Duration = Duration::from_secs(3);
 /// What the last frame's id is.
@@ -109,14 +104,7 @@ pub fn follow(state: &AppState, job: Job, last_id: Option<&str>, list: impl Foll
     if last_id == Some(DONE) && job.state.is_terminal() {
         return StatusCode::NO_CONTENT.into_response();
     }
-    let keep_alive = KeepAlive::new().interval(PING_EVERY).text("ping");
-    let mut response = Sse::new(frames(state.clone(), job, list)).keep_alive(keep_alive).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // nginx would hold frames back until its buffer is full.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
+    sse::respond(frames(state.clone(), job, list))
 }
 
 fn bad_cursor(text: &str, example: &str) -> ApiError {

@@ -59,6 +59,7 @@ mod reports;
 mod resolve;
 mod serve;
 mod shapes;
+mod sse;
 mod state;
 mod submit;
 mod tidy;

@@ -12,7 +12,7 @@ use super::{
     AppState,
     error::ApiError,
     estimate::{self, Question},
-    extract::{JsonBytes, Query, from_text},
+    extract::{Id, JsonBytes, Query, from_text},
     idempotency::{Key, fingerprint, once},
     job_form::{JobForm, Native},
 };
@@ -137,7 +137,7 @@ async fn preview(state: &AppState, new: NewJob) -> Result<Response, ApiError> {
 async fn made(state: &AppState, id: Uuid) -> Result<Job, ApiError> {
     let id = JobId(id);
     let job = state.store.job(Store::default_project(), id).await?;
-    job.ok_or_else(|| ApiError::NotFound { what: "job", id: id.to_string() })
+    job.ok_or_else(|| Id(id).missing())
 }
 
 /// What was there when the request was checked may be gone when the job is stored.

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use super::{
     AppState,
     error::ApiError,
-    extract::{Nothing, Query, nearest},
+    extract::{Id, Nothing, Query, nearest},
     files::FileResource,
     idempotency::{Key, KeyHeader, digest, once},
     openapi::Submitted,
@@ -229,7 +229,7 @@ async fn withdraw(state: &AppState, file: &File) {
 /// The answer for a file that was stored by a request whose answer was never stored.
 async fn again(state: &AppState, id: FileId) -> Result<Response, ApiError> {
     let file = state.store.file(Store::default_project(), id).await?;
-    file.map(created).ok_or_else(|| ApiError::NotFound { what: "file", id: id.to_string() })
+    file.map(created).ok_or_else(|| Id(id).missing())
 }
 
 /// A client's filename as a label: the last part of any path, without control characters.

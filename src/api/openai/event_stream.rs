@@ -9,16 +9,10 @@
 //! ```
 //! What goes wrong before the first chunk is an answer with a status of its own. A deadline that passes is such an error.
 
-use std::{convert::Infallible, time::Duration};
+use std::convert::Infallible;
 
 use async_stream::stream;
-use axum::{
-    http::{HeaderValue, header},
-    response::{
-        IntoResponse, Response, Sse,
-        sse::{Event as Frame, KeepAlive},
-    },
-};
+use axum::response::{Response, sse::Event as Frame};
 use futures::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use tracing::Span;
@@ -29,10 +23,8 @@ use crate::api::{
     error::ApiError,
     problem,
     resolve::Refusals,
+    sse,
 };
-
-/// Time between comments that keep proxies from closing a silent connection.
-const PING_EVERY: Duration = Duration::from_secs(15);
 
 /// How an answer is streamed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
@@ -70,14 +62,7 @@ pub fn respond<T: Serialize + Send + 'static>(
     chunks: impl Stream<Item = Result<T, ApiError>> + Send + 'static,
     deadline: Option<Deadline>,
 ) -> Response {
-    let keep_alive = KeepAlive::new().interval(PING_EVERY).text("ping");
-    let mut response = Sse::new(frames(chunks, deadline, Span::current())).keep_alive(keep_alive).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // nginx would hold frames back until its buffer is full.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
+    sse::respond(frames(chunks, deadline, Span::current()))
 }
 
 fn frames<T: Serialize + Send>(
