@@ -8,7 +8,8 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use super::{
     fault::Origin,
     file::File,
-    settings::{CONFIG, Preset, SETTINGS, Setting},
+    setting::{Preset, Setting},
+    settings::{CONFIG, SETTINGS},
     values,
 };
 use crate::domain::{Secret, nearest};

@@ -8,6 +8,7 @@ mod file;
 mod given;
 mod place;
 mod reader;
+mod setting;
 mod settings;
 mod table;
 mod tasks;
@@ -19,7 +20,8 @@ pub use database_url::DatabaseUrl;
 pub use fault::{Fault, Origin, Refusal};
 pub use given::GivenSettings;
 pub use reader::{Effective, Reading};
-pub use settings::{Preset, SETTINGS, Setting, find};
+pub use setting::{Preset, Setting};
+pub use settings::{SETTINGS, find};
 pub use table::markdown;
 
 use crate::{

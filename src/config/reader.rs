@@ -11,7 +11,8 @@ use super::{
     DatabaseUrl, GivenSettings, Settings,
     fault::{Fault, Origin, Refusal},
     file::File,
-    settings::{Preset, find},
+    setting::Preset,
+    settings::find,
     tasks::Tasks,
     values,
 };

@@ -1,6 +1,9 @@
 //! The README's tables of settings, made of the lists that the program itself reads.
 
-use super::settings::{CONFIG, LISTS, Preset, SETTINGS, Setting};
+use super::{
+    setting::{Preset, Setting},
+    settings::{CONFIG, LISTS, SETTINGS},
+};
 use crate::teacher::TEACHER_KEYS;
 
 /// Both tables, as the README has them.
