@@ -39,9 +39,10 @@ seeds: build ## Run the demo on three seeds of data and training
 up: build ## Run the service on http://127.0.0.1:8080 until Ctrl-C
 	$(BINARY) up --data-dir $(DATA)
 
-# The test with OpenAI's own package does not go without where it is named a Python that has it.
+# The test with OpenAI's own package must run here: where there is no Python with it and none can be made, that test fails and the
+# others are run all the same.
 test: build ## Run every test
-	python=$$(scripts/openai_sdk) && STEPWISE_OPENAI_PYTHON=$$python $(if $(SHARED_THERE),STEPWISE_SHARED=$(abspath $(SHARED_THERE)) )cargo test --release --locked
+	STEPWISE_OPENAI_PYTHON=$$(scripts/openai_sdk || echo none) $(if $(SHARED_THERE),STEPWISE_SHARED=$(abspath $(SHARED_THERE)) )cargo test --release --locked
 	python3 -B -m unittest discover -q -s examples -p 'test_*.py'
 
 check: build $(DENY) ## Format, lints, docs, dependencies, .sqlx and openapi.yaml

@@ -1,6 +1,11 @@
 //! OpenAI's own Python package, as it is, against a service and a worker that are processes of their own.
 
-use std::{env, path::Path, process::Command};
+use std::{
+    env,
+    io::{self, Write},
+    path::Path,
+    process::Command,
+};
 
 use crate::support::{
     fleet::Fleet,
@@ -9,24 +14,38 @@ use crate::support::{
 };
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/openai_sdk.py");
+/// What the test was last looked at with.
+const PINNED: &str = include_str!("../openai_sdk.txt");
 /// Names a Python that has the package: then the test must run.
 const VARIABLE: &str = "STEPWISE_OPENAI_PYTHON";
 
-/// A Python that has the package; none where nobody has named one and the machine's own has not got it.
-fn python() -> Option<String> {
-    let named = env::var(VARIABLE).ok();
-    let python = named.clone().unwrap_or_else(|| "python3".to_owned());
-    let tried = Command::new(&python).args(["-c", "import openai"]).output();
-    let has_package = tried.as_ref().is_ok_and(|done| done.status.success());
-    assert!(has_package || named.is_none(), "{VARIABLE} is {python}, which has no package openai: {tried:?}");
-    has_package.then_some(python)
+/// A Python that has the package in the pinned version, or what there is instead.
+fn python() -> Result<String, String> {
+    let python = env::var(VARIABLE).unwrap_or_else(|_| "python3".to_owned());
+    let wanted = PINNED.lines().find_map(|line| line.strip_prefix("openai==")).unwrap();
+    let tried = Command::new(&python).args(["-c", "import openai; print(openai.__version__)"]).output();
+    let tried = tried.map_err(|error| format!("{python:?} cannot be started: {error}"))?;
+    match String::from_utf8_lossy(&tried.stdout).trim() {
+        "" => Err(format!("{python:?} has no package openai; tests/openai_sdk.txt pins {wanted}")),
+        found if found == wanted => Ok(python),
+        found => Err(format!("{python:?} has openai {found}; tests/openai_sdk.txt pins {wanted}")),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unmodified_openai_package_reads_every_answer() {
-    let Some(python) = python() else {
-        println!("SKIPPED: python3 has no package openai; `make test` installs it, as does scripts/openai_sdk");
-        return;
+    let python = match python() {
+        Ok(python) => python,
+        Err(fault) => {
+            assert!(
+                env::var(VARIABLE).is_err(),
+                "{VARIABLE}: {fault}; scripts/openai_sdk makes one, once, with a network"
+            );
+            // Past the harness, which shows what a test prints only where it fails.
+            let words = "NOT RUN: the test with OpenAI's own package; `make test` runs it";
+            writeln!(io::stderr(), "{words}: {fault}").unwrap();
+            return;
+        }
     };
     let fleet = Fleet::begin().await;
     let (desk, models) = (fleet.folder.path().join("desk"), fleet.folder.path().join("models"));
