@@ -64,6 +64,17 @@ fn count(lines: &[Value], wanted: impl Fn(&Value) -> bool) -> u64 {
     lines.iter().filter(|line| wanted(line)).count() as u64
 }
 
+/// The expected calibration error of a model, by its lines: 15 bins of one width.
+fn calibration_error(lines: &[Value], model: &str) -> f64 {
+    let mut bins = [0.0; 15];
+    for said in lines.iter().map(|line| &line["models"][model]) {
+        let confidence = said["confidence"].as_f64().unwrap();
+        bins[((confidence * 15.0) as usize).min(14)] +=
+            confidence - f64::from(u8::from(said["scored_correct"] == true));
+    }
+    bins.iter().map(|excess: &f64| excess.abs()).sum::<f64>() / lines.len() as f64
+}
+
 fn pair<'a>(result: &'a Value, first: &str, second: &str, measure: &str) -> &'a Value {
     let pairs = result["pairs"].as_array().unwrap();
     let wanted = |pair: &&Value| pair["first"] == first && pair["second"] == second && pair["measure"] == measure;
@@ -100,7 +111,6 @@ async fn models_and_the_teacher_are_scored_and_paired_on_the_same_rows() {
     assert_eq!((&teacher["correct"], &teacher["unanswered"], &teacher["other"]), (&json!(89), &json!(60), &json!(61)));
     let within = |ci: &Value, share: f64| ci[0].as_f64().unwrap() < share && share < ci[1].as_f64().unwrap();
     assert!(within(&a["scored_accuracy_ci95"], 0.8) && within(&teacher["accuracy_ci95"], 89.0 / 150.0), "{result:#}");
-    assert!((0.0..1.0).contains(&a["calibration_error"].as_f64().unwrap()), "{a:#}");
     let cells = teacher["confusion"]["counts"].as_array().unwrap().iter();
     let cells: u64 = cells.flat_map(|row| row.as_array().unwrap()).map(|cell| cell.as_u64().unwrap()).sum();
     assert_eq!((cells, &teacher["confusion"]["labels"]), (150, &json!(LABELS)));
@@ -111,6 +121,8 @@ async fn models_and_the_teacher_are_scored_and_paired_on_the_same_rows() {
         assert_eq!(&line["models"]["a"]["scored_label"], predicted);
         assert!((0.0..=1.0).contains(&line["models"]["b"]["confidence"].as_f64().unwrap()), "{line}");
     }
+    let off = (a["calibration_error"].as_f64().unwrap() - calibration_error(&lines, "a")).abs();
+    assert!(off < 1e-9, "{a:#}");
     let right = |line: &Value, model: &str| line["models"][model]["scored_correct"] == true;
     let taught = |line: &Value| line["teacher"]["correct"] == true;
     let both = pair(result, "a", "b", "scored_accuracy");

@@ -26,7 +26,7 @@ use stepwise::teacher::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::support::listening::serve;
+use crate::support::{listening::serve, teacher::question};
 
 /// A part of a reply's body.
 type Chunk = Result<&'static str, std::io::Error>;
@@ -48,13 +48,10 @@ fn settings(address: SocketAddr) -> TeacherSettings {
 fn request(task: &str, input: &str) -> CompletionRequest {
     let task = builtin::find(task).unwrap();
     CompletionRequest {
-        messages: prompt::chat(&task, AnswerForm::default(), input),
-        temperature: 0.0,
         max_output_tokens: 256,
         stop: prompt::stop_sequences(&task),
-        seed: None,
-        answer_schema: None,
         idempotency_key: Some("job-1/0".to_owned()),
+        ..question(prompt::chat(&task, AnswerForm::default(), input))
     }
 }
 

@@ -14,6 +14,8 @@ use stepwise::{
 };
 use tempfile::NamedTempFile;
 
+use crate::support::teacher::question;
+
 const INPUT: &str = "A dog runs.</s>A pet moves.";
 
 /// A scripted teacher that does this wrong, with its books.
@@ -42,13 +44,9 @@ impl Scripted {
         let settings = TeacherSettings::new("scripted", &format!("http://{}/v1", self.address), "m");
         let settings = TeacherSettings { request_timeout: timeout, ..settings };
         let request = CompletionRequest {
-            messages: prompt::chat(&task, AnswerForm::default(), INPUT),
-            temperature: 0.0,
             max_output_tokens: 64,
-            stop: Vec::new(),
-            seed: None,
-            answer_schema: None,
             idempotency_key: Some(key.to_owned()),
+            ..question(prompt::chat(&task, AnswerForm::default(), INPUT))
         };
         TeacherClient::new(settings).unwrap().complete(&request).await
     }

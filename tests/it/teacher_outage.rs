@@ -18,12 +18,12 @@ use axum::{
 use serde_json::json;
 use stepwise::{
     task::prompt::Message,
-    teacher::{CompletionRequest, TeacherClient, TeacherSettings},
+    teacher::{TeacherClient, TeacherSettings},
     worker::PaceRows,
 };
 use tokio::task::JoinSet;
 
-use crate::support::{database::TestDatabase, listening::serve, seed::new_worker, service::until};
+use crate::support::{database::TestDatabase, listening::serve, seed::new_worker, service::until, teacher::question};
 
 /// Calls that each worker would have under way if it could.
 const EAGER: usize = 32;
@@ -90,15 +90,7 @@ fn eager_worker(db: &TestDatabase, settings: &TeacherSettings) -> JoinSet<()> {
 fn ask_forever(client: TeacherClient) -> impl Future<Output = ()> {
     let messages = vec![Message { role: "user".to_owned(), content: "hello".to_owned() }];
     async move {
-        let request = CompletionRequest {
-            messages,
-            temperature: 0.0,
-            max_output_tokens: 16,
-            stop: Vec::new(),
-            seed: None,
-            answer_schema: None,
-            idempotency_key: None,
-        };
+        let request = question(messages);
         loop {
             drop(client.complete(&request).await);
         }

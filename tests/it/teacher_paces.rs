@@ -17,13 +17,13 @@ use stepwise::{
     store::{PaceKeeper, Store},
     task::{builtin, prompt},
     teacher::{
-        CompletionRequest, TeacherClient, TeacherSettings,
+        TeacherClient, TeacherSettings,
         pace::{Exchange, Grant, Limits, PaceBook, PushBacks, Report, SHARE_KEEPS},
     },
     worker::PaceRows,
 };
 
-use crate::support::{cable::Cable, database::TestDatabase, listening::serve, seed::new_worker};
+use crate::support::{cable::Cable, database::TestDatabase, listening::serve, seed::new_worker, teacher::question};
 
 /// A teacher that takes a moment for each answer and counts how many it is at.
 #[derive(Clone, Default)]
@@ -61,15 +61,7 @@ fn client(address: SocketAddr, max_concurrency: usize, store: &Store, worker: Wo
 /// Asks so many questions, as many at once as it is let.
 async fn ask(client: &TeacherClient, questions: usize) {
     let task = builtin::find("text").unwrap();
-    let request = CompletionRequest {
-        messages: prompt::chat(&task, AnswerForm::default(), "hello"),
-        temperature: 0.0,
-        max_output_tokens: 16,
-        stop: Vec::new(),
-        seed: None,
-        answer_schema: None,
-        idempotency_key: None,
-    };
+    let request = question(prompt::chat(&task, AnswerForm::default(), "hello"));
     let calls = stream::iter(0..questions).map(|_| client.complete(&request)).buffer_unordered(64);
     calls.for_each(async |answer| drop(answer.unwrap())).await;
 }

@@ -7,9 +7,23 @@ use std::{
 
 use axum::{Router, extract::State, http::HeaderMap, routing::post};
 use serde_json::{Value, json};
+use stepwise::{task::prompt::Message, teacher::CompletionRequest};
 use tokio::sync::Semaphore;
 
 use super::listening::serve;
+
+/// What a teacher is asked where only the messages matter.
+pub fn question(messages: Vec<Message>) -> CompletionRequest {
+    CompletionRequest {
+        messages,
+        temperature: 0.0,
+        max_output_tokens: 16,
+        stop: Vec::new(),
+        seed: None,
+        answer_schema: None,
+        idempotency_key: None,
+    }
+}
 
 /// A teacher behind a gate.
 #[derive(Clone)]
