@@ -1,7 +1,7 @@
 //! The connections of a service. While it drains, a connection is closed as soon as its request is answered, or at once where it
 //! waits for the next one; one that has not asked anything yet is left open, since its request may be on its way.
 
-use std::{pin::pin, sync::Arc};
+use std::{net::SocketAddr, pin::pin, sync::Arc};
 
 use axum::Router;
 use hyper::{Request, body::Incoming, service::service_fn};
@@ -42,7 +42,8 @@ impl Connections {
     }
 
     /// Answers what comes over a connection, beside the others.
-    pub fn serve(&self, stream: TcpStream) {
+    pub fn serve(&self, stream: TcpStream, client: SocketAddr) {
+        tracing::trace!(%client, "a client has connected");
         // Each piece of a stream goes out when it is written, not when the one before it is acknowledged. A socket that
         // refuses is a connection that is broken already.
         let _ = stream.set_nodelay(true);
@@ -91,10 +92,15 @@ async fn converse(stream: TcpStream, router: Router, busy: TaskTracker, shutdown
         shutdown.cancelled().await;
         asked.wait().await;
     };
-    tokio::select! {
-        // A client that breaks off, or talks nonsense, is no news.
-        _ = connection.as_mut() => return,
-        () = last => connection.as_mut().graceful_shutdown(),
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = last => {
+            connection.as_mut().graceful_shutdown();
+            connection.as_mut().await
+        }
+    };
+    // A client that breaks off, or talks nonsense, is no news.
+    if let Err(error) = ended {
+        tracing::trace!(%error, "a connection broke off");
     }
-    let _ = connection.await;
 }

@@ -42,8 +42,8 @@ pub async fn serve(mut listener: TcpListener, state: AppState, drain: Drain) {
 /// Never ends: an error costs one connection.
 async fn accept(listener: &mut TcpListener, connections: &Connections) {
     loop {
-        let (stream, _) = Listener::accept(listener).await;
-        connections.serve(stream);
+        let (stream, client) = Listener::accept(listener).await;
+        connections.serve(stream, client);
     }
 }
 
