@@ -66,23 +66,12 @@ pub struct Hypothesis {
 /// The best answers to each row of `input_ids` (rows, length) with its `mask` (rows, length), as many as there are beams, best
 /// first; none where the student's scores are not numbers.
 pub fn search(model: &T5, input_ids: &Tensor, mask: &Tensor, settings: &BeamSearch) -> Vec<Vec<Hypothesis>> {
-    no_grad(|| search_from(model, &model.encode(input_ids, mask), mask, settings, &|_, _| false))
-}
-
-/// The same from what the encoder made of the inputs, `encoded` (rows, length, d_model); an answer also ends where its row
-/// has said `enough`.
-pub fn search_from(
-    model: &T5,
-    encoded: &Tensor,
-    mask: &Tensor,
-    settings: &BeamSearch,
-    enough: &Enough<'_>,
-) -> Vec<Vec<Hypothesis>> {
     no_grad(|| {
+        let encoded = model.encode(input_ids, mask);
         let mut found = vec![Vec::new(); usize::try_from(encoded.size()[0]).unwrap_or_default()];
-        let mut search = Search::new(model, encoded, mask, *settings);
+        let mut search = Search::new(model, &encoded, mask, *settings);
         while !search.is_empty() {
-            for (row, hypotheses) in search.step(enough) {
+            for (row, hypotheses) in search.step(&|_, _| false) {
                 found[row] = hypotheses;
             }
         }

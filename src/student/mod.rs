@@ -26,6 +26,7 @@ mod stored_config;
 mod stored_weights;
 mod t5;
 mod tokenizer;
+mod tree_pass;
 pub mod unigram;
 mod weights;
 

@@ -1,14 +1,13 @@
 //! How likely a student finds given labels: the way to choose from a label set, and a probability for each. All labels of an input
 //! go through the decoder at once, as trees (`label_tree`).
 
-use std::ptr;
-
 use tch::{Kind, Tensor, no_grad};
 
 use super::T5;
 use super::batch::size;
 use super::generation::host;
 use super::label_tree::{Edge, LabelTree, LabelTrees, Wanted, Weight};
+use super::tree_pass::TreePass;
 
 /// Tokens of a label to choose from, the one that ends it among them, at most: one endless label would take the memory of
 /// everybody who waits.
@@ -59,8 +58,8 @@ fn within(most: usize, model: &T5, encoded: &Tensor, mask: &Tensor, sets: &[&Lab
     scores
 }
 
-/// How many of these trees, which become larger, are computed side by side: at least one. Each is filled up to the largest, so
-/// they must be of about one size.
+/// How many of these trees, which become larger, are computed side by side: at least one. On tensors each is filled up to the largest,
+/// so they must be of about one size.
 fn at_once(most: usize, model: &T5, encoded: &Tensor, trees: &[(usize, &LabelTree)]) -> usize {
     let nodes = |tree: &LabelTree| tree.tokens.len();
     let largest = trees.first().map_or(0, |(_, tree)| 2 * nodes(tree) + 8);
@@ -76,10 +75,9 @@ fn at_once(most: usize, model: &T5, encoded: &Tensor, trees: &[(usize, &LabelTre
 
 /// What each edge of each tree counts for, in the trees' own order; one tree an input. This is the decoder's pass.
 fn edge_scores(most: usize, model: &T5, (encoded, mask): (&Tensor, &Tensor), trees: &[&LabelTree]) -> Vec<Vec<f64>> {
-    let nodes = trees.iter().map(|tree| tree.tokens.len()).max().unwrap_or_default();
-    let hidden = read(model, (encoded, mask), trees, nodes);
-    let rows = trees.iter().enumerate();
-    let edges = rows.flat_map(|(row, tree)| tree.edges.iter().map(move |edge| (row * nodes + edge.node, *edge)));
+    let TreePass { hidden, starts } = model.pass_trees((encoded, mask), trees);
+    let edges = starts.into_iter().zip(trees);
+    let edges = edges.flat_map(|(start, tree)| tree.edges.iter().map(move |edge| (start + edge.node, *edge)));
     let edges: Vec<(usize, Edge)> = edges.collect();
     let mut scores = vec![0.0; edges.len()];
     let (places, said) = of_weight(&edges, Weight::Logit);
@@ -94,48 +92,6 @@ fn edge_scores(most: usize, model: &T5, (encoded, mask): (&Tensor, &Tensor), tre
         own.to_vec()
     };
     trees.iter().map(own).collect()
-}
-
-/// The nodes' hidden states, those of one tree after those of the other, each filled up to `nodes`: (trees * nodes, d_model).
-fn read(model: &T5, (encoded, mask): (&Tensor, &Tensor), trees: &[&LabelTree], nodes: usize) -> Tensor {
-    if let Some(prepacked) = &model.prepacked {
-        return prepacked.pass_tree(encoded, mask, &side_by_side(trees, nodes, model.config().pad_token_id));
-    }
-    // Rows of one set differ in their inputs alone.
-    let is_one = trees.iter().all(|tree| ptr::eq(*tree, trees[0]));
-    let distinct = if is_one { &trees[..1] } else { trees };
-    let deepest = distinct.iter().flat_map(|tree| &tree.depths).max().copied().unwrap_or_default();
-    let hidden = size(deepest + 1);
-    let (mut tokens, mut distances) = (Vec::new(), vec![hidden; distinct.len() * nodes * nodes]);
-    for (row, tree) in distinct.iter().enumerate() {
-        tokens.extend(&tree.tokens);
-        tokens.resize((row + 1) * nodes, model.config().pad_token_id);
-        for node in 0..tree.tokens.len() {
-            for (distance, seen) in tree.line(node).enumerate() {
-                distances[(row * nodes + node) * nodes + seen] = size(distance);
-            }
-        }
-    }
-    let shape = [size(distinct.len()), size(nodes), size(nodes)];
-    let bias = model.decoder_positions.at_distances(&Tensor::from_slice(&distances).view(shape), hidden);
-    let tokens = Tensor::from_slice(&tokens).to_device(encoded.device()).view(&shape[..2]);
-    let tokens = tokens.expand([size(trees.len()), size(nodes)], false);
-    let read = model.decode_seeing(&tokens, &bias, encoded, mask);
-    read.reshape([-1, *read.size().last().expect("a hidden state has a width")])
-}
-
-/// Each node's token, the node before it or -1, and its tree: (3, trees * nodes) i64. What fills a tree up is roots.
-fn side_by_side(trees: &[&LabelTree], nodes: usize, padding: i64) -> Tensor {
-    let (mut tokens, mut parents, mut rows) = (Vec::new(), Vec::new(), Vec::new());
-    for (row, tree) in trees.iter().enumerate() {
-        tokens.extend(&tree.tokens);
-        parents.push(-1);
-        parents.extend(tree.parents.iter().skip(1).map(|parent| size(row * nodes + parent)));
-        tokens.resize((row + 1) * nodes, padding);
-        parents.resize((row + 1) * nodes, -1);
-        rows.resize((row + 1) * nodes, size(row));
-    }
-    Tensor::from_slice(&[tokens, parents, rows].concat()).view([3, -1])
 }
 
 /// The edges of a weight: their places, and after which hidden state which token is said.
@@ -167,21 +123,11 @@ fn log_probabilities(most: usize, model: &T5, hidden: &Tensor, said: &[(usize, i
         let chosen = indices(hidden, part.iter().map(|same| size(said[same[0]].0)));
         let rows = indices(hidden, (0..).zip(part).flat_map(|(row, same)| same.iter().map(move |_| row)));
         let tokens = indices(hidden, part.iter().copied().flatten().map(|at| said[*at].1));
-        let (own, all) = scores_and_normalizers(model, &hidden.index_select(0, &chosen), &rows, &tokens);
-        let scores = host::<f64>(&(own - all).to_kind(Kind::Double));
+        let scores = model.log_probabilities(&hidden.index_select(0, &chosen), &rows, &tokens);
+        let scores = host::<f64>(&scores.to_kind(Kind::Double));
         part.iter().copied().flatten().zip(scores).for_each(|(at, score)| found[*at] = score);
     }
     found
-}
-
-/// The scores of `tokens` after the hidden states of these `rows`, and the normalizers of the latter.
-fn scores_and_normalizers(model: &T5, hidden: &Tensor, rows: &Tensor, tokens: &Tensor) -> (Tensor, Tensor) {
-    if let Some(prepacked) = &model.prepacked {
-        let own = prepacked.logits_of(&hidden.index_select(0, rows), tokens);
-        return (own, prepacked.normalizers(hidden).index_select(0, rows));
-    }
-    let logits = model.logits(hidden).to_kind(Kind::Float);
-    (logits.index(&[Some(rows), Some(tokens)]), logits.logsumexp([1], false).index_select(0, rows))
 }
 
 fn indices(beside: &Tensor, numbers: impl Iterator<Item = i64>) -> Tensor {
