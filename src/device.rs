@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tch::{Cuda, Device, Kind};
 
 use crate::domain::{Precision, out_of_memory};
+use crate::native;
 
 /// Why a device cannot be used, or what it did instead of answering.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +39,20 @@ pub enum DeviceError {
         /// The first line of the library's own words.
         message: String,
     },
+    /// Weights in eight bits, on a processor that cannot multiply them.
+    #[error(
+        "precision int8 needs a processor with AMX or with AVX-512's instructions for bf16, and this one has neither: use auto, bf16 or fp32"
+    )]
+    NoInt8,
+    /// Weights in eight bits, on a GPU.
+    #[error("precision int8 is for processors: on {device} use auto, bf16 or fp32")]
+    Int8OnGpu {
+        /// The GPU.
+        device: String,
+    },
+    /// Weights in eight bits, for a training.
+    #[error("precision int8 only answers: train in auto, bf16 or fp32")]
+    Int8Training,
 }
 
 /// Shapes of products that oneDNN keeps the machine code of. A step's products have some 60; the next step's are others,
@@ -79,9 +94,23 @@ pub fn parse(name: &str) -> Result<Device, DeviceError> {
 pub fn kind_for(precision: Precision, device: Device) -> Kind {
     match precision {
         Precision::Fp32 => Kind::Float,
-        Precision::Bf16 => Kind::BFloat16,
+        Precision::Bf16 | Precision::Int8 => Kind::BFloat16,
         Precision::Auto if device.is_cuda() || processor_multiplies_bf16() => Kind::BFloat16,
         Precision::Auto => Kind::Float,
+    }
+}
+
+/// The same for a training.
+pub fn kind_to_learn_in(precision: Precision, device: Device) -> Result<Kind, DeviceError> {
+    if precision == Precision::Int8 { Err(DeviceError::Int8Training) } else { Ok(kind_for(precision, device)) }
+}
+
+/// Whether students can answer in an arithmetic on a device.
+pub fn check_precision(precision: Precision, device: Device) -> Result<(), DeviceError> {
+    match (precision, device) {
+        (Precision::Int8, Device::Cuda(index)) => Err(DeviceError::Int8OnGpu { device: format!("cuda:{index}") }),
+        (Precision::Int8, _) if !processor_multiplies_bf16() => Err(DeviceError::NoInt8),
+        _ => Ok(()),
     }
 }
 
@@ -94,10 +123,9 @@ pub fn words(kind: Kind, device: Device) -> String {
     }
 }
 
-/// Whether the processor has instructions for bf16 products. Read from Linux, because Rust cannot ask for AMX yet.
+/// Whether the processor has instructions for bf16 products.
 pub fn processor_multiplies_bf16() -> bool {
-    let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    flags.split_whitespace().any(|flag| flag == "amx_bf16" || flag == "avx512_bf16")
+    native::t5::multiplies(Kind::BFloat16)
 }
 
 /// What the processor can do that changes the order in which libtorch adds numbers up, and so the last bits of a sum.
@@ -154,6 +182,16 @@ mod tests {
     fn a_gpu_that_is_not_there_is_refused() {
         let error = parse("cuda:999").unwrap_err().to_string();
         assert!(error.contains("cuda:999"), "{error}");
+    }
+
+    #[test]
+    fn eight_bits_are_refused_in_words_where_nothing_computes_in_them() {
+        let error = check_precision(Precision::Int8, Device::Cuda(1)).unwrap_err().to_string();
+        assert_eq!(error, "precision int8 is for processors: on cuda:1 use auto, bf16 or fp32");
+        let error = kind_to_learn_in(Precision::Int8, Device::Cpu).unwrap_err().to_string();
+        assert_eq!(error, "precision int8 only answers: train in auto, bf16 or fp32");
+        let can = check_precision(Precision::Int8, Device::Cpu);
+        assert_eq!(can.is_ok(), processor_multiplies_bf16(), "{can:?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 #include <tuple>
 
 #include "product.h"
@@ -36,6 +37,25 @@ INLINE void sum_up(const float* sums, int64_t count, float* out) {
   for (int64_t at = 0; at < count; ++at) sum += exponential(sums[at] - most);
   out[0] = most;
   out[1] = sum;
+}
+
+INLINE void find_largest(const float* sums, int64_t count, int64_t column, int64_t barred, Largest* out) {
+  constexpr float NOTHING = -std::numeric_limits<float>::infinity();
+  float scores[PANEL], most = NOTHING, strange = 0.0f;
+#pragma omp simd
+  for (int64_t at = 0; at < count; ++at) scores[at] = column + at == barred ? NOTHING : sums[at];
+#pragma omp simd reduction(max : most)
+  for (int64_t at = 0; at < count; ++at) most = scores[at] > most ? scores[at] : most;
+  // What is not a number is no larger than any, so it is looked for by itself.
+#pragma omp simd reduction(max : strange)
+  for (int64_t at = 0; at < count; ++at) strange = scores[at] == scores[at] ? strange : 1.0f;
+  int32_t place = PANEL;
+#pragma omp simd reduction(min : place)
+  for (int32_t at = 0; at < static_cast<int32_t>(count); ++at) {
+    const int32_t own = scores[at] == most ? at : static_cast<int32_t>(PANEL);
+    place = own < place ? own : place;
+  }
+  *out = strange > 0.0f ? Largest{std::numeric_limits<float>::quiet_NaN(), 0} : Largest{most, static_cast<int32_t>(column) + place};
 }
 
 // `sums` (rows, PANEL) of the rows from `first` on, of the columns of a panel.
@@ -73,6 +93,10 @@ INLINE void deliver(const float* sums, int64_t first, int64_t rows, int64_t pane
         break;
       case Become::SUMMED:
         sum_up(sums, count, static_cast<float*>(target.out) + (panel * target.stride + first + row) * 2);
+        break;
+      case Become::LARGEST:
+        find_largest(sums, count, column, target.barred[first + row],
+                     static_cast<Largest*>(target.out) + panel * target.stride + first + row);
         break;
     }
   }

@@ -48,6 +48,8 @@ struct DecoderLayer {
 template <typename Number>
 struct Network {
   Sizes sizes;
+  // How the layers' matrices are kept. The output layer stays in numbers: of all levels, its change the most labels.
+  Storage storage;
   // (vocabulary, d_model), somebody else's.
   const Number* embedding;
   std::vector<EncoderLayer<Number>> encoder;

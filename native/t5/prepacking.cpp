@@ -7,7 +7,8 @@ namespace {
 template <typename Number>
 class Reader {
  public:
-  Reader(const Sizes& sizes, const Tensor* const* tensors) : sizes_(sizes), tensors_(tensors) {}
+  Reader(const Sizes& sizes, Storage storage, const Tensor* const* tensors)
+      : sizes_(sizes), storage_(storage), tensors_(tensors) {}
 
   const Number* matrix(int64_t columns, int64_t depth) { return numbers(take("a weight"), columns, depth); }
 
@@ -38,7 +39,7 @@ class Reader {
       const Number* from = matrix(columns, depth);
       for (int64_t column = 0; column < columns; ++column) all.push_back(from + column * depth);
     }
-    return prepack(all, depth);
+    return prepack(all, depth, storage_);
   }
 
   FeedForward<Number> feed_forward() {
@@ -47,7 +48,7 @@ class Reader {
     const Number* in = matrix(sizes_.d_ff, sizes_.d_model);
     const Number* gate = matrix_or_none(sizes_.d_ff, sizes_.d_model);
     layer.gated = gate != nullptr;
-    layer.in = gate ? gated(in, gate) : prepack(columns(in), sizes_.d_model);
+    layer.in = gate ? gated(in, gate) : prepack(columns(in), sizes_.d_model, storage_);
     layer.out = side_by_side(1, sizes_.d_model, sizes_.d_ff);
     return layer;
   }
@@ -80,10 +81,11 @@ class Reader {
       for (const auto& half : {ins, gates})
         for (int64_t column = first; column < first + TILE; ++column)
           both.push_back(column < sizes_.d_ff ? half[column] : nullptr);
-    return prepack(both, sizes_.d_model);
+    return prepack(both, sizes_.d_model, storage_);
   }
 
   const Sizes& sizes_;
+  Storage storage_;
   const Tensor* const* tensors_;
   int64_t next_ = 0;
 };
@@ -91,16 +93,17 @@ class Reader {
 }  // namespace
 
 template <typename Number>
-Network<Number> prepack_ends(const Sizes& sizes, const Tensor* const* tensors) {
+Network<Number> prepack_ends(const Sizes& sizes, Storage storage, const Tensor* const* tensors) {
   Network<Number> network;
   network.sizes = sizes;
-  Reader<Number> reader(sizes, tensors);
+  network.storage = storage;
+  Reader<Number> reader(sizes, Storage::NUMBERS, tensors);
   network.embedding = reader.matrix(sizes.vocabulary, sizes.d_model);
   const Number* output = reader.matrix_or_none(sizes.vocabulary, sizes.d_model);
   if (!output) output = network.embedding;
   std::vector<const Number*> columns;
   for (int64_t token = 0; token < sizes.vocabulary; ++token) columns.push_back(output + token * sizes.d_model);
-  network.output = prepack(columns, sizes.d_model);
+  network.output = prepack(columns, sizes.d_model, Storage::NUMBERS);
   network.encoder_norm = reader.norm();
   network.decoder_norm = reader.norm();
   network.encoder_bias = reader.bias(2 * sizes.farthest + 1);
@@ -111,7 +114,7 @@ Network<Number> prepack_ends(const Sizes& sizes, const Tensor* const* tensors) {
 template <typename Number>
 void prepack_encoder_layer(Network<Number>& network, const Tensor* const* tensors) {
   const int64_t width = network.sizes.d_model, inner = network.sizes.inner();
-  Reader<Number> reader(network.sizes, tensors);
+  Reader<Number> reader(network.sizes, network.storage, tensors);
   EncoderLayer<Number> layer;
   layer.norm = reader.norm();
   layer.projections = reader.side_by_side(3, inner, width);
@@ -123,7 +126,7 @@ void prepack_encoder_layer(Network<Number>& network, const Tensor* const* tensor
 template <typename Number>
 void prepack_decoder_layer(Network<Number>& network, const Tensor* const* tensors) {
   const int64_t width = network.sizes.d_model, inner = network.sizes.inner();
-  Reader<Number> reader(network.sizes, tensors);
+  Reader<Number> reader(network.sizes, network.storage, tensors);
   DecoderLayer<Number> layer;
   layer.norm = reader.norm();
   layer.projections = reader.side_by_side(3, inner, width);
@@ -137,7 +140,7 @@ void prepack_decoder_layer(Network<Number>& network, const Tensor* const* tensor
 }
 
 #define FOR_KIND(Number)                                                                   \
-  template Network<Number> prepack_ends(const Sizes&, const Tensor* const*);               \
+  template Network<Number> prepack_ends(const Sizes&, Storage, const Tensor* const*);      \
   template void prepack_encoder_layer(Network<Number>&, const Tensor* const*);             \
   template void prepack_decoder_layer(Network<Number>&, const Tensor* const*);
 

@@ -7,10 +7,11 @@
 // All tensors but the biases are of one kind, contiguous, on the processor. Each must be there unless null is said to stand for
 // something; shapes are checked.
 
-// What stands before and after the layers, which are to come: the embedding; the output layer, or null where it is the embedding; the
-// final norms of encoder and decoder; the biases by distance of both (heads, distances) in fp32.
+// What stands before and after the layers, which are to come and whose matrices will be kept as `storage` says: the embedding; the output
+// layer, or null where it is the embedding; the final norms of encoder and decoder; the biases by distance of both (heads, distances)
+// in fp32.
 template <typename Number>
-Network<Number> prepack_ends(const Sizes& sizes, const Tensor* const* tensors);
+Network<Number> prepack_ends(const Sizes& sizes, Storage storage, const Tensor* const* tensors);
 
 // The next layer of the encoder: norm, q, k, v, o; norm, wi or wi_0, wi_1 or null where nothing is gated, wo.
 template <typename Number>

@@ -20,6 +20,14 @@ enum class Become : int64_t {
   // The largest of a panel's columns, and the sum of the exponentials of all less that: two fp32 numbers, of row `r` and panel `p`
   // at `(p * stride + r) * 2`.
   SUMMED,
+  // The largest of a panel's columns and where it is, a `Largest` of row `r` and panel `p` at `p * stride + r`.
+  LARGEST,
+};
+
+// A score and its column, of equal ones the first. Not a number, and column 0, where one of those that were compared is none.
+struct Largest {
+  float score;
+  int32_t column;
 };
 
 // Where it goes: rows that are `stride` numbers apart.
@@ -29,6 +37,8 @@ struct Target {
   int64_t stride;
   // How a feed-forward layer activates: 0 ReLU, 1 GELU by its tanh approximation, 2 SiLU.
   int64_t activation = 0;
+  // For LARGEST: each row's column that does not count, or -1.
+  const int64_t* barred = nullptr;
 };
 
 // How bf16 is multiplied: not, by AVX-512's instructions for pairs of numbers, or by AMX's for tiles.

@@ -16,6 +16,7 @@ struct PrepackedT5 {
   virtual void add_decoder_layer(const Tensor* const* tensors) = 0;
   virtual Tensor encode(const Tensor& ids, const Tensor& mask) = 0;
   virtual Tensor logits(const Tensor& hidden) = 0;
+  virtual Tensor likeliest(const Tensor& hidden, const Tensor& barred) = 0;
   virtual Tensor normalizers(const Tensor& hidden) = 0;
   virtual Tensor logits_of(const Tensor& hidden, const Tensor& tokens) = 0;
   virtual Tensor pass_tree(const Tensor& encoded, const Tensor& mask, const Tensor& nodes) = 0;
@@ -50,8 +51,8 @@ struct AnswersOf : Answers {
 
 template <typename Number>
 struct PrepackedOf : PrepackedT5 {
-  PrepackedOf(const Sizes& sizes, const Tensor* const* ends)
-      : network(prepack_ends<Number>(sizes, ends)), desk(sizes), embedding(*ends[0]) {}
+  PrepackedOf(const Sizes& sizes, Storage storage, const Tensor* const* ends)
+      : network(prepack_ends<Number>(sizes, storage, ends)), desk(sizes), embedding(*ends[0]) {}
 
   void add_encoder_layer(const Tensor* const* tensors) override { prepack_encoder_layer(network, tensors); }
   void add_decoder_layer(const Tensor* const* tensors) override { prepack_decoder_layer(network, tensors); }
@@ -90,6 +91,26 @@ struct PrepackedOf : PrepackedT5 {
     Tensor out = at::empty({count, vocabulary}, embedding.options().dtype(at::kFloat));
     const Target target{Become::FLOATS, data<float>(out), vocabulary};
     in_team(threads, [&](const Team& team) { multiply(team, desk.normed, count, network.output, target); });
+    return out;
+  }
+
+  Tensor likeliest(const Tensor& hidden, const Tensor& barred) override {
+    const int64_t count = take(hidden), panels = network.output.panels();
+    check_sizes(barred, {count}, "barred tokens");
+    std::vector<Largest> parts(panels * count);
+    const Target target{Become::LARGEST, parts.data(), count, 0, data<int64_t>(barred)};
+    in_team(threads, [&](const Team& team) { multiply(team, desk.normed, count, network.output, target); });
+    Tensor out = at::empty({2, count}, embedding.options().dtype(at::kDouble));
+    double* found = static_cast<double*>(out.data_ptr());
+    for (int64_t row = 0; row < count; ++row) {
+      Largest best = parts[row];
+      for (int64_t panel = 1; panel < panels; ++panel) {
+        const Largest& other = parts[panel * count + row];
+        if (other.score > best.score || other.score != other.score) best = other;
+      }
+      found[row] = best.column;
+      found[count + row] = best.score;
+    }
     return out;
   }
 
@@ -209,8 +230,9 @@ extern "C" {
 // How bf16 is multiplied here: 0 not at all, 1 by pairs, 2 by tiles.
 int64_t stepwise_t5_way() { return static_cast<int64_t>(way_of_processor()); }
 
-// A product of bf16 matrices, left (rows, depth) and right (columns, depth), by a way that the processor has: (rows, columns) fp32.
-char* stepwise_t5_multiply(const Tensor* left, const Tensor* right, int64_t way, int64_t threads, Tensor** out) {
+// A product of bf16 matrices, left (rows, depth) and right (columns, depth), the latter kept in some storage, by a way that the processor
+// has: (rows, columns) fp32.
+char* stepwise_t5_multiply(const Tensor* left, const Tensor* right, int64_t storage, int64_t way, int64_t threads, Tensor** out) {
   return guarded([&] {
     const int64_t count = left->size(0), depth = left->size(1);
     check_sizes(*right, {right->size(0), depth}, "the right matrix");
@@ -220,7 +242,7 @@ char* stepwise_t5_multiply(const Tensor* left, const Tensor* right, int64_t way,
     for (int64_t row = 0; row < count; ++row) std::copy_n(data<bf16>(*left) + row * depth, depth, rows.row(row));
     std::vector<const bf16*> columns;
     for (int64_t column = 0; column < right->size(0); ++column) columns.push_back(data<bf16>(*right) + column * depth);
-    const Matrix<bf16> matrix = prepack(columns, depth);
+    const Matrix<bf16> matrix = prepack(columns, depth, static_cast<Storage>(storage));
     Tensor product = at::empty({count, matrix.columns}, left->options().dtype(at::kFloat));
     const Target target{Become::FLOATS, data<float>(product), matrix.columns};
     in_team(threads, [&](const Team& team) { multiply(team, rows, count, matrix, target, static_cast<Way>(way)); });
@@ -228,12 +250,16 @@ char* stepwise_t5_multiply(const Tensor* left, const Tensor* right, int64_t way,
   });
 }
 
-char* stepwise_t5_prepack(const Sizes* sizes, const Tensor* const* ends, PrepackedT5** out) {
+// Levels are for bf16.
+char* stepwise_t5_prepack(const Sizes* sizes, int64_t storage, const Tensor* const* ends, PrepackedT5** out) {
   return guarded([&] {
     TORCH_CHECK(ends[0], "there is no embedding");
     by_kind(*ends[0], [&](auto* kind) {
       using Number = std::remove_pointer_t<decltype(kind)>;
-      *out = new PrepackedOf<Number>(*sizes, ends);
+      const auto kept = static_cast<Storage>(storage);
+      constexpr bool is_bf16 = std::is_same_v<Number, bf16>;
+      TORCH_CHECK(kept == Storage::NUMBERS || is_bf16, "levels are multiplied in bf16 alone");
+      *out = new PrepackedOf<Number>(*sizes, kept, ends);
     });
   });
 }
@@ -256,6 +282,10 @@ char* stepwise_t5_encode(PrepackedT5* t5, const Tensor* ids, const Tensor* mask,
 
 char* stepwise_t5_logits(PrepackedT5* t5, const Tensor* hidden, Tensor** out) {
   return guarded([&] { give(out, t5->logits(hidden->contiguous())); });
+}
+
+char* stepwise_t5_likeliest(PrepackedT5* t5, const Tensor* hidden, const Tensor* barred, Tensor** out) {
+  return guarded([&] { give(out, t5->likeliest(hidden->contiguous(), barred->contiguous())); });
 }
 
 char* stepwise_t5_normalizers(PrepackedT5* t5, const Tensor* hidden, Tensor** out) {

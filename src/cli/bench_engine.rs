@@ -43,7 +43,7 @@ pub struct Arguments {
     /// Labels that are weighed
     #[arg(long, value_delimiter = ',', default_value = "entailment,neutral,contradiction")]
     labels: Vec<String>,
-    /// auto, bf16 or fp32
+    /// auto, bf16, fp32 or int8
     #[arg(long, default_value = "auto", value_parser = precision)]
     precision: Precision,
     /// cpu, cuda or cuda:N
@@ -58,7 +58,7 @@ pub struct Arguments {
 }
 
 fn precision(text: &str) -> Result<Precision, String> {
-    serde_json::from_value(text.into()).map_err(|_| "must be auto, bf16 or fp32".to_owned())
+    serde_json::from_value(text.into()).map_err(|_| "must be auto, bf16, fp32 or int8".to_owned())
 }
 
 /// Prints a line of JSON for each kind of work and size of a batch: the median of its runs, in seconds.

@@ -36,12 +36,13 @@ pub struct Check {
 }
 
 /// Every check that one setting decides. Teachers are checked apart, each at its own line.
-pub const CHECKS: [Check; 6] = [
+pub const CHECKS: [Check; 7] = [
     Check { setting: "listen", title: "address", look: address },
     Check { setting: "data_dir", title: "data directory", look: data_dir },
     Check { setting: "models_dir", title: "models directory", look: models_dir },
     Check { setting: "hub_endpoint", title: "Hugging Face Hub", look: hub },
     Check { setting: "device", title: "device", look: usable_device },
+    Check { setting: "precision", title: "arithmetic", look: usable_precision },
     Check { setting: "database_url", title: "database address", look: database_url },
 ];
 
@@ -121,6 +122,13 @@ fn usable_device(settings: &Settings) -> Result<String, String> {
         Ok(_) => Ok(format!("{} with {} threads", settings.device, settings.threads)),
         Err(error) => Err(error.to_string()),
     }
+}
+
+fn usable_precision(settings: &Settings) -> Result<String, String> {
+    // A device that is not there is told of by itself.
+    let Ok(device) = device::parse(&settings.device) else { return Ok("undecided without a device".to_owned()) };
+    device::check_precision(settings.precision, device).map_err(|error| error.to_string())?;
+    Ok(device::words(device::kind_for(settings.precision, device), device))
 }
 
 fn database_url(settings: &Settings) -> Result<String, String> {

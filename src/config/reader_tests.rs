@@ -53,7 +53,7 @@ fn everything_that_is_wrong_is_told_at_once_with_where_it_came_from() {
     assert_eq!(reading.faults.len(), 4, "{text}");
     assert!(text.contains("threads = \"0\" (--threads): must be at least 1"), "{text}");
     assert!(text.contains("(variable STEPWISE_DATABASE_CONNECTIONS): must be at least 2"), "{text}");
-    assert!(text.contains(".toml:2): must be auto, bf16 or fp32"), "{text}");
+    assert!(text.contains(".toml:2): must be auto, bf16, fp32 or int8"), "{text}");
     assert!(text.contains(".toml:3): there is no such setting"), "{text}");
 }
 

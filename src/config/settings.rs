@@ -180,7 +180,7 @@ pub const SETTINGS: &[Setting] = &[
         default: Preset::Is("auto"),
         secret: false,
         commands: RUNNING,
-        meaning: "arithmetic of inference: `auto`, `bf16` or `fp32`",
+        meaning: "arithmetic of inference: `auto`, `bf16`, `fp32`, or `int8` for weights in eight bits on a processor with instructions for bf16",
     },
     Setting {
         key: "kinds",

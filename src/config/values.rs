@@ -62,7 +62,7 @@ pub fn device(text: &str) -> Result<String, String> {
 
 /// The arithmetic of inference.
 pub fn precision(text: &str) -> Result<Precision, String> {
-    serde_json::from_value(serde_json::Value::from(text)).map_err(|_| "must be auto, bf16 or fp32".to_owned())
+    serde_json::from_value(serde_json::Value::from(text)).map_err(|_| "must be auto, bf16, fp32 or int8".to_owned())
 }
 
 /// Kinds of jobs, separated by commas.

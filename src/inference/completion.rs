@@ -1,7 +1,7 @@
 //! A raw completion: what is asked of a student and what it writes.
 
 use super::spelling::ScoredToken;
-use crate::student::choice::Sampling;
+use crate::student::drawing::Sampling;
 
 /// What the encoder reads, as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! A label that is drawn instead of chosen.
 
 use super::Prediction;
-use crate::student::choice::{Sampling, drawn_place};
+use crate::student::drawing::{Sampling, drawn_place};
 
 impl Prediction {
     /// Puts a label in place of the likeliest one that is drawn from the probabilities of the set, which the temperature and the cuts

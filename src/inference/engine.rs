@@ -35,9 +35,10 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the device's thread. Refuses a device that is not there.
+    /// Starts the device's thread. Refuses a device that is not there, and an arithmetic that it has not.
     pub fn start(settings: EngineSettings) -> Result<Self, InferenceError> {
         let device = device::parse(&settings.device)?;
+        device::check_precision(settings.precision, device)?;
         let limits = Limits {
             device,
             precision: settings.precision,

@@ -63,4 +63,4 @@ pub use spelling::{LikelyToken, ScoredToken};
 pub use under_way::Part;
 
 pub use crate::domain::ModelFiles;
-pub use crate::student::choice::{Sampling, seed_of_answer};
+pub use crate::student::drawing::{Sampling, seed_of_answer};

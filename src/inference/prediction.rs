@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::spelling::ScoredToken;
-use crate::student::choice::Sampling;
+use crate::student::drawing::Sampling;
 
 /// One input and what is wanted for it.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -36,6 +36,16 @@ pub struct Sizes {
 /// embedding, and for the gate that a feed-forward layer has not.
 pub type Tensors<const COUNT: usize> = [Option<Tensor>; COUNT];
 
+/// How weights are kept. The order is the kernels'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i64)]
+pub enum Storage {
+    /// In the kind of the tensors.
+    Numbers,
+    /// In eight bits, with a scale for each column: half of the memory of bf16, in which they are multiplied.
+    Levels,
+}
+
 /// A prepacked T5. It takes and gives tensors of the kind that it was prepacked from.
 pub struct PrepackedT5(NonNull<c_void>);
 
@@ -56,13 +66,13 @@ pub fn multiplies(kind: Kind) -> bool {
 
 impl PrepackedT5 {
     /// What stands before and after the layers: the embedding; the output layer; the final norms of encoder and decoder; the biases by
-    /// distance of both (heads, distances) in fp32. Weights are copied into panels, here and below; only the embedding is still looked
+    /// distance of both (heads, distances) in fp32. Weights are copied into panels, here and below, those of the layers into a `storage`; only the embedding is still looked
     /// at after that, and kept. It computes with one thread until it is told to use more. Panics on what does not fit together, as all
     /// of this do.
-    pub fn new(sizes: &Sizes, ends: &Tensors<6>) -> Self {
+    pub fn new(sizes: &Sizes, storage: Storage, ends: &Tensors<6>) -> Self {
         let mut prepacked = std::ptr::null_mut();
         // SAFETY: the tensors live through the call, and there are as many as the kernels read.
-        checked(unsafe { stepwise_t5_prepack(sizes, pointers(ends).as_ptr(), &raw mut prepacked) });
+        checked(unsafe { stepwise_t5_prepack(sizes, storage as i64, pointers(ends).as_ptr(), &raw mut prepacked) });
         Self(NonNull::new(prepacked).expect("without a message there is a prepacked T5"))
     }
 
@@ -89,6 +99,14 @@ impl PrepackedT5 {
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
         // SAFETY: as above.
         one(|out| unsafe { stepwise_t5_logits(self.pointer(), pointer(hidden), out) })
+    }
+
+    /// The likeliest token of each row, of equal ones the first, and its score: hidden (rows, d_model) -> (2, rows) in fp64. `barred`
+    /// (rows) i64 are tokens that do not count, -1 where all do. The score is not a number where one of the row's is none. The scores
+    /// themselves are never in memory.
+    pub fn likeliest(&self, hidden: &Tensor, barred: &Tensor) -> Tensor {
+        // SAFETY: as above.
+        one(|out| unsafe { stepwise_t5_likeliest(self.pointer(), pointer(hidden), pointer(barred), out) })
     }
 
     /// The logarithm of the sum of the exponentials of all scores: hidden (rows, d_model) -> (rows), in fp32. The scores themselves
@@ -180,11 +198,17 @@ unsafe extern "C" {
     fn stepwise_t5_multiply(
         left: *const c_void,
         right: *const c_void,
+        storage: i64,
         way: i64,
         threads: i64,
         out: *mut *mut c_void,
     ) -> *mut c_char;
-    fn stepwise_t5_prepack(sizes: *const Sizes, ends: *const *const c_void, out: *mut *mut c_void) -> *mut c_char;
+    fn stepwise_t5_prepack(
+        sizes: *const Sizes,
+        storage: i64,
+        ends: *const *const c_void,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
     fn stepwise_t5_add_encoder_layer(t5: *mut c_void, tensors: *const *const c_void) -> *mut c_char;
     fn stepwise_t5_add_decoder_layer(t5: *mut c_void, tensors: *const *const c_void) -> *mut c_char;
     fn stepwise_t5_free(t5: *mut c_void);
@@ -196,6 +220,12 @@ unsafe extern "C" {
         out: *mut *mut c_void,
     ) -> *mut c_char;
     fn stepwise_t5_logits(t5: *mut c_void, hidden: *const c_void, out: *mut *mut c_void) -> *mut c_char;
+    fn stepwise_t5_likeliest(
+        t5: *mut c_void,
+        hidden: *const c_void,
+        barred: *const c_void,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
     fn stepwise_t5_normalizers(t5: *mut c_void, hidden: *const c_void, out: *mut *mut c_void) -> *mut c_char;
     fn stepwise_t5_logits_of(
         t5: *mut c_void,
@@ -235,30 +265,107 @@ mod tests {
 
     use super::*;
 
+    /// A T5 without layers, of these ends but for some that are left out.
+    fn ends_without(missing: &[usize], storage: Storage) -> PrepackedT5 {
+        let (d_model, d_kv, heads, d_ff, vocabulary) = (8, 4, 2, 16, 40);
+        let (activation, farthest, epsilon, output_scale) = (0, 3, 1e-6, 1.0);
+        let sizes = Sizes { d_model, d_kv, heads, d_ff, vocabulary, activation, farthest, epsilon, output_scale };
+        let (weight, norm) = (|| Tensor::ones([40, 8], kind::FLOAT_CPU), || Tensor::ones([8], kind::FLOAT_CPU));
+        let bias = |distances: i64| Tensor::zeros([2, distances], kind::FLOAT_CPU);
+        let mut ends = [weight(), weight(), norm(), norm(), bias(7), bias(4)].map(Some);
+        missing.iter().for_each(|place| ends[*place] = None);
+        PrepackedT5::new(&sizes, storage, &ends)
+    }
+
     #[test]
-    fn every_way_to_multiply_bf16_gives_the_product_and_each_row_the_same_in_any_company() {
+    fn the_output_layer_alone_may_be_missing() {
+        let hidden = Tensor::ones([1, 8], kind::FLOAT_CPU);
+        assert!(
+            ends_without(&[1], Storage::Numbers)
+                .logits(&hidden)
+                .equal(&ends_without(&[], Storage::Numbers).logits(&hidden))
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "the weight of a norm is missing: tensor 3")]
+    fn a_tensor_that_is_missing_is_named() {
+        ends_without(&[3], Storage::Numbers);
+    }
+
+    #[test]
+    #[should_panic(expected = "levels are multiplied in bf16 alone")]
+    fn levels_of_fp32_are_refused() {
+        ends_without(&[], Storage::Levels);
+    }
+
+    #[test]
+    #[should_panic(expected = "a mask is (rows, length) of truths")]
+    fn a_mask_of_numbers_is_refused() {
+        let ids = Tensor::ones([1, 3], (Kind::Int64, tch::Device::Cpu));
+        let _ = ends_without(&[], Storage::Numbers).encode(&ids, &ids);
+    }
+
+    /// The product of left (rows, depth) and right (columns, depth) by a way that the processor has.
+    fn multiply(left: &Tensor, right: &Tensor, storage: Storage, way: i64, threads: i64) -> Tensor {
+        let left = left.contiguous();
+        // SAFETY: the tensors live through the call.
+        one(|out| unsafe { stepwise_t5_multiply(pointer(&left), pointer(right), storage as i64, way, threads, out) })
+    }
+
+    fn best_way() -> i64 {
         // SAFETY: it only reads what the processor says of itself.
         let best = unsafe { stepwise_t5_way() };
         println!("this processor's best way is {best}");
-        for (rows, columns, depth) in [(1, 1, 1), (16, 32, 32), (37, 70, 100), (75, 600, 513)] {
+        best
+    }
+
+    /// What is multiplied in a storage: levels are whole numbers times the scale of their row of the weight.
+    fn kept(weights: &Tensor, storage: Storage) -> Tensor {
+        if storage == Storage::Numbers {
+            return weights.to_kind(Kind::Double);
+        }
+        // In fp32 as the kernel does it: what lies in the middle of two levels goes where rounding sends it.
+        let weights = weights.to_kind(Kind::Float);
+        let most = weights.abs().amax([1_i64].as_slice(), true);
+        let steps = Tensor::full_like(&most, 127.0);
+        (weights * (&steps / &most)).round().to_kind(Kind::Double) * (most / steps).to_kind(Kind::Double)
+    }
+
+    #[test]
+    fn every_way_to_multiply_bf16_gives_the_product_and_each_row_the_same_in_any_company() {
+        let ways: Vec<(i64, Storage)> =
+            (1..=best_way()).flat_map(|way| [(way, Storage::Numbers), (way, Storage::Levels)]).collect();
+        for (rows, columns, depth) in [(1, 1, 1), (1, 300, 64), (16, 32, 32), (37, 70, 100), (75, 600, 513)] {
             tch::manual_seed(rows);
             let random = |rows| Tensor::randn([rows, depth], kind::FLOAT_CPU).to_kind(Kind::BFloat16);
             let (left, right) = (random(rows), random(columns));
-            let plain = left.to_kind(Kind::Double).matmul(&right.to_kind(Kind::Double).transpose(0, 1));
-            for way in 1..=best {
-                let multiply = |left: &Tensor, threads| {
-                    let left = left.contiguous();
-                    // SAFETY: the tensors live through the call.
-                    one(|out| unsafe { stepwise_t5_multiply(pointer(&left), pointer(&right), way, threads, out) })
-                };
-                let product = multiply(&left, 2);
+            for (way, storage) in &ways {
+                let plain = left.to_kind(Kind::Double).matmul(&kept(&right, *storage).transpose(0, 1));
+                let product = multiply(&left, &right, *storage, *way, 2);
                 let off = (&product - &plain).abs().max().double_value(&[]);
-                assert!(off < 1e-3, "way {way}, {rows} x {depth} x {columns} is off by {off}");
+                assert!(off < 1e-3, "{storage:?}, way {way}, {rows} x {depth} x {columns} is off by {off}");
                 for row in [0, rows / 2, rows - 1] {
-                    let alone = multiply(&left.narrow(0, row, 1), 1);
-                    assert!(alone.equal(&product.narrow(0, row, 1)), "way {way}, row {row} of {rows}");
+                    let alone = multiply(&left.narrow(0, row, 1), &right, *storage, *way, 1);
+                    assert!(alone.equal(&product.narrow(0, row, 1)), "{storage:?}, way {way}, row {row} of {rows}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn levels_are_no_farther_from_a_weight_than_half_a_step() {
+        if best_way() == 0 {
+            println!("SKIPPED: this processor has no instructions for bf16");
+            return;
+        }
+        tch::manual_seed(3);
+        let right = Tensor::randn([70, 100], kind::FLOAT_CPU).to_kind(Kind::BFloat16);
+        let left = Tensor::eye(100, (Kind::BFloat16, tch::Device::Cpu));
+        let found = multiply(&left, &right, Storage::Levels, 1, 1);
+        let weights = kept(&right, Storage::Numbers).transpose(0, 1);
+        let steps = weights.abs().amax([0_i64].as_slice(), true) / 127.0;
+        let off = ((found - weights).abs() / steps).max().double_value(&[]);
+        assert!(off > 0.4 && off < 0.5 + 1e-4, "the farthest is {off} steps away");
     }
 }

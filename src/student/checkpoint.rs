@@ -7,10 +7,12 @@ use serde::Serialize;
 use serde_json::json;
 use tch::{Device, Kind};
 
+use super::memory::storage_for;
 use super::{StudentError, StudentTokenizer, T5, T5Config, Weights, load_weights, save_weights};
 use crate::device;
 use crate::domain::{Precision, StudentCard};
 use crate::layout;
+use crate::native::t5::Storage;
 
 /// A T5 with everything that is needed to ask it.
 pub struct Student {
@@ -28,6 +30,8 @@ pub struct Student {
     pub device: Device,
     /// The kind of its tensors.
     pub kind: Kind,
+    /// How its weights are kept where they are prepacked.
+    pub storage: Storage,
 }
 
 impl Student {
@@ -41,12 +45,13 @@ impl Student {
         let weights = load_weights(dir, &config, device, kind)?;
         let config = config.with_output_of(&weights);
         let model = T5::new(&config, &weights)?;
-        Ok(Self { config, weights, model, tokenizer, card, device, kind })
+        let storage = storage_for(precision);
+        Ok(Self { config, weights, model, tokenizer, card, device, kind, storage })
     }
 
     /// Makes it faster where this processor can, and only able to answer: its weights are gone then.
     pub fn prepack(&mut self) {
-        self.model.prepack(&mut self.weights);
+        self.model.prepack(self.storage, &mut self.weights);
     }
 }
 

@@ -1,9 +1,11 @@
 //! Choosing the next token of each row by a step's scores of the vocabulary, and telling how likely it was. A row's choice depends
-//! on its own scores, seed and position alone: never on the rows beside it, and on nothing that would have to be remembered.
+//! on its own scores, seed and position alone: never on the rows beside it, and on nothing that would have to be remembered. How a
+//! token is drawn is `drawing`'s.
 
 use tch::{Device, Kind, Tensor};
 
 use super::batch::size;
+use super::drawing::{Sampling, drawn_place, weights};
 use super::generation::host;
 
 /// How a row's tokens are chosen.
@@ -16,20 +18,6 @@ pub enum Choosing {
     Drawn(Sampling),
     /// These, one after the other: to learn how likely they are.
     Dictated(Vec<i64>),
-}
-
-/// How tokens are drawn. The scores are divided by the temperature; then all but the likeliest `top_k` are cut, then of these all
-/// but the likeliest that are as likely as `top_p` together.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sampling {
-    /// Above 0. Below 1 favors what is likely anyway, above 1 what is not.
-    pub temperature: f64,
-    /// Above 0, at most 1, which cuts nothing.
-    pub top_p: f64,
-    /// At least 1; none cuts nothing.
-    pub top_k: Option<usize>,
-    /// Equal seeds draw equal tokens where the scores are equal.
-    pub seed: u64,
 }
 
 /// What is to be known of the scores of a row's tokens. They are the student's own: before temperature and cuts.
@@ -74,21 +62,41 @@ pub(super) struct Choice {
 pub(super) fn choose(logits: &Tensor, wishes: &[Wish<'_>]) -> Vec<Choice> {
     let mut choices = likeliest(logits);
     draw(logits, wishes, &mut choices);
-    for (wish, choice) in wishes.iter().zip(&mut choices) {
-        if let Choosing::Dictated(tokens) = wish.choosing {
-            choice.token = tokens.get(wish.position).copied().unwrap_or(choice.token);
-        }
-    }
+    dictate(wishes, &mut choices);
     tell(logits, wishes, &mut choices);
     choices
 }
 
+/// Whether nothing but the likeliest token of each row is wanted: no draws, and no scores.
+pub(super) fn wants_likeliest_alone(wishes: &[Wish<'_>]) -> bool {
+    let is_plain = |wish: &Wish<'_>| wish.scores == Scores::None && !matches!(wish.choosing, Choosing::Drawn(_));
+    wishes.iter().all(is_plain)
+}
+
+/// One choice a row that wants no more, by the likeliest tokens (rows) and their scores.
+pub(super) fn choose_likeliest(found: impl Iterator<Item = (i64, f64)>, wishes: &[Wish<'_>]) -> Vec<Choice> {
+    let mut choices: Vec<Choice> = found.map(|(token, best)| plain(token, best.is_finite())).collect();
+    dictate(wishes, &mut choices);
+    choices
+}
+
+/// A choice that no score is wanted of, except whether there is any.
+fn plain(token: i64, is_number: bool) -> Choice {
+    let log_probability = if is_number { 0.0 } else { f64::NAN };
+    Choice { token, score: TokenScore { log_probability, likeliest: Vec::new() } }
+}
+
+fn dictate(wishes: &[Wish<'_>], choices: &mut [Choice]) {
+    for (wish, choice) in wishes.iter().zip(choices) {
+        if let Choosing::Dictated(tokens) = wish.choosing {
+            choice.token = tokens.get(wish.position).copied().unwrap_or(choice.token);
+        }
+    }
+}
+
 /// The likeliest token of each row, of equal ones the first.
 fn likeliest(logits: &Tensor) -> Vec<Choice> {
-    let choice = |token: i64, best: f32| {
-        let log_probability = if best.is_finite() { 0.0 } else { f64::NAN };
-        Choice { token, score: TokenScore { log_probability, likeliest: Vec::new() } }
-    };
+    let choice = |token: i64, best: f32| plain(token, best.is_finite());
     if logits.device() != Device::Cpu {
         let (best, tokens) = logits.max_dim(-1, false);
         return host::<i64>(&tokens)
@@ -133,11 +141,7 @@ fn draw(logits: &Tensor, wishes: &[Wish<'_>], choices: &mut [Choice]) {
     }
     let places: Vec<usize> = drawn.iter().map(|(place, ..)| *place).collect();
     let temperatures: Vec<f64> = drawn.iter().map(|(_, sampling, _)| sampling.temperature).collect();
-    let own = rows_of(logits, &places).to_device(Device::Cpu).to_kind(Kind::Double);
-    // Below the best, so that no temperature is too low to divide by.
-    let below = &own - own.amax([-1_i64].as_slice(), true);
-    let scaled = below / Tensor::from_slice(&temperatures).unsqueeze(1);
-    on_rows(&scaled.softmax(-1, Kind::Double), |rows| {
+    on_rows(&weights(&rows_of(logits, &places), &temperatures), |rows| {
         for ((place, sampling, position), weights) in drawn.iter().zip(rows) {
             choices[*place].token = size(drawn_place(weights, sampling, *position));
         }
@@ -151,67 +155,6 @@ fn rows_of(matrix: &Tensor, places: &[usize]) -> Tensor {
     }
     let places: Vec<i64> = places.iter().map(|place| size(*place)).collect();
     matrix.index_select(0, &Tensor::from_slice(&places).to_device(matrix.device()))
-}
-
-/// One of the places, each as likely as its weight among those that are not cut.
-pub fn drawn_place(weights: &[f32], sampling: &Sampling, position: usize) -> usize {
-    let places = kept(weights, sampling);
-    let weight = |place: &usize| f64::from(weights[*place]);
-    // In the order of their places and not of their weights: so a weight that differs in its last bit changes nothing but the
-    // one number in 10^7 that falls on the border.
-    let mut rest = chance(sampling.seed, position) * places.iter().map(weight).sum::<f64>();
-    let found = places.iter().find(|place| {
-        rest -= weight(place);
-        rest < 0.0
-    });
-    // Rounding may leave a rest behind the last one.
-    found.or_else(|| places.iter().rfind(|place| weight(place) > 0.0)).copied().unwrap_or_default()
-}
-
-/// The places that are not cut, ascending.
-fn kept(weights: &[f32], sampling: &Sampling) -> Vec<usize> {
-    let heavier = |one: &usize, other: &usize| weights[*other].total_cmp(&weights[*one]).then(one.cmp(other));
-    let weight = |place: &usize| f64::from(weights[*place]);
-    let mut places: Vec<usize> = (0..weights.len()).collect();
-    if let Some(most) = sampling.top_k.map(|most| most.max(1)).filter(|most| *most < places.len()) {
-        places.select_nth_unstable_by(most, heavier);
-        places.truncate(most);
-    }
-    if sampling.top_p < 1.0 {
-        let total: f64 = places.iter().map(weight).sum();
-        // Whatever weighs less weighs, all together, less than what is cut: it need not be sorted.
-        let least = (1.0 - sampling.top_p) * total / places.len() as f64;
-        places.retain(|place| weight(place) >= least);
-        places.sort_unstable_by(heavier);
-        let mut sum = 0.0;
-        let last = places.iter().position(|place| {
-            sum += weight(place);
-            sum >= sampling.top_p * total
-        });
-        places.truncate(last.map_or(places.len(), |last| last + 1));
-    }
-    places.sort_unstable();
-    places
-}
-
-/// A number from 0 to below 1 that belongs to a seed and a position: the output of SplitMix64 (Steele, Lea and Flood, 2014), whose
-/// state is the mixed seed, at that position.
-fn chance(seed: u64, position: usize) -> f64 {
-    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-    let state = mix(seed.wrapping_add(STEP)).wrapping_add(STEP.wrapping_mul(position as u64));
-    (mix(state) >> 11) as f64 / (1_u64 << 53) as f64
-}
-
-/// SplitMix64's output function: every bit of the number changes half of the bits.
-fn mix(mut bits: u64) -> u64 {
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
-}
-
-/// The seed of one of several answers to the same input. The first one's is the seed itself.
-pub fn seed_of_answer(seed: u64, index: usize) -> u64 {
-    if index == 0 { seed } else { mix(seed ^ mix(index as u64)) }
 }
 
 /// Tells the scores of the rows that want them.

@@ -1,6 +1,7 @@
 //! Draws against the distribution that they are drawn from, cuts to the token, and scores against the whole softmax.
 
 use super::*;
+use crate::student::drawing::{kept, seed_of_answer};
 
 const FREE: Sampling = Sampling { temperature: 1.0, top_p: 1.0, top_k: None, seed: 0 };
 

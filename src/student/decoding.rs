@@ -50,6 +50,11 @@ impl<'model> Decoding<'model> {
         }
     }
 
+    /// Whether rows leave without a copy of those that stay.
+    pub fn leaving_is_free(&self) -> bool {
+        matches!(self, Self::Prepacked(_))
+    }
+
     /// Goes on with only these inputs, an ascending list of places. Their rows are chosen by `follow`.
     pub fn keep_inputs(&mut self, inputs: &[i64]) {
         match self {

@@ -112,10 +112,9 @@ impl<'model> Generation<'model> {
     /// One more token of every row; the rows that have ended with it.
     pub fn step(&mut self, heard: &mut Heard<'_>) -> Vec<(usize, Generated)> {
         let Some(decoding) = &mut self.decoding else { return Vec::new() };
-        let mut logits = self.model.logits(&decoding.step(&self.tokens)).to_kind(Kind::Float);
+        let hidden = decoding.step(&self.tokens);
+        self.say(&hidden);
         let end = self.model.config().eos_token_id;
-        self.forbid(&mut logits, end);
-        self.say(&logits);
         let mut ended = Vec::new();
         for row in self.rows.iter_mut().filter(|row| !row.ended) {
             row.ended = row.said.ids.last() == Some(&end) || heard(row.beginning.name, &row.said);
@@ -123,28 +122,21 @@ impl<'model> Generation<'model> {
                 ended.push((row.beginning.name, std::mem::take(&mut row.said)));
             }
         }
+        let is_free = self.decoding.as_ref().is_some_and(Decoding::leaving_is_free);
         // Copying the caches costs about a step; it pays when a quarter of the rows would be computed for nothing.
-        self.leave_ended(self.rows.len().div_ceil(4));
+        self.leave_ended(if is_free { 1 } else { self.rows.len().div_ceil(4) });
         ended
     }
 
-    /// Takes a token from the choices of the rows that have not said their least.
-    fn forbid(&self, logits: &mut Tensor, token: i64) {
-        let unfinished = |row: &Row| row.said.ids.len() < row.beginning.least;
-        let rows = (0..).zip(&self.rows).filter(|(_, row)| unfinished(row)).map(|(place, _)| place);
-        let rows: Vec<i64> = rows.collect();
-        if !rows.is_empty() {
-            let rows = Tensor::from_slice(&rows).to_device(logits.device());
-            let _ = logits.select(1, token).index_fill_(0, &rows, f64::NEG_INFINITY);
-        }
-    }
-
-    /// Chooses each row's next token by its `logits` (rows, vocabulary) in fp32.
-    fn say(&mut self, logits: &Tensor) {
+    /// Chooses each row's next token after its `hidden` state (rows, d_model).
+    fn say(&mut self, hidden: &Tensor) {
         let wishes: Vec<Wish<'_>> = self.rows.iter().map(Row::wish).collect();
-        let choices = choice::choose(logits, &wishes);
+        let choices = match self.likeliest(hidden, &wishes) {
+            Some(likeliest) => choice::choose_likeliest(likeliest, &wishes),
+            None => choice::choose(&self.allowed_logits(hidden), &wishes),
+        };
         let tokens: Vec<i64> = choices.iter().map(|choice| choice.token).collect();
-        self.tokens = Tensor::from_slice(&tokens).to_device(logits.device());
+        self.tokens = Tensor::from_slice(&tokens).to_device(hidden.device());
         for (row, choice) in self.rows.iter_mut().zip(choices) {
             row.said.ids.push(choice.token);
             row.said.log_probability += choice.score.log_probability;
@@ -152,6 +144,31 @@ impl<'model> Generation<'model> {
                 row.said.scores.push(choice.score);
             }
         }
+    }
+
+    /// The likeliest tokens with their scores, where nothing else is wanted and they are found without the others'.
+    fn likeliest(&self, hidden: &Tensor, wishes: &[Wish<'_>]) -> Option<impl Iterator<Item = (i64, f64)>> {
+        let prepacked = self.model.prepacked.as_ref().filter(|_| choice::wants_likeliest_alone(wishes))?;
+        let end = self.model.config().eos_token_id;
+        let barred: Vec<i64> = self.rows.iter().map(|row| if row.may_end() { -1 } else { end }).collect();
+        let found: Vec<f64> = host(&prepacked.likeliest(hidden, &Tensor::from_slice(&barred)));
+        let (tokens, scores) = found.split_at(wishes.len());
+        #[expect(clippy::cast_possible_truncation, reason = "a token is a small whole number")]
+        let tokens: Vec<i64> = tokens.iter().map(|token| *token as i64).collect();
+        Some(tokens.into_iter().zip(scores.to_vec()))
+    }
+
+    /// Scores of the vocabulary (rows, vocabulary) in fp32, where the rows that have not said their least cannot end.
+    fn allowed_logits(&self, hidden: &Tensor) -> Tensor {
+        let logits = self.model.logits(hidden).to_kind(Kind::Float);
+        let rows = (0..).zip(&self.rows).filter(|(_, row)| !row.may_end()).map(|(place, _)| place);
+        let rows: Vec<i64> = rows.collect();
+        if !rows.is_empty() {
+            let rows = Tensor::from_slice(&rows).to_device(logits.device());
+            let end = self.model.config().eos_token_id;
+            let _ = logits.select(1, end).index_fill_(0, &rows, f64::NEG_INFINITY);
+        }
+        logits
     }
 
     /// Computes rows that have ended no longer, where they are so many, or no others.
@@ -170,6 +187,11 @@ impl<'model> Generation<'model> {
 }
 
 impl Row {
+    /// Whether it has said its least.
+    fn may_end(&self) -> bool {
+        self.said.ids.len() >= self.beginning.least
+    }
+
     /// Nothing is wanted of a row that has ended.
     fn wish(&self) -> Wish<'_> {
         let Beginning { choosing, scores, .. } = &self.beginning;

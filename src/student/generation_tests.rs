@@ -5,7 +5,7 @@ use tch::Device;
 use super::*;
 use crate::domain::FromScratch;
 use crate::student::batch::pad;
-use crate::student::choice::Sampling;
+use crate::student::drawing::Sampling;
 use crate::student::{T5Config, initial_weights};
 
 fn model() -> T5 {

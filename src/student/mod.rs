@@ -7,6 +7,7 @@ mod checkpoint;
 pub mod choice;
 mod config;
 mod decoding;
+pub mod drawing;
 mod dropout;
 mod error;
 pub mod generation;

@@ -5,7 +5,7 @@ use tch::{Device, Tensor};
 use super::position::PositionBias;
 use super::{FeedForwardKind, T5Config, Weights};
 use crate::native::Activation;
-use crate::native::t5::{PrepackedT5, Sizes, multiplies};
+use crate::native::t5::{PrepackedT5, Sizes, Storage, multiplies};
 
 /// Whether a T5 of such tensors can be prepacked.
 pub(super) fn can_prepack(embedding: &Tensor) -> bool {
@@ -14,7 +14,12 @@ pub(super) fn can_prepack(embedding: &Tensor) -> bool {
 
 /// A T5 of checked weights, prepacked. The weights are taken: a layer's are gone before the next one's are copied, so that memory holds
 /// them once.
-pub(super) fn prepack(config: &T5Config, weights: &mut Weights, positions: [&PositionBias; 2]) -> PrepackedT5 {
+pub(super) fn prepack(
+    config: &T5Config,
+    storage: Storage,
+    weights: &mut Weights,
+    positions: [&PositionBias; 2],
+) -> PrepackedT5 {
     let kind = config.feed_forward_proj;
     let farthest = config.relative_attention_max_distance;
     let [read, said] = positions.map(|positions| positions.by_distance_within(farthest + 1).table);
@@ -24,7 +29,7 @@ pub(super) fn prepack(config: &T5Config, weights: &mut Weights, positions: [&Pos
     // A decoder's table begins at the farthest key; the kernels count distances.
     let (read, said) = (read.contiguous(), said.flip([1]).contiguous());
     let ends = [embedding, output, encoder_norm, decoder_norm, Some(read), Some(said)];
-    let mut prepacked = PrepackedT5::new(&sizes(config, farthest), &ends);
+    let mut prepacked = PrepackedT5::new(&sizes(config, farthest), storage, &ends);
     drop(ends);
     for layer in 0..config.num_layers {
         prepacked.add_encoder_layer(&encoder_layer(layer, kind).map(&mut take));
@@ -104,15 +109,33 @@ mod tests {
         [config(24, 8, 40, 3), old, ul2]
     }
 
-    /// The tensors of a T5 in fp32 and prepacked from a kind.
-    fn both(config: &T5Config, kind: Kind) -> (T5, T5) {
-        let weights: Weights = initial_weights(config, 5);
-        let rounded =
-            |to: Kind| weights.iter().map(|(name, tensor)| (name.clone(), tensor.to_kind(kind).to_kind(to))).collect();
-        let (plain, mut prepacked): (Weights, Weights) = (rounded(Kind::Float), rounded(kind));
-        let plain = T5::new(config, &plain).unwrap();
+    /// Kinds of tensors, and how they are kept when they are prepacked, of those that this processor computes in.
+    fn arithmetics() -> impl Iterator<Item = (Kind, Storage)> {
+        let all =
+            [(Kind::Float, Storage::Numbers), (Kind::BFloat16, Storage::Numbers), (Kind::BFloat16, Storage::Levels)];
+        all.into_iter().filter(|(kind, _)| multiplies(*kind))
+    }
+
+    /// What is left of a tensor that is kept in a storage.
+    fn kept(name: &str, tensor: &Tensor, storage: Storage) -> Tensor {
+        let is_of_layer = name.contains("block") && !name.contains("relative_attention_bias");
+        if storage == Storage::Numbers || !is_of_layer || tensor.dim() == 1 {
+            return tensor.shallow_clone();
+        }
+        let scales = tensor.abs().amax([1_i64].as_slice(), true) / 127.0;
+        (tensor / &scales).round() * scales
+    }
+
+    /// The tensors of a T5 in fp32, as they are kept, and prepacked from a kind.
+    fn both(config: &T5Config, (kind, storage): (Kind, Storage)) -> (T5, T5) {
+        let weights: Weights =
+            initial_weights(config, 5).into_iter().map(|(name, tensor)| (name, tensor.to_kind(kind))).collect();
+        let plain =
+            |(name, tensor): (&String, &Tensor)| (name.clone(), kept(name, &tensor.to_kind(Kind::Float), storage));
+        let plain = T5::new(config, &weights.iter().map(plain).collect()).unwrap();
+        let mut prepacked = weights;
         let mut answers = T5::new(config, &prepacked).unwrap();
-        answers.prepack(&mut prepacked);
+        answers.prepack(storage, &mut prepacked);
         assert!(prepacked.is_empty());
         answers.prepacked.as_ref().expect("this processor computes in it").use_threads(2);
         (plain, answers)
@@ -149,7 +172,7 @@ mod tests {
     #[test]
     fn prepacked_weights_answer_as_tensors_do() {
         for config in configs() {
-            let (plain, prepacked) = both(&config, Kind::Float);
+            let (plain, prepacked) = both(&config, (Kind::Float, Storage::Numbers));
             let off = off(&results(&prepacked, &inputs()), &results(&plain, &inputs()));
             assert!(off < 2e-5, "{config:?} is off by {off}");
         }
@@ -162,7 +185,7 @@ mod tests {
             return;
         }
         for config in configs() {
-            let (plain, prepacked) = both(&config, Kind::BFloat16);
+            let (plain, prepacked) = both(&config, (Kind::BFloat16, Storage::Numbers));
             let right = results(&plain, &inputs());
             let rounded =
                 initial_weights(&config, 5).into_iter().map(|(name, weight)| (name, weight.to_kind(Kind::BFloat16)));
@@ -174,10 +197,51 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_the_same_to_the_last_bit_in_any_company() {
-        for kind in [Kind::Float, Kind::BFloat16].into_iter().filter(|kind| multiplies(*kind)) {
+    fn in_eight_bits_they_answer_as_what_is_kept_of_them() {
+        for arithmetic in arithmetics().filter(|(_, storage)| *storage == Storage::Levels) {
             for config in configs() {
-                let prepacked = both(&config, kind).1;
+                let (plain, prepacked) = both(&config, arithmetic);
+                let off = off(&results(&prepacked, &inputs()), &results(&plain, &inputs()));
+                assert!(off < 0.05, "{config:?} is off by {off}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_likeliest_token_is_that_of_all_scores() {
+        for (arithmetic, config) in arithmetics().flat_map(|arithmetic| configs().map(|config| (arithmetic, config))) {
+            let prepacked = both(&config, arithmetic).1;
+            let hidden = Tensor::randn([37, config.d_model], (arithmetic.0, Device::Cpu));
+            let _ = hidden.get(5).fill_(f64::NAN);
+            let logits = prepacked.logits(&hidden);
+            let find = |barred: &Tensor| prepacked.prepacked.as_ref().unwrap().likeliest(&hidden, barred);
+            let free = find(&Tensor::full([37], -1, (Kind::Int64, Device::Cpu)));
+            // With the best one barred, the second.
+            let (scores, tokens) = logits.nan_to_num(0.0, None::<f64>, None::<f64>).topk(2, -1, true, true);
+            let next = find(&tokens.select(1, 0).contiguous());
+            for row in (0..37).filter(|row| *row != 5) {
+                for (found, place) in [(&free, 0), (&next, 1)] {
+                    assert_eq!(
+                        found.double_value(&[0, row]),
+                        tokens.double_value(&[row, place]),
+                        "{arithmetic:?}, {row}"
+                    );
+                    assert_eq!(
+                        found.double_value(&[1, row]),
+                        scores.double_value(&[row, place]),
+                        "{arithmetic:?}, {row}"
+                    );
+                }
+            }
+            assert!(free.double_value(&[1, 5]).is_nan() && free.double_value(&[0, 5]) == 0.0);
+        }
+    }
+
+    #[test]
+    fn an_answer_is_the_same_to_the_last_bit_in_any_company() {
+        for arithmetic in arithmetics() {
+            for config in configs() {
+                let prepacked = both(&config, arithmetic).1;
                 let many: Vec<Vec<i64>> = inputs().into_iter().cycle().take(37).collect();
                 let together = results(&prepacked, &many);
                 for row in [0, 1, 33] {
@@ -186,7 +250,7 @@ mod tests {
                         let own = together.narrow(0, i64::try_from(row).unwrap(), 1);
                         // A grid is as long as its longest row.
                         let own = if alone.dim() == 3 { own.narrow(1, 0, alone.size()[1]) } else { own };
-                        assert!(alone.equal(&own), "{kind:?}, row {row}");
+                        assert!(alone.equal(&own), "{arithmetic:?}, row {row}");
                     }
                 }
             }

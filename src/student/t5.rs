@@ -11,7 +11,8 @@ use super::position::{DistanceBias, PositionBias, padding_bias};
 use super::prepack::{can_prepack, prepack};
 use super::stacks::{DecoderLayer, EncoderLayer};
 use super::{StudentError, T5Config, Weights};
-use crate::native::{self, t5::PrepackedT5};
+use crate::native;
+use crate::native::t5::{PrepackedT5, Storage};
 
 /// A T5 over tensors that a `Weights` map owns as well: a change of theirs, and their gradients, are seen through it.
 pub struct T5 {
@@ -77,15 +78,16 @@ impl T5 {
         })
     }
 
-    /// Prepacks the weights where this processor can answer with them so, and lets go of the tensors that are not needed then. A
+    /// Prepacks the weights into a storage where this processor can answer with them so, and lets go of the tensors that are not needed then. A
     /// prepacked T5 only answers: it encodes, goes on from what was said, and weighs trees of tokens.
-    pub fn prepack(&mut self, weights: &mut Weights) {
+    pub fn prepack(&mut self, storage: Storage, weights: &mut Weights) {
         if self.prepacked.is_some() || !can_prepack(&self.embedding) {
             return;
         }
         // They hold the same tensors.
         (self.encoder, self.decoder, self.output) = (Vec::new(), Vec::new(), None);
-        self.prepacked = Some(prepack(&self.config, weights, [&self.encoder_positions, &self.decoder_positions]));
+        self.prepacked =
+            Some(prepack(&self.config, storage, weights, [&self.encoder_positions, &self.decoder_positions]));
         weights.clear();
     }
 

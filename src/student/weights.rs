@@ -18,7 +18,8 @@ use crate::layout::SAFETENSORS;
 /// `lm_head.weight` is absent when the output layer is tied to the embedding.
 pub type Weights = BTreeMap<String, Tensor>;
 
-const EMBEDDING: &str = "shared.weight";
+/// The embedding.
+pub(super) const EMBEDDING: &str = "shared.weight";
 /// The output layer, where it has weights of its own.
 pub(super) const OUTPUT: &str = "lm_head.weight";
 

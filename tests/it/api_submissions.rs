@@ -331,6 +331,14 @@ async fn early_stopping_without_validation_rows_is_refused() {
 }
 
 #[tokio::test]
+async fn an_arithmetic_that_only_answers_is_refused() {
+    let app = TestApp::start().await;
+    let refused = distill(&app, json!({"hyperparameters": {"precision": "int8"}})).await;
+    refused.refused(400, "invalid_value", "#/hyperparameters/precision");
+    assert_eq!(distill(&app, json!({"hyperparameters": {"precision": "bf16"}})).await.status, 201);
+}
+
+#[tokio::test]
 async fn files_that_are_missing_or_bad_are_refused() {
     let app = TestApp::start().await;
     distill(&app, json!({"training": {"file": NO_FILE}})).await.refused(400, "file_not_found", "#/training/file");

@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("outbound", &[]),
     ("teacher", &["domain", "task", "clock", "outbound", "shutdown", "telemetry"]),
     ("hub", &["domain", "layout", "clock", "outbound"]),
-    ("device", &["domain"]),
+    ("device", &["domain", "native"]),
     ("layout", &[]),
     ("machine", &[]),
     ("native", &[]),

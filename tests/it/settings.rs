@@ -46,7 +46,7 @@ fn everything_that_is_wrong_is_refused_at_once_before_anything_is_touched() {
         "device = \"cuda:99\" (variable STEPWISE_DEVICE): device cuda:99 was asked for",
         &format!("max_waiting = \"0\" ({}:2): must be at least 1", config.display()),
         &format!("thread ({}:3): there is no such setting; did you mean \"threads\"?", config.display()),
-        "precision = \"fp16\" (--precision): must be auto, bf16 or fp32",
+        "precision = \"fp16\" (--precision): must be auto, bf16, fp32 or int8",
         "database_url (variable DATABASE_URL): must be an address such as postgres://",
         &format!("listen = {listen:?} (--listen): cannot be listened on"),
         "(--data-dir):",
