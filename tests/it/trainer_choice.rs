@@ -18,9 +18,10 @@ fn event<'a>(frames: &'a [Frame], wanted: &str) -> Option<&'a Value> {
     })
 }
 
-/// A training whose rate rises until what was learned is lost again.
-fn rising() -> Attempt {
+/// A training of a student that has learned, whose rate rises until that is lost again.
+fn rising(learned: &Attempt) -> Attempt {
     let mut attempt = Attempt::new();
+    attempt.continue_from(learned);
     attempt.spec.test = Some("test.jsonl".to_owned());
     attempt.write("test.jsonl", (64..80).map(row));
     let knobs = &mut attempt.spec.hyperparameters;
@@ -33,16 +34,37 @@ fn weights(attempt: &Attempt, folder: &str) -> Vec<u8> {
     std::fs::read(attempt.folder.path().join(folder).join("model.safetensors")).unwrap()
 }
 
+/// Steps and accuracies of the exams.
+fn exams(frames: &[Frame]) -> Vec<(i64, f64)> {
+    let of_exam = |((step, name), value): (&(i64, String), &f64)| (name == "label_accuracy").then_some((*step, *value));
+    figures(frames).iter().filter_map(of_exam).collect()
+}
+
+fn best_of(accuracies: &[f64]) -> f64 {
+    accuracies.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+}
+
 #[test]
 fn a_training_stops_when_its_exams_become_no_better_and_keeps_the_best_weights() {
-    let (whole, mut patient) = (rising(), rising());
+    let learned = Attempt::learned();
+    let (whole, mut patient) = (rising(&learned), rising(&learned));
     patient.spec.hyperparameters.early_stopping_patience = Some(3);
     let (_, all) = whole.train();
     let (outcome, frames) = patient.train();
     let outcome = outcome.unwrap();
     let stopped = outcome.stopped_early_at.expect("it stops early");
     assert!(stopped < 30 && outcome.steps == stopped, "{outcome:?}");
-    assert_eq!(outcome.best_step, stopped - 9, "three exams of three steps were no better: {outcome:?}");
+    let exams = exams(&frames);
+    let accuracies: Vec<f64> = exams.iter().map(|(_, accuracy)| *accuracy).collect();
+    let (before, waited) = accuracies.split_at(accuracies.len() - 3);
+    assert!(best_of(waited) <= best_of(before), "three exams in a row were no better: {exams:?}");
+    for end in 4..accuracies.len() {
+        let (before, waited) = accuracies[..end].split_at(end - 3);
+        assert!(best_of(waited) > best_of(before), "it would have stopped after {end} exams: {exams:?}");
+    }
+    // Of exams that are as good, the last.
+    let best = exams.iter().rfind(|(_, accuracy)| *accuracy == best_of(&accuracies)).unwrap();
+    assert_eq!((exams.last().unwrap().0, outcome.best_step), (stopped, best.0), "{exams:?}");
     assert_eq!(event(&frames, "stopped_early").unwrap()["step"], stopped);
     let progress =
         |frame: &Frame| matches!(frame, Frame::Progress { step, total } if *step == stopped && step == total);
@@ -59,7 +81,8 @@ fn a_training_stops_when_its_exams_become_no_better_and_keeps_the_best_weights()
 
 #[test]
 fn an_interruption_costs_no_patience() {
-    let (mut whole, mut parts) = (rising(), rising());
+    let learned = Attempt::learned();
+    let (mut whole, mut parts) = (rising(&learned), rising(&learned));
     for attempt in [&mut whole, &mut parts] {
         attempt.spec.hyperparameters.early_stopping_patience = Some(3);
     }
@@ -81,7 +104,8 @@ fn an_interruption_costs_no_patience() {
 
 #[test]
 fn test_rows_decide_nothing() {
-    let (first, second) = (rising(), rising());
+    let learned = Attempt::learned();
+    let (first, second) = (rising(&learned), rising(&learned));
     let swapped = |number: usize| {
         let mut row = row(number + 1);
         row["input"] = json!(format!("an input that no other row has, {number}"));
