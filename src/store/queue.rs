@@ -34,6 +34,9 @@
 //!   written stays as it is: answers, snapshots, checkpoints, figures and warnings are there once. Only an event that
 //!   stands alone may be there twice.
 //!
+//! A model of all this stands in `tests/it/protocol`, where it is checked in every order and compared with these statements: a change
+//! here is a change there.
+//!
 //! Claims skip rows that others have locked, so workers do not wait for one another. Each change of state writes its
 //! event in the same statement, and a trigger signals `stepwise_jobs`; listening makes it fast, polling makes it right.
 

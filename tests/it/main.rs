@@ -62,6 +62,7 @@ mod overload;
 mod overload_over_http;
 mod plain_ways;
 mod postgres;
+mod protocol;
 mod rationale_quality;
 mod readme_tour;
 mod reference;
