@@ -89,9 +89,10 @@ impl<'a> Serving<'a> {
         self.prepared.sort_by_key(|(_, work)| work.size());
     }
 
-    /// Whoever waited too long is told so, also behind rows that are being written.
+    /// Whoever waited too long is told so, and who has left gives back the place, also behind rows that are being written.
     fn turn_away(&mut self) {
         let now = Instant::now();
+        self.prepared.retain(|(recipient, _)| !recipient.is_gone());
         for (recipient, _) in self.prepared.extract_if(.., |(recipient, _)| recipient.course.is_late(now)) {
             recipient.reply(Err(InferenceError::Expired));
         }

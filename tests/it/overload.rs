@@ -41,15 +41,20 @@ fn turned_away(engine: &Engine, reason: &str) -> Option<f64> {
 #[tokio::test]
 async fn tokens_bound_what_waits_and_are_free_again_with_the_answer() {
     let folder = tempfile::tempdir().unwrap();
-    let (engine, model) = (engine(|settings| settings.max_waiting_tokens = 60), model(folder.path()));
+    let (engine, model) = (engine(|settings| settings.max_waiting_tokens = 80), model(folder.path()));
     engine.load(&model).await.unwrap();
+    // What comes before all others takes long.
+    let mut busy = Box::pin(engine.complete(&model, write(3000)));
+    assert!(poll!(&mut busy).is_pending());
+    assert_eq!((engine.waiting(), engine.waiting_tokens()), (1, 17));
     // A long input counts as much as the model reads of it, 48 tokens.
     let mut first = Box::pin(engine.predict(&model, ask(&"torn ".repeat(1000))));
     assert!(poll!(&mut first).is_pending());
-    assert_eq!((engine.waiting(), engine.waiting_tokens()), (1, 48));
+    assert_eq!((engine.waiting(), engine.waiting_tokens()), (2, 65));
     let refused = engine.predict(&model, ask("the box was torn")).await;
     assert_eq!(refused, Err(InferenceError::Overloaded { seconds: 1 }));
     assert_eq!(turned_away(&engine, "tokens"), Some(1.0));
+    assert_eq!(busy.await.unwrap().len(), 1);
     assert!(first.await.unwrap()[0].is_ok());
     assert_eq!((engine.waiting(), engine.waiting_tokens()), (0, 0));
     // What is more than there is room for at all is taken by an idle engine.
