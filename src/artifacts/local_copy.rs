@@ -148,7 +148,7 @@ mod tests {
         fs::write(copy.join(MANIFEST), b"{}").unwrap();
         let aside = aside(&copy).unwrap();
         fs::rename(&copy, &aside).unwrap();
-        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+        let later = fs::metadata(&aside).unwrap().modified().unwrap() + std::time::Duration::from_secs(60);
         crate::artifacts::remove_unfetched(cache.path(), later).unwrap();
         assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
     }

@@ -1,6 +1,6 @@
 //! How an engine is asked: for answers that come whole, or that are followed while they are written.
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc::unbounded_channel, oneshot};
 
 use super::bounds::Places;
 use super::following::{Following, Listener};
@@ -91,7 +91,7 @@ impl Engine {
         requests: Vec<Request>,
         kind: fn(Reply) -> T,
     ) -> Result<Following<T>, InferenceError> {
-        let (questions, (told, heard)) = (requests.len(), Following::<T>::channel());
+        let (questions, (told, heard)) = (requests.len(), unbounded_channel());
         let places = self.send(model, requests, None, |number| Listener::Follower(number, told.clone())).await?;
         Ok(Following::new(heard, questions, kind, places))
     }

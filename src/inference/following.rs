@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
 use super::InferenceError;
@@ -92,11 +92,6 @@ impl Listener {
 }
 
 impl<T> Following<T> {
-    /// Where followers' listeners tell, and where it is heard.
-    pub(super) fn channel() -> (UnboundedSender<(usize, Told)>, UnboundedReceiver<(usize, Told)>) {
-        unbounded_channel()
-    }
-
     /// Hears of so many questions, which have these places; `kind` takes a reply for what it is.
     pub(super) fn new(
         receiver: UnboundedReceiver<(usize, Told)>,
