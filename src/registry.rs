@@ -236,9 +236,9 @@ impl Registry {
     ) -> Result<(ModelFiles, Arc<StudentCard>), RegistryError> {
         let files = self.open(source).await?;
         match self.cards.of(&files) {
-            Err(error) if card::is_damage(&error) => {
+            Err(RegistryError::Artifact(error)) if error.is_damaged_copy() => {
                 tracing::warn!(model = files.name, %error, "a damaged copy of a model is fetched anew");
-                discard_copy(&files.directory)?;
+                discard_copy(&files.directory).await?;
                 let files = self.open(source).await?;
                 let card = self.cards.of(&files)?;
                 Ok((files, card))

@@ -48,12 +48,16 @@ impl From<InferenceError> for ApiError {
             InferenceError::ModelDamaged { .. } => {
                 Self::Unavailable { what: "the model, whose copy on this machine was damaged,", cause: Box::new(error) }
             }
-            InferenceError::ModelUnreadable { .. } => Self::Unavailable {
-                what: "the model, whose files on this machine cannot be read,",
-                cause: Box::new(error),
-            },
+            InferenceError::ModelUnreadable { .. } => Self::model_unreadable(error),
             InferenceError::Stopped => Self::Unavailable { what: "the inference engine", cause: Box::new(error) },
             other => Self::Internal(Box::new(other)),
         }
+    }
+}
+
+impl ApiError {
+    /// A model whose files on this machine cannot be read, whoever tried.
+    pub fn model_unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Unavailable { what: "the model, whose files on this machine cannot be read,", cause: Box::new(error) }
     }
 }

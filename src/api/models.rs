@@ -222,7 +222,8 @@ pub async fn not_opened(state: &AppState, source: &StudentSource, error: Registr
     // It may have been deleted since it was found.
     match is_gone(state, source).await {
         Ok(true) => not_found(state, source.name()).await.unwrap_or_else(|error| error),
-        Ok(false) if is_damage(&error) => unusable(source.name(), &error),
+        Ok(false) if is_lost(&error) => unusable(source.name(), &error),
+        Ok(false) if is_unreadable(&error) => ApiError::model_unreadable(error),
         Ok(false) => error.into(),
         Err(error) => error,
     }
@@ -234,9 +235,14 @@ async fn is_gone(state: &AppState, source: &StudentSource) -> Result<bool, ApiEr
 }
 
 /// Whether what was published is not there any more as it was: no time mends that.
-fn is_damage(error: &RegistryError) -> bool {
+fn is_lost(error: &RegistryError) -> bool {
     use ArtifactError::{BrokenManifest, Corrupt, Missing};
     matches!(error, RegistryError::Artifact(Corrupt { .. } | BrokenManifest { .. } | Missing { .. }))
+}
+
+/// Whether a file on this machine cannot be read, which may pass.
+fn is_unreadable(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Artifact(ArtifactError::Local { .. }) | RegistryError::Unreadable { .. })
 }
 
 /// A model that is there and does not work.

@@ -76,7 +76,7 @@ impl Artifacts {
         fs::write(scratch.path().join(MANIFEST), text).map_err(local(scratch.path()))?;
         if fs::rename(scratch.path(), &target).is_err() && !is_whole(&target) {
             // A copy of an earlier version, which kept no manifest, is in the way.
-            discard_copy(&target)?;
+            discard_copy(&target).await?;
             fs::rename(scratch.path(), &target).or_else(|source| whole_or(&target, source))?;
         }
         Ok(target)

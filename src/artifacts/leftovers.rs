@@ -1,5 +1,5 @@
-//! What killed processes leave: uploads that were never finished, folders that were never wholly fetched, and files that
-//! no row came to name. The last can only be listed here; who knows the rows removes them.
+//! What killed processes leave: uploads that were never finished, copies of folders that were never wholly fetched or never wholly
+//! thrown away, and files that no row came to name. The last can only be listed here; who knows the rows removes them.
 
 use std::{
     fs, io,
@@ -58,9 +58,9 @@ impl Artifacts {
     }
 }
 
-/// Removes copies in a cache that were begun and not finished, or thrown away and not wholly removed, and that nobody has touched
+/// Removes what is half a copy in a cache, because it was not wholly fetched or not wholly thrown away, and what nobody has touched
 /// since.
-pub fn remove_unfetched(cache: &Path, before: SystemTime) -> Result<(), ArtifactError> {
+pub fn remove_half_copies(cache: &Path, before: SystemTime) -> Result<(), ArtifactError> {
     let local = |source| ArtifactError::Local { path: cache.to_owned(), source };
     for (name, path) in untouched_since(cache, before).map_err(local)? {
         if name.starts_with(FETCHING) || name.starts_with(DISCARDED) {
@@ -114,7 +114,8 @@ fn is_staged(name: &str) -> bool {
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn absent_is_fine(removed: io::Result<()>) -> io::Result<()> {
+/// What is to be removed may be gone already.
+pub(super) fn absent_is_fine(removed: io::Result<()>) -> io::Result<()> {
     removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 

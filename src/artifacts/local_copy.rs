@@ -4,19 +4,17 @@
 use std::{
     fs::{self, File},
     io::{self, Read},
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    path::Path,
 };
 
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 
-use super::{ArtifactError, Manifest, directory::local, manifest::MANIFEST, writer::hex};
+use super::{ArtifactError, Manifest, directory::local, leftovers::absent_is_fine, manifest::MANIFEST, writer::hex};
 
 const CHUNK_BYTES: usize = 1 << 20;
-/// What the name of a copy begins with that is being thrown away.
+/// What the name of a folder begins with in which a copy is being thrown away.
 pub(super) const DISCARDED: &str = "discarded-";
-/// The number of the next one.
-static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// Reads every byte of a copy and compares it with what was published. Blocks for as long as that takes.
 ///
@@ -44,27 +42,34 @@ pub fn read_published(copy: &Path, manifest_sha256: &str, name: &str) -> Result<
     Ok(Some(bytes))
 }
 
-/// Throws a copy away, so that it is fetched anew. It loses its name before it loses a file, so that whoever is killed in between
-/// leaves nothing that looks whole; what stays is told by its name (`leftovers`). One that is gone already is no error.
-pub fn discard_copy(copy: &Path) -> Result<(), ArtifactError> {
-    let absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-    let Some(aside) = aside(copy) else { return Ok(()) };
-    match fs::rename(copy, &aside) {
-        Ok(()) => {}
-        Err(error) if absent(&error) => return Ok(()),
-        Err(error) => return Err(local(copy)(error)),
-    }
-    match fs::remove_dir_all(&aside) {
-        Err(error) if !absent(&error) => Err(local(&aside)(error)),
-        _ => Ok(()),
-    }
+/// Throws a copy away, so that it is fetched anew, away from the runtime's own threads: a model has gigabytes. What is begun is
+/// done, also where nobody waits for it any more.
+///
+/// # Errors
+/// As of [`discard_copy_blocking`].
+pub async fn discard_copy(copy: &Path) -> Result<(), ArtifactError> {
+    let owned = copy.to_owned();
+    let discarded = tokio::task::spawn_blocking(move || discard_copy_blocking(&owned)).await;
+    discarded.map_err(|error| local(copy)(io::Error::other(error)))?
 }
 
-/// Where a copy goes to be removed: beside it, under a name that no other process takes. None for a path that names nothing.
-fn aside(copy: &Path) -> Option<PathBuf> {
-    let name = copy.file_name()?.to_string_lossy();
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    Some(copy.with_file_name(format!("{DISCARDED}{}-{number}-{name}", std::process::id())))
+/// The same for a thread that may wait. A copy loses its name before it loses a file, so that whoever is killed in between leaves
+/// nothing that looks whole; what stays lies in a folder that is told by its name (`leftovers`). A copy that is gone already is no
+/// error.
+///
+/// # Errors
+/// [`ArtifactError::Local`] where the copy cannot be moved or removed.
+pub fn discard_copy_blocking(copy: &Path) -> Result<(), ArtifactError> {
+    absent_is_fine(set_aside(copy).and_then(|aside| aside.map_or(Ok(()), TempDir::close))).map_err(local(copy))
+}
+
+/// The copy in a folder of its own beside where it lay; none where there is no copy. Containers give all processes the same number,
+/// so the folder's name is drawn, and made by whoever has it.
+fn set_aside(copy: &Path) -> io::Result<Option<TempDir>> {
+    let (Some(cache), Some(name)) = (copy.parent(), copy.file_name()) else { return Ok(None) };
+    let aside = tempfile::Builder::new().prefix(DISCARDED).tempdir_in(cache)?;
+    fs::rename(copy, aside.path().join(name))?;
+    Ok(Some(aside))
 }
 
 /// What was published, by the copy's own manifest.
@@ -112,14 +117,16 @@ mod tests {
             fs::write(copy.join(file), bytes).unwrap();
             let error = check_copy(&copy, &published.manifest_sha256).unwrap_err();
             assert!(matches!(error, ArtifactError::Corrupt { .. }) && error.to_string().contains(file), "{error}");
-            discard_copy(&copy).unwrap();
+            discard_copy(&copy).await.unwrap();
             check_copy(&fetch().await, &published.manifest_sha256).unwrap();
         }
         fs::remove_file(copy.join("weights")).unwrap();
         let error = check_copy(&copy, &published.manifest_sha256).unwrap_err().to_string();
         assert!(error.contains("weights"), "{error}");
         fs::remove_dir_all(&copy).unwrap();
-        discard_copy(&copy).unwrap();
+        discard_copy(&copy).await.unwrap();
+        discard_copy(&cache.join("never/there")).await.unwrap();
+        assert_eq!(fs::read_dir(&cache).unwrap().count(), 0);
     }
 
     #[tokio::test]
@@ -137,7 +144,12 @@ mod tests {
         fs::write(copy.join("more"), b"added").unwrap();
         assert_eq!(read_published(&copy, &digest, "more").unwrap(), None);
         fs::write(copy.join("card"), b"[]").unwrap();
-        assert!(matches!(read_published(&copy, &digest, "card"), Err(ArtifactError::Corrupt { .. })));
+        let fault = || read_published(&copy, &digest, "card").unwrap_err();
+        assert!(matches!(fault(), ArtifactError::Corrupt { .. }) && fault().is_damaged_copy());
+        fs::remove_file(copy.join("card")).unwrap();
+        assert!(matches!(fault(), ArtifactError::Local { .. }) && fault().is_damaged_copy());
+        std::os::unix::fs::symlink("card", copy.join("card")).unwrap();
+        assert!(matches!(fault(), ArtifactError::Local { .. }) && !fault().is_damaged_copy(), "a circle of links");
     }
 
     #[test]
@@ -146,10 +158,11 @@ mod tests {
         let copy = cache.path().join("digest");
         fs::create_dir(&copy).unwrap();
         fs::write(copy.join(MANIFEST), b"{}").unwrap();
-        let aside = aside(&copy).unwrap();
-        fs::rename(&copy, &aside).unwrap();
+        // A killed process does not clean up.
+        let aside = set_aside(&copy).unwrap().unwrap().keep();
+        assert!(!copy.exists() && aside.join("digest").join(MANIFEST).exists());
         let later = fs::metadata(&aside).unwrap().modified().unwrap() + std::time::Duration::from_secs(60);
-        crate::artifacts::remove_unfetched(cache.path(), later).unwrap();
+        crate::artifacts::remove_half_copies(cache.path(), later).unwrap();
         assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
     }
 }

@@ -12,7 +12,7 @@ mod named_blobs;
 mod writer;
 
 use std::{
-    fs,
+    fs, io,
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -22,8 +22,8 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as Key};
 
-pub use leftovers::{Listed, remove_unfetched, untouched_since};
-pub use local_copy::{check_copy, discard_copy, read_published};
+pub use leftovers::{Listed, remove_half_copies, untouched_since};
+pub use local_copy::{check_copy, discard_copy, discard_copy_blocking, read_published};
 pub use manifest::{Manifest, ManifestFile, Published};
 pub use named_blobs::check_named_blobs;
 pub use writer::{ArtifactWriter, Stored};
@@ -71,8 +71,21 @@ pub enum ArtifactError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
+}
+
+impl ArtifactError {
+    /// Whether it says of a copy on this machine that it is not what was published, whoever reads it: then it is worth nothing, and
+    /// may be thrown away. A copy that could not be read (too many open files, a disk that fails, rights that are missing) may be
+    /// whole.
+    pub fn is_damaged_copy(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } | Self::BrokenManifest { .. } => true,
+            Self::Local { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Missing { .. } | Self::Store { .. } => false,
+        }
+    }
 }
 
 /// A handle to the object store; cheap to clone.

@@ -1,7 +1,5 @@
 //! What is done to a model before it answers: its files are held to what was published, read, and asked once.
 
-use std::io;
-
 use tch::Device;
 
 use super::entry::Measure;
@@ -62,22 +60,13 @@ fn check_weights(model: &ModelFiles) -> Result<(), InferenceError> {
 /// next.
 fn check_copy(model: &ModelFiles, digest: &str) -> Result<(), InferenceError> {
     artifacts::check_copy(&model.directory, digest).map_err(|error| {
-        if !is_damaged(&error) {
+        if !error.is_damaged_copy() {
             return InferenceError::ModelUnreadable { reason: reason(&error) };
         }
-        let discarded = artifacts::discard_copy(&model.directory);
+        let discarded = artifacts::discard_copy_blocking(&model.directory);
         let reason = discarded.err().map_or_else(|| reason(&error), |kept| format!("{}; {kept}", reason(&error)));
         InferenceError::ModelDamaged { reason }
     })
-}
-
-/// Whether a copy is not what was published, whoever reads it.
-fn is_damaged(error: &ArtifactError) -> bool {
-    match error {
-        ArtifactError::Corrupt { .. } | ArtifactError::BrokenManifest { .. } => true,
-        ArtifactError::Local { source, .. } => source.kind() == io::ErrorKind::NotFound,
-        ArtifactError::Missing { .. } | ArtifactError::Store { .. } => false,
-    }
 }
 
 /// What is wrong, with its cause.

@@ -9,7 +9,7 @@ use std::{
 
 use super::RegistryError;
 use crate::{
-    artifacts::{self, ArtifactError},
+    artifacts,
     domain::{Lineage, ModelFiles, StudentCard},
     layout,
 };
@@ -64,12 +64,6 @@ pub fn own_card(directory: &Path) -> Result<Option<StudentCard>, RegistryError> 
 fn parse(path: &Path, text: &[u8]) -> Result<StudentCard, RegistryError> {
     serde_json::from_slice(text)
         .map_err(|error| RegistryError::BadCard { path: path.to_owned(), message: error.to_string() })
-}
-
-/// Whether a copy on this machine is not what was published.
-pub(super) fn is_damage(error: &RegistryError) -> bool {
-    use ArtifactError::{BrokenManifest, Corrupt, Local};
-    matches!(error, RegistryError::Artifact(Corrupt { .. } | BrokenManifest { .. } | Local { .. }))
 }
 
 /// What a card says of its model's making; none where it says nothing that can be read.

@@ -7,7 +7,7 @@ use std::{collections::HashSet, fs, io, time::SystemTime};
 
 use super::{Registry, RegistryError};
 use crate::{
-    artifacts::{discard_copy, remove_unfetched},
+    artifacts::{discard_copy, remove_half_copies},
     store::Removed,
 };
 
@@ -38,9 +38,9 @@ impl Registry {
         }
     }
 
-    /// Removes local copies that were begun before this time and never finished.
-    pub fn remove_unfetched(&self, before: SystemTime) -> Result<(), RegistryError> {
-        Ok(remove_unfetched(&self.cache_dir, before)?)
+    /// Removes local copies that were never wholly fetched, or never wholly thrown away, and that nobody has touched since.
+    pub fn remove_half_copies(&self, before: SystemTime) -> Result<(), RegistryError> {
+        Ok(remove_half_copies(&self.cache_dir, before)?)
     }
 
     /// Removes the files of one model or checkpoint that was taken away, and notes that they are gone. Idempotent.
@@ -61,7 +61,7 @@ impl Registry {
         let live: HashSet<String> = self.store.live_manifests(&cached).await?.into_iter().collect();
         let dead: Vec<String> = cached.into_iter().filter(|digest| !live.contains(digest)).collect();
         for digest in &dead {
-            discard_copy(&self.cache_dir.join(digest))?;
+            discard_copy(&self.cache_dir.join(digest)).await?;
         }
         Ok(dead)
     }

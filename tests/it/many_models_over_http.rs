@@ -1,7 +1,7 @@
 //! Many models behind the API: pinned ones, aliases that move under traffic, files that are not what was published, and checkpoints
 //! of trainings that go on.
 
-use std::{fs, path::PathBuf};
+use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
 use axum::{body::Body, http::Request};
 use reqwest::Method;
@@ -120,17 +120,8 @@ async fn a_damaged_copy_is_never_loaded_and_fetched_anew() {
     assert_eq!(ask(&app, "desk").await.body["data"], meant);
 }
 
-#[tokio::test]
-async fn a_card_that_is_not_what_was_published_is_not_believed() {
-    let (app, other) = (TestApp::start().await, TestApp::start().await);
-    let model = app.model("desk").await;
-    let meant = ask(&app, "desk").await.body["data"][0].clone();
-    // Another process with a cache of its own, which has not looked at the card yet.
-    let source = StudentSource::Registered(Box::new(model.clone()));
-    let copy = app.rooms.registry.open(&source).await.unwrap().directory.join("stepwise.json");
-    let mut card: Value = serde_json::from_slice(&fs::read(&copy).unwrap()).unwrap();
-    card["task"]["label_set"] = json!({"fixed": ["yes", "no"]});
-    fs::write(&copy, card.to_string()).unwrap();
+/// Another process on the same database and the same copies, which has looked at none of them yet.
+fn beside(app: &TestApp, other: &TestApp) -> AppState {
     let registry = Registry::new(
         app.store.clone(),
         app.rooms.artifacts.clone(),
@@ -138,13 +129,49 @@ async fn a_card_that_is_not_what_was_published_is_not_believed() {
         app.models_dir.with_file_name("cache"),
         app.rooms.registry.hub().clone(),
     );
-    let state = AppState::new(Rooms { registry, engine: other.rooms.engine.clone(), ..app.rooms.clone() });
+    AppState::new(Rooms { registry, engine: other.rooms.engine.clone(), ..app.rooms.clone() })
+}
+
+async fn ask_of(state: &AppState) -> (u16, Value) {
     let body = json!({"model": "desk", "inputs": ["late"], "include": ["label_probs"]});
     let request = Request::post("/v1/predictions").header("content-type", "application/json");
-    let response = router(state).oneshot(request.body(Body::from(body.to_string())).unwrap()).await.unwrap();
-    assert_eq!(response.status(), 200);
+    let response = router(state.clone()).oneshot(request.body(Body::from(body.to_string())).unwrap()).await.unwrap();
+    let status = response.status().as_u16();
     let answer = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
-    assert_eq!(serde_json::from_slice::<Value>(&answer).unwrap()["data"][0], meant);
+    (status, serde_json::from_slice(&answer).unwrap())
+}
+
+#[tokio::test]
+async fn a_copy_whose_card_cannot_be_read_stays_and_its_client_may_come_again() {
+    let (app, other) = (TestApp::start().await, TestApp::start().await);
+    let model = app.model("desk").await;
+    let meant = ask(&app, "desk").await.body["data"][0].clone();
+    let copy = copied_weights(&app, &model).parent().unwrap().to_owned();
+    let (card, kept, state) = (copy.join("stepwise.json"), copy.join("kept"), beside(&app, &other));
+    fs::rename(&card, &kept).unwrap();
+    // The operating system says that it follows links in a circle: no file is read, and none is missing.
+    symlink(&card, &card).unwrap();
+    let (status, refused) = ask_of(&state).await;
+    assert_eq!((status, &refused["error"]["code"]), (503, &json!("unavailable")), "{refused:#}");
+    assert!(refused["detail"].as_str().unwrap().contains("cannot be read"), "{refused:#}");
+    assert!(kept.exists(), "a copy that may be whole is thrown away");
+    fs::rename(&kept, &card).unwrap();
+    let (status, answer) = ask_of(&state).await;
+    assert_eq!((status, &answer["data"][0]), (200, &meant), "{answer:#}");
+}
+
+#[tokio::test]
+async fn a_card_that_is_not_what_was_published_is_not_believed() {
+    let (app, other) = (TestApp::start().await, TestApp::start().await);
+    let model = app.model("desk").await;
+    let meant = ask(&app, "desk").await.body["data"][0].clone();
+    let source = StudentSource::Registered(Box::new(model.clone()));
+    let copy = app.rooms.registry.open(&source).await.unwrap().directory.join("stepwise.json");
+    let mut card: Value = serde_json::from_slice(&fs::read(&copy).unwrap()).unwrap();
+    card["task"]["label_set"] = json!({"fixed": ["yes", "no"]});
+    fs::write(&copy, card.to_string()).unwrap();
+    let (status, answer) = ask_of(&beside(&app, &other)).await;
+    assert_eq!((status, &answer["data"][0]), (200, &meant));
     assert_ne!(fs::read_to_string(&copy).unwrap(), card.to_string(), "it was fetched anew");
 }
 
