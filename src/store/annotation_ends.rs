@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
+use sqlx::PgPool;
 
-use super::{Store, StoreError, files::as_json, interval, storable};
+use super::{Store, StoreError, interval, result_files, storable};
 use crate::domain::{File, Job, JobId, ProjectId};
 
 impl Store {
@@ -43,35 +45,44 @@ impl Store {
     /// Writes the result of an annotation as it was claimed, with the files that it names; false where somebody else has,
     /// or where the job was tried again.
     pub async fn write_annotation_end(&self, job: &Job, result: &Value, files: &[&File]) -> Result<bool, StoreError> {
-        let files: Vec<Value> = files.iter().map(|file| as_json(file)).collect();
-        let written = sqlx::query_scalar!(
-            r#"-- write_annotation_end
-            with ended as (
-                update jobs
-                set result = $3, end_claimed_until = null
-                where id = $1 and finished_at = $2 and state in ('failed', 'cancelled') and result is null
-                returning id, project_id
-            ), written as (
-                insert into files (id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key,
-                    made_by_job_id)
-                select (file ->> 'id')::uuid, ended.project_id, file ->> 'filename', file ->> 'purpose',
-                    (file ->> 'bytes')::bigint, file ->> 'sha256', file ->> 'status', file -> 'validation',
-                    file ->> 'artifact_key', ended.id
-                from ended, jsonb_array_elements($4::jsonb) as file
-            ), event as (
-                insert into job_events (job_id, project_id, level, code, message, data)
-                select id, project_id, 'info', 'result_written', 'what it had found by its end is there', $5
-                from ended
-            )
-            select id as "id!" from ended"#,
-            job.id.0,
-            job.finished_at,
-            storable::json(result),
-            storable::json(&files),
-            serde_json::json!({"output_file": result["output_file"], "rejections_file": result["rejections_file"]}),
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(written.is_some())
+        let (ended, result, files) = ((job.id, job.finished_at), result.clone(), result_files::as_json(files));
+        // A task of its own, so that a caller who goes away leaves no connection inside a transaction.
+        let written = tokio::spawn(write_annotation_end(self.pool.clone(), ended, result, files)).await;
+        written.map_err(StoreError::Abandoned)?
     }
+}
+
+async fn write_annotation_end(
+    pool: PgPool,
+    (job, finished_at): (JobId, Option<DateTime<Utc>>),
+    result: Value,
+    files: Value,
+) -> Result<bool, StoreError> {
+    let mut transaction = pool.begin().await?;
+    let written = sqlx::query_scalar!(
+        r#"-- write_annotation_end
+        with ended as (
+            update jobs
+            set result = $3, end_claimed_until = null
+            where id = $1 and finished_at = $2 and state in ('failed', 'cancelled') and result is null
+            returning id, project_id
+        ), event as (
+            insert into job_events (job_id, project_id, level, code, message, data)
+            select id, project_id, 'info', 'result_written', 'what it had found by its end is there', $4
+            from ended
+        )
+        select id as "id!" from ended"#,
+        job.0,
+        finished_at,
+        storable::json(&result),
+        serde_json::json!({"output_file": result["output_file"], "rejections_file": result["rejections_file"]}),
+    )
+    .fetch_optional(&mut *transaction)
+    .await?;
+    if written.is_none() {
+        return Ok(false);
+    }
+    result_files::write(&mut transaction, job, &files).await?;
+    transaction.commit().await?;
+    Ok(true)
 }

@@ -171,17 +171,3 @@ impl TryFrom<FileRow> for File {
         })
     }
 }
-
-/// What a statement needs to write the row of a file that a job has made.
-pub(super) fn as_json(file: &File) -> Value {
-    serde_json::json!({
-        "id": file.id.0,
-        "filename": file.filename,
-        "purpose": file.purpose.as_str(),
-        "bytes": file.bytes,
-        "sha256": file.sha256,
-        "status": file.status.as_str(),
-        "validation": file.validation,
-        "artifact_key": file.artifact_key,
-    })
-}

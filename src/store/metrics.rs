@@ -133,7 +133,7 @@ impl Store {
         job: JobId,
         after: Option<i64>,
         limit: u32,
-    ) -> Result<Vec<StepFigures>, StoreError> {
+    ) -> Result<Page<StepFigures>, StoreError> {
         let rows = sqlx::query!(
             r#"-- list_figures
             select step, array_agg(name order by name) as "names!", array_agg(value order by name) as "values!"
@@ -144,11 +144,12 @@ impl Store {
             limit $3"#,
             job.0,
             after,
-            i64::from(limit),
+            one_more(limit),
         )
         .fetch_all(&self.pool)
         .await?;
         let figures = |names: Vec<String>, values: Vec<f64>| names.into_iter().zip(values).collect();
-        Ok(rows.into_iter().map(|row| StepFigures { step: row.step, values: figures(row.names, row.values) }).collect())
+        let steps = rows.into_iter().map(|row| StepFigures { step: row.step, values: figures(row.names, row.values) });
+        Ok(Page::cut(steps.collect(), limit))
     }
 }

@@ -33,6 +33,7 @@ pub mod queue;
 mod reap;
 mod references;
 mod requests;
+mod result_files;
 mod rows;
 mod snapshots;
 mod storable;

@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Attempt, AttemptError, Worker, output_file::OutputFile, unusable};
+use super::{
+    Attempt, AttemptError, Worker,
+    output_file::{OutputFile, beside},
+    unusable,
+};
 use crate::{
     domain::{Annotation, AnnotationLine, AnnotationReport, AnnotationSpec, AnnotationStatus, File, Job, Prices},
     report,
@@ -58,8 +62,9 @@ pub struct Written {
 impl Whose<'_> {
     /// Writes both files, of all answers that are settled.
     pub async fn write(&self) -> Result<Written, AttemptError> {
-        let mut output = OutputFile::of_examples(self.worker, self.job, "output").await?;
-        let mut rejections = OutputFile::of_examples(self.worker, self.job, "rejections").await?;
+        let open = |name, suffix| OutputFile::of_examples(self.worker, self.job, name, beside(self.source, suffix));
+        let (mut output, mut rejections) =
+            (open("output", "annotated").await?, open("rejections", "rejections").await?);
         let (mut after, mut rationalized) = (None, 0);
         loop {
             let page = self.page(after).await?;
@@ -74,8 +79,8 @@ impl Whose<'_> {
                 break;
             }
         }
-        let output = output.close(self.worker, self.job, self.source, "annotated").await?;
-        let rejections = rejections.close(self.worker, self.job, self.source, "rejections").await?;
+        let output = output.close(self.worker, self.job).await?;
+        let rejections = rejections.close(self.worker, self.job).await?;
         let report = self.report().await?;
         let result = result(&report, rationalized, Some(&[&output, &rejections]));
         Ok(Written { report, result, files: [output, rejections] })

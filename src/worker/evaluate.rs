@@ -12,7 +12,10 @@ mod teacher;
 use serde_json::json;
 
 use self::{model::EvaluatedModel, rows::RowCounts, teacher::StoredAnswers};
-use super::{Attempt, AttemptError, Worker, inputs, output_file::OutputFile};
+use super::{
+    Attempt, AttemptError, Worker, inputs,
+    output_file::{OutputFile, beside},
+};
 use crate::{
     domain::{Evaluation, EvaluationSpec, Example, File, JobError, ModelEvaluation, Progress, TeacherEvaluation},
     store::{EventLevel, NewEvent},
@@ -37,7 +40,7 @@ pub async fn evaluate(worker: &Worker, attempt: &Attempt, spec: &EvaluationSpec)
         spec,
         board: Scoreboard::new(spec.task.clone(), models.len(), teacher.is_some()),
         progress: Progress { step: 0, total: counts.answers(models.len()) },
-        output: OutputFile::open(worker, &attempt.job, "output").await?,
+        output: OutputFile::of_reports(worker, &attempt.job, "output", beside(&file.filename, "evaluated")).await?,
         models,
         teacher,
     };
@@ -45,7 +48,7 @@ pub async fn evaluate(worker: &Worker, attempt: &Attempt, spec: &EvaluationSpec)
     attempt.persist(|| attempt.store().progress(attempt.lease, evaluating.progress)).await?;
     // Nothing of it is kept, so a batch that takes long need not be waited for.
     match attempt.in_time(evaluating.answer_all(&file)).await {
-        Ok(()) => evaluating.finish(&file, &counts).await,
+        Ok(()) => evaluating.finish(&counts).await,
         Err(error) => {
             evaluating.output.discard().await;
             Err(error)
@@ -147,7 +150,7 @@ impl Evaluating<'_> {
         })
     }
 
-    async fn finish(self, file: &File, counts: &RowCounts) -> Result<(), AttemptError> {
+    async fn finish(self, counts: &RowCounts) -> Result<(), AttemptError> {
         let names: Vec<String> = self.models.iter().map(|model| model.name.clone()).collect();
         let models = self.models.iter().zip(self.board.models()).map(|(model, found)| ModelEvaluation {
             model: model.name.clone(),
@@ -172,10 +175,7 @@ impl Evaluating<'_> {
         };
         let result = serde_json::to_value(&evaluation)
             .map_err(|error| AttemptError::fatal(JobError::new("internal", format!("result: {error}"))))?;
-        let output = self
-            .attempt
-            .in_time(self.output.close(self.worker, &self.attempt.job, &file.filename, "evaluated"))
-            .await?;
+        let output = self.attempt.in_time(self.output.close(self.worker, &self.attempt.job)).await?;
         let (store, lease) = (self.attempt.store(), self.attempt.lease);
         self.attempt.persist(|| async { store.finish_with_files(lease, &result, &[&output]).await }).await
     }

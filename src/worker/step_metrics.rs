@@ -3,16 +3,13 @@
 
 use std::fmt::Write;
 
-use bytes::Bytes;
-
-use super::{Attempt, AttemptError, Worker};
+use super::{Attempt, AttemptError, Worker, output_file::OutputFile};
 use crate::{
-    artifacts::{ArtifactWriter, Stored},
-    domain::{File, FileId, FileStatus, Purpose, Validation, metric},
+    domain::{File, metric},
     store::StepFigures,
 };
 
-const FILENAME: &str = "step_metrics.csv";
+const NAME: &str = "step_metrics";
 /// The figures that a training repeats, in the order of their columns.
 const COLUMNS: [&str; 8] = [
     metric::LOSS,
@@ -29,41 +26,33 @@ const PAGE: u32 = 1000;
 
 /// Stores the file; its row is for the store to write, together with the job's end.
 pub async fn store(worker: &Worker, attempt: &Attempt) -> Result<File, AttemptError> {
-    let (job, id) = (&attempt.job, FileId(worker.clock.new_id()));
-    let key = format!("jobs/{}/e{}/step_metrics-{id}.csv", job.id, attempt.lease.epoch);
-    let mut writer = worker.artifacts.writer(&key).await?;
-    let rows = write(worker, attempt, &mut writer).await?;
-    let Stored { bytes, sha256 } = writer.finish().await?;
-    Ok(File {
-        id,
-        project_id: job.project_id,
-        filename: FILENAME.to_owned(),
-        purpose: Purpose::FineTuneResults,
-        bytes,
-        sha256,
-        status: FileStatus::Processed,
-        validation: Validation { rows, ..Validation::default() },
-        artifact_key: key,
-        created_at: worker.clock.now(),
-        expires_at: None,
-    })
+    let mut file = OutputFile::of_figures(worker, &attempt.job, NAME).await?;
+    match write(attempt, &mut file).await {
+        Ok(()) => file.close(worker, &attempt.job).await,
+        Err(error) => {
+            file.discard().await;
+            Err(error)
+        }
+    }
 }
 
-/// Writes head and rows; how many rows there are.
-async fn write(worker: &Worker, attempt: &Attempt, writer: &mut ArtifactWriter) -> Result<u64, AttemptError> {
-    let there = worker.store.figure_names(attempt.job.id).await?;
+/// Writes head and rows.
+async fn write(attempt: &Attempt, file: &mut OutputFile) -> Result<(), AttemptError> {
+    let (store, job) = (attempt.store(), attempt.job.id);
+    let there = attempt.persist(|| store.figure_names(job)).await?;
     let columns: Vec<&str> = COLUMNS.into_iter().filter(|name| there.contains(*name)).collect();
     let names = columns.iter().map(|name| metric::openai_name(name));
     let head: Vec<&str> = std::iter::once("step").chain(names).collect();
-    writer.write(&Bytes::from(head.join(",") + "\n")).await?;
-    let (mut after, mut rows) = (None, 0);
+    file.push_text(head.join(",") + "\n", 0).await?;
+    let mut after = None;
     loop {
-        let page = worker.store.list_figures(attempt.job.id, after, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(rows) };
-        after = Some(last.step);
-        let lines: Vec<String> = page.iter().filter_map(|figures| line(&columns, figures)).collect();
-        rows += lines.len() as u64;
-        writer.write(&Bytes::from(lines.concat())).await?;
+        let page = attempt.persist(|| store.list_figures(job, after, PAGE)).await?;
+        after = page.items.last().map(|figures| figures.step);
+        let lines: Vec<String> = page.items.iter().filter_map(|figures| line(&columns, figures)).collect();
+        file.push_text(lines.concat(), lines.len() as u64).await?;
+        if !page.has_more {
+            return Ok(());
+        }
     }
 }
 

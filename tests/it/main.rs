@@ -100,5 +100,6 @@ mod trainer_seeds;
 mod trainer_setbacks;
 mod trainer_snapshots;
 mod trainer_spec;
+mod training_outage;
 mod upload_memory;
 mod watch;

@@ -1,14 +1,15 @@
-//! Ending a job with a result, and what the result consists of, in one statement.
+//! Ending a job with a result, and what the result consists of, at once.
 //!
-//! A job that leaves files or a model has its row locked first: a statement sees what was committed before it began, and
+//! A job that leaves files or a model ends in a transaction that locks its row first: a statement sees what was committed before it began, and
 //! a job that was made to wait for this one in that moment must find the reference to them (`store::job_creation`).
 
 use serde_json::Value;
 use sqlx::{PgPool, PgTransaction};
+use uuid::Uuid;
 
 use crate::{
     domain::{File, Lease, Model},
-    store::{Store, StoreError, files::as_json, storable},
+    store::{Store, StoreError, result_files, storable},
 };
 
 impl Store {
@@ -39,7 +40,7 @@ impl Store {
     /// Ends a job that leaves files: those and its result, or nothing. Jobs that wait for it read them, so they cannot be
     /// deleted before those are done.
     pub async fn finish_with_files(&self, lease: Lease, result: &Value, files: &[&File]) -> Result<(), StoreError> {
-        let files: Vec<Value> = files.iter().map(|file| as_json(file)).collect();
+        let files = result_files::as_json(files);
         // A task of its own, so that a caller who goes away leaves no connection inside a transaction.
         let finished = tokio::spawn(finish_with_files(self.pool.clone(), lease, result.clone(), files)).await;
         finished.map_err(StoreError::Abandoned)?
@@ -57,7 +58,7 @@ impl Store {
         files: &[&File],
         taken: &[String],
     ) -> Result<Model, StoreError> {
-        let files: Vec<Value> = files.iter().map(|file| as_json(file)).collect();
+        let files = result_files::as_json(files);
         loop {
             let left = (model.clone(), files.clone());
             let attempt = finish_distillation(self.pool.clone(), lease, result.clone(), left, taken.to_vec());
@@ -85,7 +86,7 @@ async fn lock(pool: &PgPool, lease: Lease) -> Result<PgTransaction<'static>, Sto
     held.map(|_| transaction).ok_or(StoreError::LeaseLost(lease))
 }
 
-async fn finish_with_files(pool: PgPool, lease: Lease, result: Value, files: Vec<Value>) -> Result<(), StoreError> {
+async fn finish_with_files(pool: PgPool, lease: Lease, result: Value, files: Value) -> Result<(), StoreError> {
     let mut transaction = lock(&pool, lease).await?;
     let finished = sqlx::query_scalar!(
         r#"-- finish_with_files
@@ -95,18 +96,6 @@ async fn finish_with_files(pool: PgPool, lease: Lease, result: Value, files: Vec
                 lease_owner = null, lease_expires_at = null, pause_requested_at = null
             where id = $1 and lease_epoch = $2 and state = 'running'
             returning id, project_id
-        ), written as (
-            insert into files (id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key,
-                made_by_job_id)
-            select (file ->> 'id')::uuid, moved.project_id, file ->> 'filename', file ->> 'purpose',
-                (file ->> 'bytes')::bigint, file ->> 'sha256', file ->> 'status', file -> 'validation',
-                file ->> 'artifact_key', moved.id
-            from moved, jsonb_array_elements($4::jsonb) as file
-            returning id, made_by_job_id, project_id
-        ), reads as (
-            insert into job_files (job_id, file_id, project_id)
-            select child.job_id, written.id, written.project_id
-            from written join job_dependencies child on child.depends_on_id = written.made_by_job_id
         ), event as (
             insert into job_events (job_id, project_id, level, code, message)
             select id, project_id, 'info', 'succeeded', 'done' from moved
@@ -115,19 +104,35 @@ async fn finish_with_files(pool: PgPool, lease: Lease, result: Value, files: Vec
         lease.job_id.0,
         lease.epoch,
         storable::json(&result),
-        storable::json(&files),
     )
     .fetch_optional(&mut *transaction)
     .await?;
-    transaction.commit().await?;
-    finished.map(drop).ok_or(StoreError::LeaseLost(lease))
+    finished.ok_or(StoreError::LeaseLost(lease))?;
+    let written = result_files::write(&mut transaction, lease.job_id, &files).await?;
+    hold_for_children(&mut transaction, &written).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Whoever waits for the job that made the files reads them.
+async fn hold_for_children(transaction: &mut PgTransaction<'static>, files: &[Uuid]) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"-- finish_with_files: hold_for_children
+        insert into job_files (job_id, file_id, project_id)
+        select child.job_id, file.id, file.project_id
+        from files file join job_dependencies child on child.depends_on_id = file.made_by_job_id
+        where file.id = any ($1)"#,
+        files,
+    )
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
 }
 
 async fn finish_distillation(
     pool: PgPool,
     lease: Lease,
     result: Value,
-    (model, files): (Model, Vec<Value>),
+    (model, files): (Model, Value),
     taken: Vec<String>,
 ) -> Result<Model, StoreError> {
     let mut transaction = lock(&pool, lease).await?;
@@ -161,13 +166,6 @@ async fn finish_distillation(
                 artifact_prefix, manifest_sha256, bytes)
             select $4, project_id, name, $6, $13, id, $14, $7, $8, $9, $10, $11 from moved
             returning id, project_id, name, job_id, created_at
-        ), written as (
-            insert into files (id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key,
-                made_by_job_id)
-            select (file ->> 'id')::uuid, moved.project_id, file ->> 'filename', file ->> 'purpose',
-                (file ->> 'bytes')::bigint, file ->> 'sha256', file ->> 'status', file -> 'validation',
-                file ->> 'artifact_key', moved.id
-            from moved, jsonb_array_elements($15::jsonb) as file
         ), named as (
             insert into model_names (project_id, name, kind, model_id, target)
             select project_id, name, 'model', id, name from made
@@ -191,11 +189,11 @@ async fn finish_distillation(
         &taken,
         model.base_model_id.map(|id| id.0),
         model.lineage.as_ref().map(storable::json),
-        storable::json(&files),
     )
     .fetch_optional(&mut *transaction)
     .await?;
-    transaction.commit().await?;
     let registered = registered.ok_or(StoreError::LeaseLost(lease))?;
+    result_files::write(&mut transaction, lease.job_id, &files).await?;
+    transaction.commit().await?;
     Ok(Model { name: registered.name, created_at: registered.created_at, job_id: lease.job_id, ..model })
 }
