@@ -6,9 +6,9 @@ use std::{fmt, path::PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// This flag, without the dashes.
-    Flag(&'static str),
+    Flag(String),
     /// This environment variable.
-    Variable(&'static str),
+    Variable(String),
     /// This line of the configuration, from 1.
     File(PathBuf, usize),
     /// Nobody said anything.

@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use super::{
     fault::Origin,
     file::File,
-    setting::{Preset, Setting},
+    setting::{PREFIX, Preset, Setting},
     settings::{CONFIG, SETTINGS},
     values,
 };
@@ -40,10 +40,10 @@ impl GivenSettings {
     /// A setting's value by flag or variable, and which it was.
     pub(super) fn find(&self, setting: &'static Setting) -> Option<(String, Origin)> {
         if let Some(value) = self.flags.get(setting.key) {
-            return Some((value.reveal().to_owned(), Origin::Flag(setting.flag)));
+            return Some((value.reveal().to_owned(), Origin::Flag(setting.flag())));
         }
-        setting.variables.iter().copied().find_map(|name| {
-            let value = self.variables.get(name)?;
+        setting.variables().find_map(|name| {
+            let value = self.variables.get(&name)?;
             Some((value.reveal().to_owned(), Origin::Variable(name)))
         })
     }
@@ -53,7 +53,7 @@ impl GivenSettings {
     pub(super) fn hub_cache(&self) -> (PathBuf, Origin) {
         let folder = |name: &str| self.variables.get(name).map(|value| PathBuf::from(value.reveal()));
         if let Some(home) = self.variables.get(HUB_HOME).and_then(|home| values::folder(home.reveal()).ok()) {
-            return (home.join("hub"), Origin::Variable(HUB_HOME));
+            return (home.join("hub"), Origin::Variable(HUB_HOME.to_owned()));
         }
         let caches = folder(CACHE_HOME).or_else(|| folder(HOME).map(|home| home.join(".cache")));
         let cache = caches.unwrap_or_else(|| PathBuf::from(".cache")).join("huggingface/hub");
@@ -68,16 +68,14 @@ impl GivenSettings {
 
     /// Variables that look like settings that were misspelled. No more than a warning: other programs may set their own.
     pub(super) fn misspelled(&self) -> Vec<String> {
-        let known: Vec<&str> =
-            SETTINGS.iter().chain([&CONFIG]).flat_map(|setting| setting.variables).copied().collect();
-        let unknown =
-            self.variables.keys().filter(|name| name.starts_with("STEPWISE_") && !known.contains(&name.as_str()));
-        let bare = || known.iter().filter_map(|name| name.strip_prefix("STEPWISE_"));
-        let advice = |name: &String| nearest(name.trim_start_matches("STEPWISE_"), bare());
+        let known: Vec<String> = SETTINGS.iter().chain([&CONFIG]).flat_map(Setting::variables).collect();
+        let unknown = self.variables.keys().filter(|name| name.starts_with(PREFIX) && !known.contains(name));
+        let bare = || known.iter().filter_map(|name| name.strip_prefix(PREFIX));
+        let advice = |name: &String| nearest(name.trim_start_matches(PREFIX), bare());
         unknown
             .filter_map(|name| {
                 let meant = advice(name).split('"').nth(1)?.to_owned();
-                Some(format!("the variable {name} is no setting; did you mean STEPWISE_{meant}?"))
+                Some(format!("the variable {name} is no setting; did you mean {PREFIX}{meant}?"))
             })
             .collect()
     }
@@ -116,8 +114,10 @@ fn argument(setting: &'static Setting) -> Arg {
         Preset::Is(value) | Preset::Found(value) => format!(" [default: {}]", value.replace('`', "")),
         Preset::Nothing => String::new(),
     };
-    let help = format!("{}{default} [{}]", sentence(setting.meaning), setting.variables.join(", "));
-    let argument = Arg::new(setting.key).long(setting.flag).value_name(setting.value).help(help).action(ArgAction::Set);
+    let variables: Vec<String> = setting.variables().collect();
+    let help = format!("{}{default} [{}]", sentence(setting.meaning), variables.join(", "));
+    let argument =
+        Arg::new(setting.key).long(setting.flag()).value_name(setting.value).help(help).action(ArgAction::Set);
     if setting.value == "BOOL" { argument.num_args(0..=1).default_missing_value("true") } else { argument }
 }
 
@@ -131,9 +131,7 @@ fn sentence(meaning: &str) -> String {
 fn environment() -> impl Iterator<Item = (String, String)> {
     let text =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let foreign: Vec<&str> = SETTINGS.iter().flat_map(|setting| setting.variables).copied().collect();
+    let known: Vec<String> = SETTINGS.iter().flat_map(Setting::variables).collect();
     let places = [HUB_HOME, CACHE_HOME, HOME];
-    text.filter(move |(name, _)| {
-        name.starts_with("STEPWISE_") || foreign.contains(&name.as_str()) || places.contains(&name.as_str())
-    })
+    text.filter(move |(name, _)| name.starts_with(PREFIX) || known.contains(name) || places.contains(&name.as_str()))
 }

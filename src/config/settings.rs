@@ -19,8 +19,6 @@ const WORKING: &[&str] = &["up", "work"];
 /// The file itself; the one setting that the file cannot give.
 pub const CONFIG: Setting = Setting {
     key: "config",
-    flag: "config",
-    variables: &["STEPWISE_CONFIG"],
     value: "FILE",
     default: Preset::Nothing,
     secret: false,
@@ -32,8 +30,6 @@ pub const CONFIG: Setting = Setting {
 pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "listen",
-        flag: "listen",
-        variables: &["STEPWISE_LISTEN"],
         value: "ADDRESS",
         default: Preset::Is("127.0.0.1:8080"),
         secret: false,
@@ -42,8 +38,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "allow_unauthenticated",
-        flag: "allow-unauthenticated",
-        variables: &["STEPWISE_ALLOW_UNAUTHENTICATED"],
         value: "BOOL",
         default: Preset::Is("false"),
         secret: false,
@@ -52,8 +46,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "url",
-        flag: "url",
-        variables: &["STEPWISE_URL"],
         value: "URL",
         default: Preset::Found("the address of `listen`"),
         secret: false,
@@ -62,8 +54,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "database_url",
-        flag: "database-url",
-        variables: &["STEPWISE_DATABASE_URL", "DATABASE_URL"],
         value: "URL",
         default: Preset::Nothing,
         secret: true,
@@ -72,8 +62,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "database_connections",
-        flag: "database-connections",
-        variables: &["STEPWISE_DATABASE_CONNECTIONS"],
         value: "N",
         default: Preset::Is("10"),
         secret: false,
@@ -82,8 +70,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "data_dir",
-        flag: "data-dir",
-        variables: &["STEPWISE_DATA_DIR"],
         value: "DIR",
         default: Preset::Is(".data"),
         secret: false,
@@ -92,8 +78,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "models_dir",
-        flag: "models-dir",
-        variables: &["STEPWISE_MODELS_DIR"],
         value: "DIR",
         default: Preset::Is("models"),
         secret: false,
@@ -102,8 +86,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "tasks_dir",
-        flag: "tasks-dir",
-        variables: &["STEPWISE_TASKS_DIR"],
         value: "DIR",
         default: Preset::Nothing,
         secret: false,
@@ -112,8 +94,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "hub_endpoint",
-        flag: "hub-endpoint",
-        variables: &["STEPWISE_HUB_ENDPOINT", "HF_ENDPOINT"],
         value: "URL",
         default: Preset::Is("https://huggingface.co"),
         secret: false,
@@ -122,8 +102,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "hub_cache",
-        flag: "hub-cache",
-        variables: &["STEPWISE_HUB_CACHE", "HF_HUB_CACHE"],
         value: "DIR",
         default: Preset::Found(
             "`hub` in the folder of the variable `HF_HOME`, else in `huggingface` below that of `XDG_CACHE_HOME`, else below `~/.cache`",
@@ -134,8 +112,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "hub_token",
-        flag: "hub-token",
-        variables: &["STEPWISE_HUB_TOKEN", "HF_TOKEN"],
         value: "TOKEN",
         default: Preset::Nothing,
         secret: true,
@@ -144,8 +120,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "hub_offline",
-        flag: "hub-offline",
-        variables: &["STEPWISE_HUB_OFFLINE", "HF_HUB_OFFLINE"],
         value: "BOOL",
         default: Preset::Is("false"),
         secret: false,
@@ -154,8 +128,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "device",
-        flag: "device",
-        variables: &["STEPWISE_DEVICE"],
         value: "DEVICE",
         default: Preset::Is("cpu"),
         secret: false,
@@ -164,8 +136,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "threads",
-        flag: "threads",
-        variables: &["STEPWISE_THREADS"],
         value: "N",
         default: Preset::Found("the number of cores"),
         secret: false,
@@ -174,8 +144,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "precision",
-        flag: "precision",
-        variables: &["STEPWISE_PRECISION"],
         value: "PRECISION",
         default: Preset::Is("auto"),
         secret: false,
@@ -184,8 +152,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "kinds",
-        flag: "kinds",
-        variables: &["STEPWISE_KINDS"],
         value: "KINDS",
         default: Preset::Is("annotation,distillation,evaluation"),
         secret: false,
@@ -194,8 +160,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "drain_seconds",
-        flag: "drain-seconds",
-        variables: &["STEPWISE_DRAIN_SECONDS"],
         value: "SECONDS",
         default: Preset::Is("60"),
         secret: false,
@@ -204,8 +168,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "request_drain_seconds",
-        flag: "request-drain-seconds",
-        variables: &["STEPWISE_REQUEST_DRAIN_SECONDS"],
         value: "SECONDS",
         default: Preset::Is("30"),
         secret: false,
@@ -214,8 +176,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "drain_notice_seconds",
-        flag: "drain-notice-seconds",
-        variables: &["STEPWISE_DRAIN_NOTICE_SECONDS"],
         value: "SECONDS",
         default: Preset::Found("5, or 0 where `listen` is an address of this machine alone"),
         secret: false,
@@ -224,8 +184,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "max_upload_bytes",
-        flag: "max-upload-bytes",
-        variables: &["STEPWISE_MAX_UPLOAD_BYTES"],
         value: "BYTES",
         default: Preset::Is("1073741824"),
         secret: false,
@@ -234,8 +192,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "max_waiting",
-        flag: "max-waiting",
-        variables: &["STEPWISE_MAX_WAITING"],
         value: "N",
         default: Preset::Is("1024"),
         secret: false,
@@ -244,8 +200,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "max_waiting_tokens",
-        flag: "max-waiting-tokens",
-        variables: &["STEPWISE_MAX_WAITING_TOKENS"],
         value: "N",
         default: Preset::Is("1048576"),
         secret: false,
@@ -254,8 +208,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "max_queue_seconds",
-        flag: "max-queue-seconds",
-        variables: &["STEPWISE_MAX_QUEUE_SECONDS"],
         value: "SECONDS",
         default: Preset::Is("60"),
         secret: false,
@@ -264,8 +216,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "max_models",
-        flag: "max-models",
-        variables: &["STEPWISE_MAX_MODELS"],
         value: "N",
         default: Preset::Is("32"),
         secret: false,
@@ -274,8 +224,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "max_model_bytes",
-        flag: "max-model-bytes",
-        variables: &["STEPWISE_MAX_MODEL_BYTES"],
         value: "BYTES",
         default: Preset::Found("half of the memory that the process may have; on a GPU no bound"),
         secret: false,
@@ -284,8 +232,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "pinned",
-        flag: "pinned",
-        variables: &["STEPWISE_PINNED"],
         value: "MODELS",
         default: Preset::Nothing,
         secret: false,
@@ -294,8 +240,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "log",
-        flag: "log",
-        variables: &["STEPWISE_LOG"],
         value: "FILTER",
         default: Preset::Is(crate::telemetry::DEFAULT_FILTER),
         secret: false,
@@ -304,8 +248,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "log_format",
-        flag: "log-format",
-        variables: &["STEPWISE_LOG_FORMAT"],
         value: "FORMAT",
         default: Preset::Is("text"),
         secret: false,
@@ -323,14 +265,6 @@ pub const LISTS: [[&str; 2]; 2] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_settings_three_names_are_one_name() {
-        for setting in SETTINGS.iter().chain([&CONFIG]) {
-            assert_eq!(setting.flag, setting.key.replace('_', "-"));
-            assert_eq!(setting.variables[0], format!("STEPWISE_{}", setting.key.to_uppercase()));
-        }
-    }
 
     #[test]
     fn keys_are_unique() {

@@ -18,14 +18,14 @@ pub fn markdown() -> String {
 }
 
 fn row(key: &str, setting: &Setting) -> String {
-    let variables: Vec<String> = setting.variables.iter().map(|name| format!("`{name}`")).collect();
+    let variables: Vec<String> = setting.variables().map(|name| format!("`{name}`")).collect();
     let default = match setting.default {
         Preset::Is(value) => format!("`{value}`"),
         Preset::Found(words) => words.to_owned(),
         Preset::Nothing => "none".to_owned(),
     };
-    let Setting { flag, value, commands, meaning, .. } = setting;
-    let (variables, commands) = (variables.join(", "), commands.join(", "));
+    let Setting { value, commands, meaning, .. } = setting;
+    let (flag, variables, commands) = (setting.flag(), variables.join(", "), commands.join(", "));
     format!("| {key} | {variables} | `--{flag} {value}` | {default} | {commands} | {meaning} |\n")
 }
 

@@ -143,7 +143,7 @@ mod tests {
         );
         assert!(faults[2].contains("c.toml:1)"), "{}", faults[2]);
         assert!(faults[3].contains("d.toml:1)") && faults[3].contains("exact_match"), "{}", faults[3]);
-        let none = Tasks::of_folder(Path::new("/no/such"), &Origin::Flag("tasks-dir"));
+        let none = Tasks::of_folder(Path::new("/no/such"), &Origin::Flag("tasks-dir".to_owned()));
         assert!(none.faults[0].to_string().starts_with("tasks_dir = \"/no/such\" (--tasks-dir): cannot be read"));
     }
 }
