@@ -92,11 +92,16 @@ pub fn parse(name: &str) -> Result<Device, DeviceError> {
 /// The kind of number that matrix products use on a device. `auto` is bf16 on a GPU and on a processor that multiplies
 /// it natively; elsewhere bf16 is emulated, slower than fp32 and less exact.
 pub fn kind_for(precision: Precision, device: Device) -> Kind {
+    kind_beside(if processor_multiplies_bf16() { Kind::BFloat16 } else { Kind::Float }, precision, device)
+}
+
+/// The same beside a processor that is best at this kind of number.
+fn kind_beside(processors: Kind, precision: Precision, device: Device) -> Kind {
     match precision {
         Precision::Fp32 => Kind::Float,
         Precision::Bf16 | Precision::Int8 => Kind::BFloat16,
-        Precision::Auto if device.is_cuda() || processor_multiplies_bf16() => Kind::BFloat16,
-        Precision::Auto => Kind::Float,
+        Precision::Auto if device.is_cuda() => Kind::BFloat16,
+        Precision::Auto => processors,
     }
 }
 
@@ -182,6 +187,19 @@ mod tests {
     fn a_gpu_that_is_not_there_is_refused() {
         let error = parse("cuda:999").unwrap_err().to_string();
         assert!(error.contains("cuda:999"), "{error}");
+    }
+
+    #[test]
+    fn auto_is_what_the_processor_is_best_at_and_what_is_asked_for_is_taken() {
+        let on_cpu = |processors| {
+            [Precision::Auto, Precision::Fp32, Precision::Bf16]
+                .map(|precision| kind_beside(processors, precision, Device::Cpu))
+        };
+        assert_eq!(on_cpu(Kind::Float), [Kind::Float, Kind::Float, Kind::BFloat16], "no instructions for bf16");
+        assert_eq!(on_cpu(Kind::BFloat16), [Kind::BFloat16, Kind::Float, Kind::BFloat16]);
+        assert_eq!(kind_beside(Kind::Float, Precision::Auto, Device::Cuda(0)), Kind::BFloat16);
+        let here = if processor_multiplies_bf16() { Kind::BFloat16 } else { Kind::Float };
+        assert_eq!(kind_for(Precision::Auto, Device::Cpu), here);
     }
 
     #[test]

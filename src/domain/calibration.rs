@@ -20,7 +20,8 @@ pub struct Calibration {
     /// fitted.
     #[schema(required = true)]
     pub error_before: Option<f64>,
-    /// The same with it, on the rows that it was fitted on.
+    /// The same with it, on the rows that it was fitted on. The temperature makes the right labels likely, and not this figure
+    /// small, which therefore may be the larger one where there was little to mend.
     #[schema(required = true)]
     pub error_after: Option<f64>,
     /// Why nothing was fitted, where the rows could not be weighed, for want of memory perhaps; null where they could. The

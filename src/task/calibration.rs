@@ -112,6 +112,29 @@ mod tests {
     }
 
     #[test]
+    fn both_errors_are_those_of_their_definition() {
+        // Sure and wrong too often; less sure, and right about as often as it says; right against its own belief.
+        let groups = [(40, 30, 0.99), (20, 13, 0.65), (10, 7, 0.52)];
+        let found = calibrate(&groups.map(|(count, right, share)| rows(count, right, share)).concat());
+        let expected = |temperature: f64| {
+            let mut bins = std::collections::BTreeMap::<u64, (f64, f64)>::new();
+            for (count, right, share) in groups {
+                let odds = (share / (1.0_f64 - share)).powf(temperature.recip());
+                let confidence = odds / (1.0 + odds);
+                let bin = (0..15).rev().find(|bin| confidence >= *bin as f64 / 15.0).unwrap();
+                let (sum, rights) = bins.entry(bin).or_default();
+                (*sum, *rights) = (*sum + confidence * count as f64, *rights + right as f64);
+            }
+            bins.values().map(|(sum, rights)| (sum - rights).abs()).sum::<f64>() / 70.0
+        };
+        let (before, after) = (found.error_before.unwrap(), found.error_after.unwrap());
+        // By hand: 40 * 0.24 in one bin; 20 * 0 and 10 * -0.18, each in its own.
+        assert!((before - (9.6 + 1.8) / 70.0).abs() < 1e-12 && (before - expected(1.0)).abs() < 1e-12, "{before}");
+        assert!((after - expected(found.temperature.unwrap())).abs() < 1e-12, "{after}");
+        assert!(found.temperature.unwrap() > 1.5 && after < before, "{found:?}");
+    }
+
+    #[test]
     fn few_rows_fit_nothing_and_say_so() {
         let found = calibrate(&rows(29, 20, 0.9));
         assert_eq!(found, Calibration { rows: 29, ..Calibration::default() });

@@ -9,7 +9,7 @@ use tch::no_grad;
 use super::data::Question;
 use super::evaluation::{Exam, in_batches};
 use super::learner::Learner;
-use super::{StopRequest, TrainError};
+use super::{Interrupted, StopRequest, TrainError};
 use crate::domain::{AttemptSpec, Calibration, LabelSet, Method, single_target};
 use crate::student::label_tree::{LabelTrees, Wanted};
 use crate::student::{T5, scoring};
@@ -19,9 +19,26 @@ use crate::task::{labels, scoring::is_correct};
 /// Labels that are weighed, over all rows, at most: one number is fitted, which needs no more.
 const MAX_LABELS: usize = 200_000;
 
+/// A label set, as it is written and as the student reads it.
+struct Labels {
+    texts: Vec<String>,
+    ids: Vec<Vec<i64>>,
+}
+
+impl Labels {
+    fn new(learner: &Learner, texts: Vec<String>) -> Self {
+        let ids = texts.iter().map(|text| learner.tokenizer.encode(text, usize::MAX).ids).collect();
+        Self { texts, ids }
+    }
+
+    fn trees(&self, learner: &Learner) -> LabelTrees {
+        LabelTrees::new(learner.config.decoder_start_token_id, &self.ids, Wanted::Shares)
+    }
+}
+
 /// A row with a label set that its right label is one of.
 struct Case {
-    labels: Rc<[String]>,
+    labels: Rc<Labels>,
     right: usize,
 }
 
@@ -37,35 +54,41 @@ struct Weighing<'a> {
 }
 
 impl Exam {
-    /// Fits the temperature of label probabilities; null where no row has a label set, nothing when it was to stop meanwhile. Rows
-    /// that cannot be weighed cost the temperature, and not what was learned before.
-    pub fn calibrate(&self, learner: &Learner, spec: &AttemptSpec, stop: &StopRequest) -> Option<Option<Calibration>> {
-        let cases = cases(learner, spec, &self.questions);
+    /// Fits the temperature of label probabilities; none where no row has a label set. Rows that cannot be weighed cost the
+    /// temperature, and not what was learned before.
+    ///
+    /// # Errors
+    /// [`Interrupted`] when it was to stop meanwhile.
+    pub fn calibrate(
+        &self,
+        learner: &Learner,
+        spec: &AttemptSpec,
+        stop: &StopRequest,
+    ) -> Result<Option<Calibration>, Interrupted> {
+        let fixed = fixed(learner, spec);
+        let cases = cases(learner, spec, &self.questions, fixed.as_ref());
         if cases.is_empty() {
-            return Some(None);
+            return Ok(None);
         }
         let rows = cases.len() as u64;
-        match self.weighed(cases, learner, spec, stop) {
-            Ok(weighed) => Some(Some(calibrate(&weighed?))),
-            Err(error) => Some(Some(Calibration::failed(rows, error.to_string()))),
+        match self.weighed((cases, fixed), learner, spec, stop) {
+            Ok(Some(weighed)) => Ok(Some(calibrate(&weighed))),
+            Ok(None) => Err(Interrupted),
+            Err(error) => Ok(Some(Calibration::failed(rows, error.to_string()))),
         }
     }
 
     /// The cases as the student weighs them; nothing when it was to stop meanwhile.
     fn weighed(
         &self,
-        cases: BTreeMap<usize, Case>,
+        (cases, fixed): (BTreeMap<usize, Case>, Option<Rc<Labels>>),
         learner: &Learner,
         spec: &AttemptSpec,
         stop: &StopRequest,
     ) -> Result<Option<Vec<Weighed>>, TrainError> {
         let (_, model) = learner.to_compute()?;
-        let fixed = match &spec.task.label_set {
-            LabelSet::Fixed(labels) if spec.method != Method::RationaleThenLabel => {
-                Some(Rc::new(trees(learner, labels.iter().map(String::as_str))))
-            }
-            _ => None,
-        };
+        let fixed = fixed.filter(|_| spec.method != Method::RationaleThenLabel);
+        let fixed = fixed.map(|labels| Rc::new(labels.trees(learner)));
         let rows: Vec<usize> = self.by_length.iter().copied().filter(|row| cases.contains_key(row)).collect();
         let weighing = Weighing { exam: self, learner, model: &model, spec, cases, fixed };
         let Some(weighed) = in_batches(&rows, stop, |rows| weighing.weigh(rows))? else { return Ok(None) };
@@ -77,32 +100,39 @@ impl Exam {
 
 /// The first rows that can be weighed, by their places. A row whose label is none of the set says nothing of their shares, and
 /// one that lists a choice longer than is ever weighed is never asked.
-fn cases(learner: &Learner, spec: &AttemptSpec, questions: &[Question]) -> BTreeMap<usize, Case> {
-    let fixed: Option<Rc<[String]>> = match &spec.task.label_set {
-        LabelSet::Fixed(labels) => Some(labels.as_slice().into()),
-        LabelSet::Open | LabelSet::Choices => None,
-    };
+fn cases(
+    learner: &Learner,
+    spec: &AttemptSpec,
+    questions: &[Question],
+    fixed: Option<&Rc<Labels>>,
+) -> BTreeMap<usize, Case> {
     let (mut cases, mut room) = (BTreeMap::new(), MAX_LABELS);
     for (place, question) in questions.iter().enumerate() {
         let listed = || listed(learner, spec, &question.input);
-        let Some(labels) = fixed.clone().or_else(listed) else { continue };
+        let Some(labels) = fixed.cloned().or_else(listed) else { continue };
         let is_right = |label: &String| is_correct(&spec.task, label, &question.answer);
-        let Some(right) = labels.iter().position(is_right) else { continue };
+        let Some(right) = labels.texts.iter().position(is_right) else { continue };
         // A large set is weighed on few rows, but on enough to fit anything.
-        if labels.len() > room && cases.len() >= 2 * Calibration::LEAST_ROWS {
+        if labels.texts.len() > room && cases.len() >= 2 * Calibration::LEAST_ROWS {
             break;
         }
-        room = room.saturating_sub(labels.len());
+        room = room.saturating_sub(labels.texts.len());
         cases.insert(place, Case { labels, right });
     }
     cases
 }
 
-fn listed(learner: &Learner, spec: &AttemptSpec, input: &str) -> Option<Rc<[String]>> {
-    let choices = labels::listed_choices(&spec.task, input)?;
-    let is_short =
-        |choice: &String| learner.tokenizer.encode(choice, usize::MAX).ids.len() <= scoring::MAX_LABEL_TOKENS;
-    choices.iter().all(is_short).then(|| choices.into())
+/// The labels of the task, where they are the same for all rows.
+fn fixed(learner: &Learner, spec: &AttemptSpec) -> Option<Rc<Labels>> {
+    match &spec.task.label_set {
+        LabelSet::Fixed(labels) => Some(Rc::new(Labels::new(learner, labels.clone()))),
+        LabelSet::Open | LabelSet::Choices => None,
+    }
+}
+
+fn listed(learner: &Learner, spec: &AttemptSpec, input: &str) -> Option<Rc<Labels>> {
+    let choices = Labels::new(learner, labels::listed_choices(&spec.task, input)?);
+    choices.ids.iter().all(|ids| ids.len() <= scoring::MAX_LABEL_TOKENS).then(|| Rc::new(choices))
 }
 
 impl Weighing<'_> {
@@ -125,19 +155,13 @@ impl Weighing<'_> {
                 .map(|(row, answer)| Rc::new(self.after_rationale(*row, &answer)))
                 .collect();
         }
-        let own = |row: &usize| Rc::new(trees(self.learner, self.cases[row].labels.iter().map(String::as_str)));
+        let own = |row: &usize| Rc::new(self.cases[row].labels.trees(self.learner));
         rows.iter().map(|row| self.fixed.clone().unwrap_or_else(|| own(row))).collect()
     }
 
     fn after_rationale(&self, row: usize, answer: &str) -> LabelTrees {
         let rationale = single_target::split(answer).0.unwrap_or("");
-        let targets: Vec<String> =
-            self.cases[&row].labels.iter().map(|label| single_target::join(rationale, label)).collect();
-        trees(self.learner, targets.iter().map(String::as_str))
+        let targets = self.cases[&row].labels.texts.iter().map(|label| single_target::join(rationale, label));
+        Labels::new(self.learner, targets.collect()).trees(self.learner)
     }
-}
-
-fn trees<'a>(learner: &Learner, texts: impl Iterator<Item = &'a str>) -> LabelTrees {
-    let ids: Vec<Vec<i64>> = texts.map(|text| learner.tokenizer.encode(text, usize::MAX).ids).collect();
-    LabelTrees::new(learner.config.decoder_start_token_id, &ids, Wanted::Shares)
 }

@@ -55,7 +55,7 @@ use serde_json::json;
 
 pub use error::TrainError;
 pub use snapshot::SnapshotError;
-pub use stop::StopRequest;
+pub use stop::{Interrupted, StopRequest};
 
 use self::batch::Order;
 use self::curriculum::Curriculum;

@@ -7,6 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug, Clone, Default)]
 pub struct StopRequest(Arc<AtomicBool>);
 
+/// What was done was given up in its midst, because somebody asked for a stop: a part of it says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interrupted;
+
 impl StopRequest {
     /// Asks.
     pub fn make(&self) {

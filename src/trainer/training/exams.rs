@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::Training;
 use crate::domain::Calibration;
-use crate::trainer::TrainError;
 use crate::trainer::evaluation::Exam;
 use crate::trainer::snapshot::Standing;
+use crate::trainer::{Interrupted, TrainError};
 
 impl Training<'_> {
     /// Examines the student on the validation rows and keeps the best weights. An exam that is interrupted is still due.
@@ -59,20 +59,19 @@ impl Training<'_> {
         is_here && self.standing.examined_at < step && !validation.is_empty()
     }
 
-    /// The accuracy on the test rows, null where there are none; nothing when the exam was interrupted.
-    pub(super) fn examine_at_the_end(&self, test: &Exam) -> Result<Option<Option<f64>>, TrainError> {
+    /// The accuracy on the test rows; none where there are none.
+    pub(super) fn examine_at_the_end(&self, test: &Exam) -> Result<Result<Option<f64>, Interrupted>, TrainError> {
         if test.is_empty() {
-            return Ok(Some(None));
+            return Ok(Ok(None));
         }
         let findings = test.take(&self.learner, self.given.spec, self.given.stop)?;
-        Ok(findings.map(|findings| Some(findings.accuracy)))
+        Ok(findings.map(|findings| Some(findings.accuracy)).ok_or(Interrupted))
     }
 
-    /// How far label probabilities can be taken at their word, by the validation rows alone; null where there is nothing to
-    /// fit; nothing when it was interrupted.
-    pub(super) fn calibrate_at_the_end(&mut self, validation: &Exam) -> Option<Option<Calibration>> {
-        let found = validation.calibrate(&self.learner, self.given.spec, self.given.stop);
-        if let Some(Some(calibration)) = &found {
+    /// How far label probabilities can be taken at their word, by the validation rows alone; none where there is nothing to fit.
+    pub(super) fn calibrate_at_the_end(&mut self, validation: &Exam) -> Result<Option<Calibration>, Interrupted> {
+        let found = validation.calibrate(&self.learner, self.given.spec, self.given.stop)?;
+        if let Some(calibration) = &found {
             let (level, code, message) = match calibration {
                 Calibration { fault: Some(fault), .. } => {
                     ("warn", "calibration_failed", format!("label probabilities are not calibrated: {fault}"))
@@ -86,6 +85,6 @@ impl Training<'_> {
             };
             self.reporter.event(level, code, message, json!(calibration));
         }
-        found
+        Ok(found)
     }
 }

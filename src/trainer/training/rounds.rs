@@ -35,8 +35,8 @@ impl Training<'_> {
     pub fn end_round(&mut self, validation: &Exam, test: &Exam) -> Result<bool, TrainError> {
         let stopped_early_at = self.stopped_early_at();
         let kept = self.best.restore(&mut self.learner.parameters);
-        let Some(test_accuracy) = self.examine_at_the_end(test)? else { return Ok(false) };
-        let Some(calibration) = self.calibrate_at_the_end(validation) else { return Ok(false) };
+        let Ok(test_accuracy) = self.examine_at_the_end(test)? else { return Ok(false) };
+        let Ok(calibration) = self.calibrate_at_the_end(validation) else { return Ok(false) };
         let outcome = SeedOutcome {
             seed: self.round.seed,
             best_step: kept.map_or(self.standing.step, |(step, _)| step),
