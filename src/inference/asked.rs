@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::labels::{LabelSets, Labels};
+use super::labels::{self, LabelSets, Labels};
 use super::{InferenceError, PredictionRequest};
 use crate::domain::{LabelSet, Method, StudentCard};
 use crate::student::choice::{Choosing, Scores};
@@ -53,7 +53,7 @@ impl Asked {
         let wants_rationale = request.rationale || request.consistency;
         let prefix = card.rationale_prefix.as_deref().filter(|_| wants_rationale && learned_apart(card));
         let choices = request.choices.as_ref().filter(|_| card.task.label_set == LabelSet::Choices);
-        let labels = label_sets.find((key, student), request.label_set.as_ref().or(choices))?;
+        let labels = label_sets.find((key, student), labels::asked(card, request))?;
         let is_own = |labels: &Rc<Labels>| {
             labels.is_own || choices.is_some_and(|choices| request.label_set.as_ref().is_none_or(|set| set == choices))
         };
@@ -61,7 +61,7 @@ impl Asked {
         Ok(Self {
             input,
             rationale_input: prefix.map(|prefix| encode(prefix).ids),
-            generates: request.generated_label || labels.is_none() || card.method == Method::RationaleThenLabel,
+            generates: writes_label(card, request),
             scores: scores(request, labels.is_some()),
             labels,
             temperature: calibration.and_then(|calibration| calibration.temperature),
@@ -84,6 +84,18 @@ impl Asked {
     }
 }
 
+/// Whether the answer to a request is one weighing of a label set, with nothing written beside it: then it is the same however often
+/// it is asked for, and whoever wants several answers draws them from one.
+pub fn weighs_at_once(card: &StudentCard, request: &PredictionRequest) -> bool {
+    !writes_label(card, request) && !request.rationale && !request.consistency
+}
+
+/// Whether the student's own words are needed. A student of the single target writes its rationale and its label as one text, and
+/// labels can be weighed only behind that.
+fn writes_label(card: &StudentCard, request: &PredictionRequest) -> bool {
+    request.generated_label || card.method == Method::RationaleThenLabel || !labels::are_there(card, request)
+}
+
 /// Beside a set nobody asks how likely the student's own words are as a whole.
 fn scores(request: &PredictionRequest, has_labels: bool) -> Scores {
     let of_all = if has_labels { Scores::None } else { Scores::Sum };
@@ -92,4 +104,40 @@ fn scores(request: &PredictionRequest, has_labels: bool) -> Scores {
 
 fn learned_apart(card: &StudentCard) -> bool {
     card.method == Method::StepByStep
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_from_a_label_set_alone_is_weighed_at_once() {
+        let card = |method, label_set: &LabelSet| {
+            let mut card = StudentCard { method, ..StudentCard::default() };
+            card.task.label_set = label_set.clone();
+            card
+        };
+        let fixed = LabelSet::Fixed(vec!["yes".to_owned(), "no".to_owned()]);
+        let labels: Arc<[String]> = ["yes".to_owned()].into();
+        let plain = PredictionRequest::default();
+        let named = PredictionRequest { label_set: Some(labels.clone()), ..plain.clone() };
+        let listed = PredictionRequest { choices: Some(labels), ..plain.clone() };
+        for method in [Method::Standard, Method::StepByStep] {
+            assert!(weighs_at_once(&card(method, &fixed), &plain));
+            assert!(weighs_at_once(&card(method, &LabelSet::Open), &named));
+            assert!(weighs_at_once(&card(method, &LabelSet::Choices), &listed));
+            assert!(!weighs_at_once(&card(method, &LabelSet::Choices), &plain));
+            assert!(!weighs_at_once(&card(method, &LabelSet::Open), &listed), "nobody asked this student for choices");
+            for more in [
+                PredictionRequest { rationale: true, ..named.clone() },
+                PredictionRequest { consistency: true, ..named.clone() },
+                PredictionRequest { generated_label: true, ..named.clone() },
+            ] {
+                assert!(!weighs_at_once(&card(method, &fixed), &more), "{more:?}");
+            }
+        }
+        assert!(!weighs_at_once(&card(Method::RationaleThenLabel, &fixed), &named));
+    }
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::InferenceError;
+use super::{InferenceError, PredictionRequest};
 use crate::domain::{LabelSet, StudentCard};
 use crate::student::label_tree::{LabelTrees, Wanted};
 use crate::student::{Student, scoring::MAX_LABEL_TOKENS};
@@ -102,6 +102,18 @@ fn is_same_set(one: &[String], other: &[String]) -> bool {
     one.sort();
     other.sort();
     one == other
+}
+
+/// The labels that a request asks to choose from; none: the student's own, if it has any. Choices that an input lists are for a
+/// student whose own task is to choose among them.
+pub(super) fn asked<'a>(card: &StudentCard, request: &'a PredictionRequest) -> Option<&'a Arc<[String]>> {
+    let choices = request.choices.as_ref().filter(|_| card.task.label_set == LabelSet::Choices);
+    request.label_set.as_ref().or(choices)
+}
+
+/// Whether the answer to a request is chosen from a label set.
+pub(super) fn are_there(card: &StudentCard, request: &PredictionRequest) -> bool {
+    !asked(card, request).map_or_else(|| own_labels(card), AsRef::as_ref).is_empty()
 }
 
 fn own_labels(card: &StudentCard) -> &[String] {

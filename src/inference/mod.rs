@@ -49,6 +49,7 @@ mod spelling;
 mod under_way;
 mod warm_up;
 
+pub use asked::weighs_at_once;
 pub use bounds::Places;
 pub use completion::{Completion, CompletionRequest, Finish, Prompt};
 pub use engine::Engine;

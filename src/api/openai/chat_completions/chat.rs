@@ -15,10 +15,10 @@ use crate::{
         asked_model::{AskedModel, label_refused},
         error::ApiError,
     },
-    domain::{LabelSet, Method},
+    domain::Method,
     inference::{
         CompletionRequest, Following, InferenceError, Places, Prediction, PredictionRequest, Prompt, Sampling,
-        ScoredToken, seed_of_answer,
+        ScoredToken, seed_of_answer, weighs_at_once,
     },
     task::labels::listed_choices,
 };
@@ -34,6 +34,8 @@ pub struct Chat {
     labels: Option<Arc<[String]>>,
     /// The choices that the input lists.
     choices: Option<Arc<[String]>>,
+    /// Whether all answers are drawn from one.
+    weighs_once: bool,
 }
 
 /// One answer.
@@ -64,7 +66,9 @@ impl Chat {
         }
         let labels = asked.label_set.clone().map(Arc::from);
         let choices = listed_choices(&model.card.task, &asked.input).map(Arc::from);
-        Ok(Self { state, model, asked, labels, choices })
+        let mut chat = Self { state, model, asked, labels, choices, weighs_once: false };
+        chat.weighs_once = weighs_at_once(&chat.model.card, &chat.request(0));
+        Ok(chat)
     }
 
     /// The heading of its answer.
@@ -91,7 +95,11 @@ impl Chat {
     }
 
     fn requests(&self) -> Vec<PredictionRequest> {
-        let request = |index| PredictionRequest {
+        (0..self.questions()).map(|index| self.request(index)).collect()
+    }
+
+    fn request(&self, index: usize) -> PredictionRequest {
+        PredictionRequest {
             label_set: self.labels.clone(),
             choices: self.choices.clone(),
             input: self.asked.input.clone(),
@@ -102,21 +110,12 @@ impl Chat {
             sampling: self.sampling(index),
             logprobs: self.asked.logprobs,
             ..PredictionRequest::default()
-        };
-        (0..self.questions()).map(request).collect()
+        }
     }
 
     /// How many questions the engine is asked for all answers.
     fn questions(&self) -> usize {
-        if self.weighs_once() { 1 } else { self.asked.answers }
-    }
-
-    /// Whether all answers are drawn from the same weighing of a label set, and nothing else is written for any of them.
-    fn weighs_once(&self) -> bool {
-        let (card, included) = (&self.model.card, self.asked.included);
-        let own = matches!(&card.task.label_set, LabelSet::Fixed(labels) if !labels.is_empty());
-        let has_set = own || self.labels.is_some() || self.choices.is_some();
-        has_set && card.method != Method::RationaleThenLabel && !included.rationale && !included.consistency
+        if self.weighs_once { 1 } else { self.asked.answers }
     }
 
     /// How an answer is drawn: by a seed of its own.
@@ -144,7 +143,7 @@ impl Chat {
         answer: Result<Prediction, InferenceError>,
     ) -> Result<(usize, Vec<Prediction>), ApiError> {
         let answer = answer.map_err(|error| self.refused(error))?;
-        let numbers = if self.weighs_once() { 0..self.asked.answers } else { question..question + 1 };
+        let numbers = if self.weighs_once { 0..self.asked.answers } else { question..question + 1 };
         let drawn = |number| {
             let mut answer = answer.clone();
             if let Some(sampling) = self.sampling(number) {
