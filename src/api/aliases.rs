@@ -171,8 +171,9 @@ pub async fn put_alias(
     }
     make_ready(&state, &name, &source).await?;
     let new = SetAlias { name, target: source.target(), model: source.name().to_owned() };
+    let change = state.names.change();
     let put = state.store.put_alias(Store::default_project(), &new).await;
-    state.names.forget();
+    drop(change);
     let (status, alias) = match put? {
         PutAlias::Created(alias) => (StatusCode::CREATED, alias),
         PutAlias::Moved(alias) => (StatusCode::OK, alias),
@@ -190,8 +191,9 @@ pub async fn delete_alias(
     State(state): State<AppState>,
     Name(name): Name,
 ) -> Result<axum::Json<AliasDeleted>, ApiError> {
+    let change = state.names.change();
     let deleted = state.store.delete_alias(Store::default_project(), &name).await;
-    state.names.forget();
+    drop(change);
     match deleted? {
         DeletedAlias::NotFound => Err(missing(name)),
         DeletedAlias::Deleted(model) => {

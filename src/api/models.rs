@@ -45,7 +45,7 @@ pub struct ModelsQuery {
     /// The last `id` or `model_id` of the page before.
     #[param(example = "desk-1")]
     after: Option<String>,
-    /// Models of a page, 1 to 1000, the default: OpenAI's clients ask for no second page.
+    /// Models of a page, 1 to 1000; default 1000, because OpenAI's clients ask for no second page.
     #[serde(default, deserialize_with = "from_text")]
     #[param(example = 1000)]
     limit: Option<u32>,
@@ -153,16 +153,18 @@ pub async fn delete_model(
         StudentSource::Hub { name, .. } => return Err(ApiError::ModelIsInHubCache(name)),
         StudentSource::Registered(model) => {
             refuse_alias(&state, &name, &model.name).await?;
+            let change = state.names.change();
             let deletion = state.store.delete_model(project, model.id).await;
-            state.names.forget();
+            drop(change);
             let model = settled(&state, model.name, deletion?).await?;
             remove_files(&state, &Removed::from(&model)).await;
             model.name
         }
         StudentSource::Checkpoint(checkpoint) => {
             refuse_alias(&state, &name, &checkpoint.name).await?;
+            let change = state.names.change();
             let deletion = state.store.delete_checkpoint(project, checkpoint.id).await;
-            state.names.forget();
+            drop(change);
             settled(&state, checkpoint.name.clone(), deletion?).await?;
             remove_files(&state, &Removed::from(checkpoint.as_ref())).await;
             checkpoint.name

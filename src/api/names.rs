@@ -48,13 +48,25 @@ impl Names {
         Ok(source)
     }
 
-    /// This process has changed what names mean.
-    pub fn forget(&self) {
-        self.with(Known::forget);
+    /// To be held by whoever changes what names mean, while they do: everything is forgotten when they have, and also where their
+    /// client leaves them in the midst of it, and the change is made all the same. A change that the database makes only after its
+    /// client has gone is seen like another process's.
+    #[must_use = "what is remembered is forgotten when this is dropped"]
+    pub fn change(&self) -> Change<'_> {
+        Change(self)
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A change of what names mean.
+pub struct Change<'a>(&'a Names);
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.0.with(Known::forget);
     }
 }
 
@@ -103,6 +115,20 @@ mod tests {
         assert_eq!(found(&known, FOR), None);
         known.forget();
         assert_eq!(found(&known, Duration::ZERO), None);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_its_client_leaves_is_forgotten_for_as_well() {
+        let (names, began) = (Names::default(), Instant::now());
+        names.with(|known| known.remember("live", &source("desk-1"), (began, 0)));
+        let knows = || names.with(|known| known.find("live", began).is_some());
+        let mut changing = Box::pin(async {
+            let _change = names.change();
+            std::future::pending::<()>().await;
+        });
+        assert!(futures::poll!(&mut changing).is_pending() && knows());
+        drop(changing);
+        assert!(!knows());
     }
 
     #[test]

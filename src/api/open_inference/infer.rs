@@ -13,7 +13,7 @@ use super::{
     outputs::{Output, OutputTensor},
     parameters::NO_BINARY,
     request::InferenceRequest,
-    texts::{self, Texts},
+    texts::{self, Form, Texts},
 };
 use crate::{
     api::{AppState, asked_model::AskedModel, error::ApiError, extract::Json, held, resolve::Refusals},
@@ -71,31 +71,35 @@ pub async fn infer(state: &AppState, asked: &Asked, request: InferenceRequest) -
     let InferenceRequest { id, inputs, .. } = request;
     let texts = texts::read(&mut refusals, inputs);
     refusals.finish()?;
-    let texts = texts.expect("what cannot be read was refused");
+    let Texts { texts, form } = texts.expect("what cannot be read was refused");
     let model = asked.open(state).await?;
-    let (answers, places) = answers(state, &model, &texts, wanted.contains(&Output::Rationale)).await?;
-    let outputs = wanted.into_iter().map(|output| output.tensor(&texts.shape, &answers)).collect();
+    let requests = requests(&model, texts, wanted.contains(&Output::Rationale));
+    let (answers, places) = answers(state, &model, requests, &form).await?;
+    let outputs = wanted.into_iter().map(|output| output.tensor(&form.shape, &answers)).collect();
     let response = InferenceResponse { model_version: model.fingerprint(), model_name: model.name, id, outputs };
     Ok(held::until_sent(places, axum::Json(response)))
+}
+
+fn requests(model: &AskedModel, texts: Vec<String>, rationale: bool) -> Vec<PredictionRequest> {
+    let request = |input: String| PredictionRequest {
+        choices: listed_choices(&model.card.task, &input).map(Into::into),
+        input,
+        rationale,
+        ..PredictionRequest::default()
+    };
+    texts.into_iter().map(request).collect()
 }
 
 async fn answers(
     state: &AppState,
     model: &AskedModel,
-    texts: &Texts,
-    rationale: bool,
+    requests: Vec<PredictionRequest>,
+    form: &Form,
 ) -> Result<(Vec<Prediction>, Places), ApiError> {
-    let asked = texts.texts.iter().map(|input| PredictionRequest {
-        choices: listed_choices(&model.card.task, input).map(Into::into),
-        input: input.clone(),
-        rationale,
-        ..PredictionRequest::default()
-    });
-    let asked = asked.collect();
-    let answered = state.engine.predict_held(&model.files, asked).await;
+    let answered = state.engine.predict_held(&model.files, requests).await;
     let (answers, places) = answered.map_err(|error| model.refused(error))?;
     let numbered = answers.into_iter().enumerate();
-    let answers = numbered.map(|(index, answer)| answer.map_err(|error| refused(model, texts.place(index), error)));
+    let answers = numbered.map(|(index, answer)| answer.map_err(|error| refused(model, form.place(index), error)));
     Ok((answers.collect::<Result<_, _>>()?, places))
 }
 

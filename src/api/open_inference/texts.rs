@@ -13,18 +13,24 @@ pub const NAME: &str = "text";
 const DATATYPE: &str = "BYTES";
 const DATA: &str = "#/inputs/0/data";
 
-/// Texts and the shape that they came in, which the answers have as well.
+/// Texts and the form that they came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Texts {
-    /// `[n]` or `[n, 1]`.
-    pub shape: Vec<u64>,
     /// The texts.
     pub texts: Vec<String>,
-    /// Whether each stood in a row of its own.
-    pub are_nested: bool,
+    /// Their form.
+    pub form: Form,
 }
 
-impl Texts {
+/// The form of a tensor of texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Form {
+    /// `[n]` or `[n, 1]`, which the answers have as well.
+    pub shape: Vec<u64>,
+    are_nested: bool,
+}
+
+impl Form {
     /// Where a text stood in the request.
     pub fn place(&self, index: usize) -> String {
         place(index, self.are_nested)
@@ -56,7 +62,7 @@ pub fn read(refusals: &mut Refusals, inputs: Vec<InputTensor>) -> Option<Texts> 
     let elements = data.into_iter().enumerate();
     let texts = elements.filter_map(|(index, element)| text(refusals, index, element, are_nested)).collect();
     check_shape(refusals, &input.shape, count, are_nested);
-    Some(Texts { shape: input.shape, texts, are_nested })
+    Some(Texts { texts, form: Form { shape: input.shape, are_nested } })
 }
 
 fn check_shape(refusals: &mut Refusals, shape: &[u64], texts: usize, are_nested: bool) {
@@ -80,31 +86,28 @@ fn check_shape(refusals: &mut Refusals, shape: &[u64], texts: usize, are_nested:
 
 /// A text, which stands in a row of its own where the first one does.
 fn text(refusals: &mut Refusals, index: usize, element: Value, is_nested: bool) -> Option<String> {
-    let element = match element {
-        Value::Array(row) if is_nested => match <[Value; 1]>::try_from(row) {
-            Ok([element]) => element,
-            Err(row) => {
-                let detail = format!("the row has {} texts; send one text to a row", row.len());
-                refusals.add(format!("{DATA}/{index}"), "invalid_value", detail);
-                return None;
-            }
-        },
-        element if is_nested => {
-            let detail = "an element is no row, and the first one is; send all texts flat, or each in a row";
-            refusals.add(format!("{DATA}/{index}"), "wrong_type", detail);
-            drop(element);
-            return None;
-        }
-        element => element,
-    };
+    let element = if is_nested { in_row(refusals, index, element)? } else { element };
     let place = place(index, is_nested);
-    match element {
-        Value::String(text) => {
-            refusals.require(!text.trim().is_empty(), &place, || "the text is empty".to_owned());
-            Some(text)
-        }
-        _ => {
-            refusals.add(place, "wrong_type", "an element is no text; send texts, flat or one to a row");
+    let Value::String(text) = element else {
+        refusals.add(place, "wrong_type", "an element is no text; send texts, flat or one to a row");
+        return None;
+    };
+    refusals.require(!text.trim().is_empty(), &place, || "the text is empty".to_owned());
+    Some(text)
+}
+
+/// The one element of a row.
+fn in_row(refusals: &mut Refusals, index: usize, row: Value) -> Option<Value> {
+    let Value::Array(row) = row else {
+        let detail = "an element is no row, and the first one is; send all texts flat, or each in a row";
+        refusals.add(format!("{DATA}/{index}"), "wrong_type", detail);
+        return None;
+    };
+    match <[Value; 1]>::try_from(row) {
+        Ok([element]) => Some(element),
+        Err(row) => {
+            let detail = format!("the row has {} texts; send one text to a row", row.len());
+            refusals.add(format!("{DATA}/{index}"), "invalid_value", detail);
             None
         }
     }

@@ -123,7 +123,7 @@ fn place_of_knobs(
 
 /// The seed has a place of its own in OpenAI's request, and one among this service's hyperparameters.
 fn check_seed(refusals: &mut Refusals, places: &Places, given: &Map<String, Value>, seed: Option<u64>) {
-    let other = given.get("seed").filter(|other| **other != "auto").and_then(Value::as_u64);
+    let other = given.get("seed").and_then(Value::as_u64);
     if let (Some(seed), Some(other)) = (seed, other) {
         refusals.require(seed == other, "#/seed", || {
             format!("the seed is {seed} here and {other} at {}/seed; send one of them", places.knobs)
