@@ -1,9 +1,14 @@
-//! The connections of a service. While it drains, a connection is closed as soon as its request is answered, or at once where it
-//! waits for the next one; one that has not asked anything yet is left open, since its request may be on its way.
+//! The connections of a service, and how each takes its leave once the service drains. No request that is on its way may find its
+//! connection closed:
+//!
+//! - Over HTTP/1.1 a client cannot be told between two requests, so a connection is kept for whatever comes; its next answer is its last
+//!   one and says so (`draining`). Only after the last call is one closed that waits for its next request.
+//! - Over HTTP/2 it is told at once, by a frame (GOAWAY) after which it asks nothing more here, and what it asked before is answered.
+//! - One that has not asked anything yet is left open to the end, since its request may be on its way.
 
 use std::{net::SocketAddr, pin::pin, sync::Arc};
 
-use axum::Router;
+use axum::{Router, http::Version};
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -21,16 +26,29 @@ use crate::shutdown::Shutdown;
 /// All connections of a listening socket.
 pub struct Connections {
     router: Router,
-    shutdown: Shutdown,
+    leave: Leave,
     /// Those that are open.
     open: TaskTracker,
-    /// Those that have asked something: while the service drains, those that are answered.
+    /// Those that have asked something: after the last call, those that are answered.
     busy: TaskTracker,
     cut: CancellationToken,
 }
 
+/// When connections are to end.
+#[derive(Clone)]
+struct Leave {
+    shutdown: Shutdown,
+    last_call: CancellationToken,
+}
+
+/// A connection that has asked something.
+struct Asked {
+    version: Version,
+    _busy: TaskTrackerToken,
+}
+
 /// Set by a connection's first request.
-type Asked = Arc<SetOnce<TaskTrackerToken>>;
+type FirstRequest = Arc<SetOnce<Asked>>;
 
 impl Connections {
     /// None yet. They are answered by the router, and take their leave after the shutdown.
@@ -38,7 +56,8 @@ impl Connections {
         let (open, busy) = (TaskTracker::new(), TaskTracker::new());
         open.close();
         busy.close();
-        Self { router, shutdown, open, busy, cut: CancellationToken::new() }
+        let leave = Leave { shutdown, last_call: CancellationToken::new() };
+        Self { router, leave, open, busy, cut: CancellationToken::new() }
     }
 
     /// Answers what comes over a connection, beside the others.
@@ -48,21 +67,26 @@ impl Connections {
         // refuses is a connection that is broken already.
         let _ = stream.set_nodelay(true);
         let (router, busy) = (self.router.clone(), self.busy.clone());
-        let (shutdown, cut) = (self.shutdown.clone(), self.cut.clone());
+        let (leave, cut) = (self.leave.clone(), self.cut.clone());
         self.open.spawn(async move {
             tokio::select! {
-                () = converse(stream, router, busy, shutdown) => {}
+                () = converse(stream, router, busy, leave) => {}
                 () = cut.cancelled() => {}
             }
         });
     }
 
-    /// While the service drains: how many connections are being answered.
+    /// From now on each connection ends with the answer that it gets, or at once where it waits for the next request.
+    pub fn last_call(&self) {
+        self.leave.last_call.cancel();
+    }
+
+    /// After the last call: how many connections are being answered.
     pub fn busy(&self) -> usize {
         self.busy.len()
     }
 
-    /// While the service drains: waits until nobody is being answered.
+    /// After the last call: waits until nobody is being answered.
     pub async fn quiet(&self) {
         self.busy.wait().await;
     }
@@ -74,27 +98,33 @@ impl Connections {
     }
 }
 
-async fn converse(stream: TcpStream, router: Router, busy: TaskTracker, shutdown: Shutdown) {
-    let asked = Asked::default();
+impl Leave {
+    /// Waits until a connection is to end after what it is answering.
+    async fn due(&self, first: &SetOnce<Asked>) {
+        self.shutdown.cancelled().await;
+        if first.wait().await.version < Version::HTTP_2 {
+            self.last_call.cancelled().await;
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, router: Router, busy: TaskTracker, leave: Leave) {
+    let first = FirstRequest::default();
     let service = {
-        let asked = Arc::clone(&asked);
+        let first = Arc::clone(&first);
         service_fn(move |request: Request<Incoming>| {
-            if !asked.initialized() {
+            if !first.initialized() {
                 // Two requests of one connection may be the first at once; one of them is.
-                let _ = asked.set(busy.token());
+                let _ = first.set(Asked { version: request.version(), _busy: busy.token() });
             }
             router.clone().oneshot(request)
         })
     };
     let builder = auto::Builder::new(TokioExecutor::new());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let last = async {
-        shutdown.cancelled().await;
-        asked.wait().await;
-    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = last => {
+        () = leave.due(&first) => {
             connection.as_mut().graceful_shutdown();
             connection.as_mut().await
         }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::AppState;
+use crate::inference::InferenceError;
 
 /// How long the database may take to answer a probe.
 const PING: Duration = Duration::from_secs(1);
@@ -27,7 +28,7 @@ pub struct Ready {
     ready: bool,
     /// Whether the database answers within a second: `ok` or what is wrong.
     database: String,
-    /// Whether a real forward pass was done, and one of every pinned model: `ok` or what is wrong.
+    /// Whether a real forward pass was done, and one of every pinned model, and the engine still runs: `ok` or what is wrong.
     inference: String,
     /// Whether new requests are welcome: `ok` or `draining`.
     process: String,
@@ -46,11 +47,17 @@ pub async fn healthz() -> axum::Json<Health> {
         (status = 503, description = "Something is missing", body = Ready)))]
 pub async fn readyz(State(state): State<AppState>) -> (StatusCode, axum::Json<Ready>) {
     let database = database(&state).await;
-    let inference = state.first_pass.missing().or_else(|| state.pinned_models.missing()).unwrap_or_else(ok);
+    let inference = inference(&state).unwrap_or_else(ok);
     let process = if state.shutdown.is_cancelled() { "draining".to_owned() } else { ok() };
     let ready = [&database, &inference, &process].iter().all(|part| *part == "ok");
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, axum::Json(Ready { ready, database, inference, process }))
+}
+
+/// What keeps students from answering.
+fn inference(state: &AppState) -> Option<String> {
+    let stopped = || state.engine.is_stopped().then(|| InferenceError::Stopped.to_string());
+    state.first_pass.words().or_else(stopped).or_else(|| state.pinned_models.missing.words())
 }
 
 async fn database(state: &AppState) -> String {

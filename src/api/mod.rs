@@ -45,6 +45,7 @@ mod list;
 mod metadata_filter;
 mod metrics;
 mod middleware;
+mod missing;
 mod model_resource;
 mod models;
 mod names;

@@ -3,11 +3,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use super::{AppState, asked_model::in_the_name_of, error::ApiError, models};
+use super::{AppState, asked_model::in_the_name_of, error::ApiError, missing::Missing, models};
 use crate::domain::ModelFiles;
 
 /// Time between two looks at what the names mean; other processes move aliases too.
@@ -16,9 +16,8 @@ const EVERY: Duration = Duration::from_secs(5);
 /// How far the pinned models are.
 #[derive(Debug)]
 pub struct PinnedModels {
-    /// What is missing before the process is ready. Once it is, a model that is taken away does not make it unready: it serves
-    /// others.
-    missing: Mutex<Option<String>>,
+    /// What is missing before the process is ready.
+    pub missing: Missing,
     /// What each name meant when it was last looked up.
     meant: Mutex<HashMap<String, ModelFiles>>,
 }
@@ -27,23 +26,12 @@ impl PinnedModels {
     /// None of these is loaded yet.
     pub fn new(names: &[String]) -> Self {
         let missing = names.first().map(|name| format!("the pinned model {name:?} is not loaded yet"));
-        Self { missing: Mutex::new(missing), meant: Mutex::default() }
-    }
-
-    /// What is missing; none once all were there.
-    pub fn missing(&self) -> Option<String> {
-        held(&self.missing).clone()
-    }
-
-    fn found(&self, fault: Option<&(String, ApiError)>) {
-        let mut missing = held(&self.missing);
-        let words = |(name, error): &(String, ApiError)| format!("the pinned model {name:?}: {error}");
-        *missing = missing.take().and_then(|_| fault.map(words));
+        Self { missing: Missing::new(missing), meant: Mutex::default() }
     }
 
     /// What a name means from now on; where nobody can tell at the moment, what it meant before.
     fn means(&self, name: &str, found: &Result<ModelFiles, ApiError>) -> Option<ModelFiles> {
-        let mut meant = held(&self.meant);
+        let mut meant = self.meant.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
             Ok(files) => {
                 meant.insert(name.to_owned(), files.clone());
@@ -57,10 +45,6 @@ impl PinnedModels {
         }
         meant.get(name).cloned()
     }
-}
-
-fn held<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Keeps the pinned models in memory until the process is about to stop.
@@ -94,7 +78,8 @@ pub async fn keep_pinned_once(state: &AppState) -> Vec<(String, ApiError)> {
             faults.push((name, error));
         }
     }
-    state.pinned_models.found(faults.first());
+    let words = |(name, error): &(String, ApiError)| format!("the pinned model {name:?}: {error}");
+    state.pinned_models.missing.found(faults.first().map(words));
     faults
 }
 

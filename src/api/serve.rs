@@ -1,15 +1,14 @@
 //! From a listening socket to the last answer, and the way out.
 //!
 //! ```text
-//! shutdown ──▶ /readyz is 503; connections that wait for nothing are closed; whoever asks a student is told 503 `draining`,
-//!    │         and every answer says that it is its connection's last (`draining`)
+//! shutdown ──▶ for `notice` everybody is told and nobody is cut off: /readyz is 503, whoever asks a student gets 503 `draining`,
+//!    │         every answer is its connection's last and says so
+//! last call ─▶ connections that wait for nothing are closed; what runs, whenever it began, has `limit` to end
 //!    │
-//!    │  the socket goes on accepting: for `notice`, so that a load balancer is told and not cut off, and then until nothing
-//!    │  runs any more; what still runs after `limit` is cut off
-//!    ▼
-//! the socket is closed
+//!  the end ──▶ when nothing runs any more, or at the limit, with a warning: the socket and whatever is left are closed
 //! ```
-//! Nothing here ends the process: whoever shut it down does, and a second signal at once.
+//! The socket accepts to the end, so that who comes late is told where another server would be refused. Nothing here ends the process:
+//! whoever shut it down does, and a second signal at once.
 
 use std::time::Duration;
 
@@ -18,12 +17,12 @@ use tokio::{net::TcpListener, time};
 
 use super::{AppState, connections::Connections, router};
 
-/// How a service takes its leave.
+/// How a service takes its leave: for so long, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drain {
-    /// How long it goes on accepting connections, however little runs.
+    /// Everybody is told, however little runs.
     pub notice: Duration,
-    /// How long requests that run may take to end.
+    /// What runs then may end.
     pub limit: Duration,
 }
 
@@ -47,14 +46,12 @@ async fn accept(listener: &mut TcpListener, connections: &Connections) {
     }
 }
 
-/// Until everybody was told, and nothing runs any more.
+/// Until everybody was told, and nothing runs any more or the limit is reached.
 async fn drained(connections: &Connections, Drain { notice, limit }: Drain) {
-    let ended = async {
-        if time::timeout(limit, connections.quiet()).await.is_err() {
-            let connections_cut = connections.busy();
-            tracing::warn!(connections_cut, "requests were still running {limit:?} after the signal; they are cut off");
-            connections.cut().await;
-        }
-    };
-    tokio::join!(ended, time::sleep(notice));
+    time::sleep(notice).await;
+    connections.last_call();
+    if time::timeout(limit, connections.quiet()).await.is_err() {
+        let connections_cut = connections.busy();
+        tracing::warn!(connections_cut, "requests were still running {limit:?} after the last call; they are cut off");
+    }
 }

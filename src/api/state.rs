@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{metrics::ApiMetrics, names::Names, pinned::PinnedModels, reports::Reports, warm_up::FirstPass};
+use super::{metrics::ApiMetrics, missing::Missing, names::Names, pinned::PinnedModels, reports::Reports, warm_up};
 use crate::{
     artifacts::Artifacts,
     clock::Clock,
@@ -48,7 +48,7 @@ pub struct AppState {
     pub(super) reports: Arc<Reports>,
     pub(super) names: Arc<Names>,
     pub(super) pinned_models: Arc<PinnedModels>,
-    pub(super) first_pass: Arc<FirstPass>,
+    pub(super) first_pass: Arc<Missing>,
 }
 
 impl AppState {
@@ -57,7 +57,7 @@ impl AppState {
         let metrics = ApiMetrics::new();
         metrics.add_engine(&rooms.engine);
         let pinned_models = Arc::new(PinnedModels::new(&rooms.pinned));
-        let first_pass = Arc::new(FirstPass::new());
+        let first_pass = Arc::new(warm_up::first_pass());
         Self {
             rooms: Arc::new(rooms),
             metrics,

@@ -67,9 +67,9 @@ pub struct Settings {
     pub kinds: Vec<JobKind>,
     /// How long a worker that is asked to end may take to keep what its jobs have done.
     pub drain_for: Duration,
-    /// How long requests that run may take to end when the API is asked to end.
+    /// How long requests that run after the notice may take to end when the API is asked to end.
     pub requests_drain_for: Duration,
-    /// How long it then goes on accepting connections at least.
+    /// How long it tells everybody before.
     pub drain_notice: Duration,
     /// Largest upload.
     pub max_upload_bytes: u64,

@@ -172,7 +172,7 @@ pub const SETTINGS: &[Setting] = &[
         default: Preset::Is("30"),
         secret: false,
         commands: SERVING,
-        meaning: "how long requests that are running may take to end when the API is asked to end",
+        meaning: "how long requests that run then may take to end, after the notice, when the API is asked to end",
     },
     Setting {
         key: "drain_notice_seconds",
@@ -180,7 +180,7 @@ pub const SETTINGS: &[Setting] = &[
         default: Preset::Found("5, or 0 where `listen` is an address of this machine alone"),
         secret: false,
         commands: SERVING,
-        meaning: "how long the API then goes on accepting connections at least, and answers 503, so that load balancers notice",
+        meaning: "how long the API that is asked to end tells everybody, by 503 and `connection: close`, and cuts nobody off, so that load balancers notice",
     },
     Setting {
         key: "max_upload_bytes",

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -25,6 +25,7 @@ use crate::device;
 #[derive(Debug, Clone)]
 pub struct Engine {
     to_thread: Sender<Message>,
+    thread: Arc<JoinHandle<()>>,
     library: Arc<Library>,
     requests: Arc<Bound>,
     tokens: Arc<Bound>,
@@ -50,12 +51,13 @@ impl Engine {
         let shelf = ShelfLimits { bytes: settings.max_model_bytes, count: settings.max_models.max(1) };
         let library = Library::new((device, settings.precision), shelf, to_thread.clone(), metrics.clone());
         let thread_library = Arc::downgrade(&library);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("inference".to_owned())
             .spawn(move || DeviceThread::new(Inbox::new(limits, messages, thread_library)).work())
             .map_err(|error| InferenceError::Start(error.to_string()))?;
         Ok(Self {
             to_thread,
+            thread: Arc::new(thread),
             library,
             requests: Arc::new(Bound::new(settings.max_waiting)),
             tokens: Arc::new(Bound::new(settings.max_waiting_tokens)),
@@ -164,6 +166,11 @@ impl Engine {
         let (answer, receiver) = oneshot::channel();
         self.to_thread.send(Message::WarmUp(answer)).map_err(|_| InferenceError::Stopped)?;
         receiver.await.unwrap_or(Err(InferenceError::Stopped))
+    }
+
+    /// Whether the device's thread has ended, however it came to that: nothing is answered any more.
+    pub fn is_stopped(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Puts a model away whose files are gone, once what it was asked is answered.

@@ -7,7 +7,10 @@ use stepwise::api::{AppState, router, serve, warm_up, warm_up_once};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
-use crate::support::app::{DRAIN, TestApp};
+use crate::support::{
+    app::{DRAIN, TestApp},
+    service::until,
+};
 
 #[tokio::test]
 async fn an_error_serves_both_kinds_of_clients() {
@@ -134,6 +137,19 @@ async fn a_process_whose_forward_pass_fails_is_never_ready() {
     let words = body["inference"].as_str().unwrap();
     assert_eq!((status, words), (503, "the first forward pass failed: the inference engine has stopped"));
     assert_eq!(ask(&state, "/healthz").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_process_whose_engine_has_stopped_since_is_not_ready_any_more() {
+    let app = TestApp::start().await;
+    assert_eq!(app.get("/readyz").await.status, 200);
+    app.state.engine.stop().await;
+    // The thread says that it ends, and then ends.
+    let found = until("it is not ready", async || Some(app.get("/readyz").await).filter(|found| found.status == 503));
+    let found = found.await;
+    assert_eq!(found.body["inference"], "the inference engine has stopped", "{:#}", found.body);
+    assert_eq!((&found.body["database"], &found.body["process"]), (&json!("ok"), &json!("ok")));
+    assert_eq!((app.get("/v2/health/ready").await.status, app.get("/healthz").await.status), (503, 200));
 }
 
 #[tokio::test]

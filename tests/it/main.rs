@@ -49,6 +49,7 @@ mod benchmark_parsing;
 mod catalogue;
 mod deadlines;
 mod draining;
+mod draining_http2;
 mod evaluations;
 mod fetch;
 mod hub;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prometheus::{Registry, TextEncoder};
 use stepwise::inference::Engine;
 
-use super::app::TestApp;
+use super::{app::TestApp, service::Client};
 
 /// A sample: its name, its labels and its value.
 type Sample = (String, BTreeMap<String, String>, f64);
@@ -22,6 +22,11 @@ impl Exposition {
         let answer = app.get("/metrics").await;
         assert!(answer.headers["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
         Self::read(&String::from_utf8(answer.bytes).unwrap())
+    }
+
+    /// What a service of its own process shows.
+    pub async fn of_service(client: &Client) -> Self {
+        Self::read(&client.text("/metrics").await)
     }
 
     /// What an engine shows.

@@ -21,5 +21,7 @@ pub mod spiece;
 pub mod sse;
 pub mod student;
 pub mod talker;
+pub mod talking_service;
 pub mod teacher;
+pub mod wire;
 pub mod worker;

@@ -1,8 +1,8 @@
 //! Tiny students in folders.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use stepwise::{
     domain::{LabelSet, StudentCard, TaskDefinition},
     student::{StudentTokenizer, T5Config, initial_weights, save_checkpoint, unigram},
@@ -31,6 +31,22 @@ pub fn write_student_to(folder: &Path, label_set: LabelSet, seed: u64) {
     let task = TaskDefinition { name: "returns".to_owned(), label_set, ..TaskDefinition::default() };
     let card = StudentCard { task, max_label_length: 4, max_rationale_length: 6, ..StudentCard::default() };
     save_checkpoint(folder, &config, &initial_weights(&config, seed), &tokenizer, &card).unwrap();
+}
+
+/// Writes the first random student to a folder that says more than one thing and does not stop by itself, as is seen by the
+/// completions that a service says are its.
+pub async fn write_talker(folder: &Path, label_set: LabelSet, said: impl AsyncFn() -> Value) {
+    let talks = |choice: &Value| {
+        let letters: BTreeSet<char> = choice["text"].as_str().unwrap().chars().collect();
+        choice["finish_reason"] == "length" && letters.len() > 3
+    };
+    for seed in 0..500 {
+        write_student_to(folder, label_set.clone(), seed);
+        if said().await["choices"].as_array().unwrap().iter().all(talks) {
+            return;
+        }
+    }
+    panic!("every random student stops at once");
 }
 
 /// The labels of the returns desk.
