@@ -1,11 +1,14 @@
-//! Every state that the protocol can reach, and two protocols that are nearly right.
+//! Every state that the protocol can reach, and protocols that are nearly right: each promise is broken by one of them.
+
+use std::collections::BTreeSet;
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 use super::{
     job::{Fence, Job, State},
     system::{
-        CANCEL_FORCED, CANCELS_END, LATE_WRITE_REFUSED, LATE_WRITES, LATER_ATTEMPTS_SUCCEED, Limits, POISON, Protocol,
+        CANCEL_FORCED, CANCELS_END, ENDS_STAY, EPOCHS_GROW, Flaw, LATE_WRITE_REFUSED, LATE_WRITES,
+        LATER_ATTEMPTS_SUCCEED, Limits, NONE_LOST, ONE_RESULT, POISON, Protocol,
     },
 };
 
@@ -14,7 +17,7 @@ const THREADS: usize = 2;
 fn protocol() -> Protocol {
     Protocol {
         fence: Fence::Epoch,
-        forces_cancels: true,
+        flaw: None,
         child_waits: true,
         limits: Limits { releases: 1, retries: 0, steps: 1, hangs: 1 },
         jobs: [Job::new(2), Job::new(2)],
@@ -59,9 +62,10 @@ fn a_job_that_is_tried_again_keeps_all_promises_in_every_order() {
     assert_holds(one_job(), &[LATE_WRITE_REFUSED, CANCEL_FORCED, POISON]);
 }
 
-/// That a promise is broken, so that the check can fail, and how.
+/// That this promise is broken, whatever else is, so that its check can fail; and how.
 fn assert_breaks(protocol: Protocol, promise: &'static str) {
-    let checker = protocol.checker().threads(THREADS).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let broken = HasDiscoveries::AllOf(BTreeSet::from([promise]));
+    let checker = protocol.checker().threads(THREADS).finish_when(broken).spawn_bfs().join();
     let path = checker.assert_any_discovery(promise);
     println!("{promise:?} is broken by {:?}", path.into_actions());
 }
@@ -78,6 +82,25 @@ fn with_the_attempt_as_a_fence_a_late_write_is_accepted() {
 }
 
 #[test]
+fn with_a_fence_that_does_not_ask_for_the_state_what_is_over_ends_once_more() {
+    for promise in [ONE_RESULT, ENDS_STAY] {
+        assert_breaks(Protocol { fence: Fence::EpochAlone, ..protocol() }, promise);
+    }
+}
+
+#[test]
+fn where_a_retried_job_begins_anew_its_epochs_do_so_too() {
+    assert_breaks(Protocol { flaw: Some(Flaw::ForgetsEpochs), ..one_job() }, EPOCHS_GROW);
+}
+
+#[test]
+fn where_nobody_reaps_or_fails_orphans_a_job_is_lost() {
+    for flaw in [Flaw::NeverReaps, Flaw::LeavesOrphans] {
+        assert_breaks(Protocol { flaw: Some(flaw), ..protocol() }, NONE_LOST);
+    }
+}
+
+#[test]
 fn where_no_cancel_is_forced_a_worker_that_hangs_keeps_its_job() {
-    assert_breaks(Protocol { forces_cancels: false, ..protocol() }, CANCELS_END);
+    assert_breaks(Protocol { flaw: Some(Flaw::WaitsForCancels), ..protocol() }, CANCELS_END);
 }

@@ -80,7 +80,7 @@ impl Walk {
         }
         let protocol = Protocol {
             fence: Fence::Epoch,
-            forces_cancels: true,
+            flaw: None,
             child_waits: true,
             limits: Limits { releases: 99, retries: 99, steps: 99, hangs: 0 },
             jobs: [Job::new(MAX_ATTEMPTS); JOBS],

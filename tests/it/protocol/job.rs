@@ -48,6 +48,8 @@ pub enum Fence {
     Attempt,
     /// Wrong: whoever once held it may write while it runs.
     Nothing,
+    /// Wrong: who held it last may write when it runs no more, as one does whose answer was lost.
+    EpochAlone,
 }
 
 /// What a worker writes about a job that it holds.
@@ -111,12 +113,13 @@ impl Job {
     }
 
     pub fn is_held(&self, hold: Hold, fence: Fence) -> bool {
-        let is_fenced = match fence {
-            Fence::Epoch => self.epoch == hold.epoch,
-            Fence::Attempt => self.attempt == hold.attempt,
-            Fence::Nothing => true,
-        };
-        self.state == State::Running && is_fenced
+        let runs = self.state == State::Running;
+        match fence {
+            Fence::Epoch => runs && self.epoch == hold.epoch,
+            Fence::Attempt => runs && self.attempt == hold.attempt,
+            Fence::Nothing => runs,
+            Fence::EpochAlone => self.epoch == hold.epoch,
+        }
     }
 
     pub fn beat(&mut self) {

@@ -111,12 +111,24 @@ pub struct System {
     pub found: Found,
 }
 
+/// What a protocol that is nearly right does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// A cancel that is not answered in time takes no job from its worker.
+    WaitsForCancels,
+    /// A job that is retried begins as a new one does, its epoch too.
+    ForgetsEpochs,
+    /// Nobody looks for jobs whose workers are silent.
+    NeverReaps,
+    /// Nobody looks for jobs whose parents came to nothing.
+    LeavesOrphans,
+}
+
 /// The protocol; the second job depends on the first where `child_waits`.
 #[derive(Debug, Clone)]
 pub struct Protocol {
     pub fence: Fence,
-    /// Whether a cancel that is not answered in time takes the job from its worker.
-    pub forces_cancels: bool,
+    pub flaw: Option<Flaw>,
     pub child_waits: bool,
     pub limits: Limits,
     /// As they stand in the beginning.
@@ -133,6 +145,10 @@ impl Protocol {
             left: self.limits,
             found: Found::default(),
         }
+    }
+
+    fn has(&self, flaw: Flaw) -> bool {
+        self.flaw == Some(flaw)
     }
 
     fn parent(&self, system: &System, job: usize) -> Option<State> {
@@ -219,9 +235,11 @@ impl Protocol {
             Action::Expire { job } => system.jobs[job].lease_has_expired = true,
             Action::BecomeDue { job } => system.jobs[job].is_due = true,
             Action::BecomeOverdue { job } => system.jobs[job].cancel = Cancel::Overdue,
+            Action::Reap { .. } if self.has(Flaw::NeverReaps) => {}
             Action::Reap { job } => {
-                system.jobs[job].reap(self.forces_cancels);
+                system.jobs[job].reap(!self.has(Flaw::WaitsForCancels));
             }
+            Action::FailOrphan { .. } if self.has(Flaw::LeavesOrphans) => {}
             Action::FailOrphan { job } => {
                 let parent = self.parent(before, job);
                 system.jobs[job].fail_as_orphan(parent);
@@ -232,7 +250,11 @@ impl Protocol {
             Action::Retry { job } => {
                 let parent = self.parent(before, job);
                 system.jobs[job].retry(parent);
-                system.left.retries -= u8::from(system.jobs != before.jobs);
+                let is_retried = system.jobs != before.jobs;
+                system.left.retries -= u8::from(is_retried);
+                if is_retried && self.has(Flaw::ForgetsEpochs) {
+                    system.jobs[job].epoch = 0;
+                }
             }
         }
         let retried = if let Action::Retry { job } = action { Some(job) } else { None };
