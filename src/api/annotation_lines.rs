@@ -13,7 +13,7 @@ use futures::Stream;
 use super::{AppState, accept};
 use crate::{
     domain::{Annotation, AnnotationLine, AnnotationStatus, JobId},
-    store::{Page, StoreError},
+    store::StoreError,
     telemetry::chain,
 };
 
@@ -45,19 +45,12 @@ pub fn answer(state: &AppState, media: &'static str, wanted: Wanted) -> Response
     response
 }
 
-/// Why a stream breaks off. An end that looks like the last line would be a lie.
-#[derive(Debug, thiserror::Error)]
-enum BrokenOff {
-    #[error("the answers could not be read")]
-    Store(#[from] StoreError),
-    #[error("the service stops")]
-    Stopping,
-}
-
-fn pages(state: AppState, mut wanted: Wanted) -> impl Stream<Item = Result<Bytes, BrokenOff>> {
+/// The lines page by page. Where a page cannot be read the stream breaks off: an end that looks like the last line would be a lie.
+fn pages(state: AppState, mut wanted: Wanted) -> impl Stream<Item = Result<Bytes, StoreError>> {
     stream! {
         loop {
-            let page = match next(&state, &wanted).await {
+            let read = state.store.list_annotations(wanted.job, &wanted.statuses, wanted.after, PAGE).await;
+            let page = match read {
                 Ok(page) => page,
                 Err(error) => {
                     tracing::warn!(job = %wanted.job, error = %chain(&error), "a stream of answers breaks off");
@@ -75,13 +68,6 @@ fn pages(state: AppState, mut wanted: Wanted) -> impl Stream<Item = Result<Bytes
             }
         }
     }
-}
-
-async fn next(state: &AppState, wanted: &Wanted) -> Result<Page<Annotation>, BrokenOff> {
-    if state.shutdown.is_cancelled() {
-        return Err(BrokenOff::Stopping);
-    }
-    Ok(state.store.list_annotations(wanted.job, &wanted.statuses, wanted.after, PAGE).await?)
 }
 
 fn lines(annotations: Vec<Annotation>) -> Bytes {

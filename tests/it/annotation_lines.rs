@@ -137,8 +137,7 @@ async fn rows_are_read_as_the_client_takes_them() {
     while let Some(chunk) = body.next().await {
         text.extend_from_slice(&chunk.unwrap());
     }
-    let lines = text.split(|byte| *byte == b'\n').count() - 1;
-    assert_eq!(lines as i64, ROWS - 500);
+    assert_eq!(count_lines(&text), ROWS - 500);
 }
 
 #[tokio::test]
@@ -163,13 +162,32 @@ async fn a_client_that_goes_away_or_does_not_read_holds_no_connection_to_the_dat
 }
 
 #[tokio::test]
-async fn a_stream_that_cannot_go_on_breaks_off() {
+async fn a_stream_that_has_begun_ends_whole_while_the_service_drains() {
+    const ROWS: i64 = 4000;
     let app = TestApp::start().await;
+    let job = running_job(&app).await;
+    settle_long(app.pool(), job, ROWS, 20_000).await;
+    let mut body = open(&app, job).await.bytes_stream();
+    let mut lines = count_lines(&body.next().await.unwrap().unwrap());
+    app.shutdown.cancel();
+    while let Some(chunk) = body.next().await {
+        lines += count_lines(&chunk.unwrap());
+    }
+    assert_eq!(lines, ROWS);
+}
+
+fn count_lines(text: &[u8]) -> i64 {
+    text.iter().filter(|byte| **byte == b'\n').count() as i64
+}
+
+#[tokio::test]
+async fn a_stream_that_cannot_go_on_breaks_off() {
+    let (app, mut cable) = TestApp::start_on_cable().await;
     let job = running_job(&app).await;
     settle_long(app.pool(), job, 4000, 20_000).await;
     let mut body = open(&app, job).await.bytes_stream();
     body.next().await.unwrap().unwrap();
-    app.shutdown.cancel();
+    cable.cut();
     let mut ending = Ok(());
     while let Some(chunk) = body.next().await {
         ending = chunk.map(drop);
