@@ -14,7 +14,9 @@ use crate::{
     api_openai::{INPUT, complete, with_talker, write_talker},
     support::{
         app::{Answer, TestApp, usual_engine},
+        exposition::Exposition,
         service::until,
+        sse::EventStream,
     },
 };
 
@@ -29,6 +31,19 @@ fn prediction() -> Value {
     json!({"model": "tiny", "inputs": [INPUT]})
 }
 
+/// Every route that asks a student, with a request of one input.
+fn routes() -> [(&'static str, Value); 4] {
+    let chat = json!({"model": "tiny", "messages": [{"role": "user", "content": INPUT}]});
+    let tensor = json!({"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": [INPUT]}]});
+    let prompt = json!({"model": "tiny", "prompt": INPUT});
+    [
+        ("/v1/predictions", prediction()),
+        ("/v1/chat/completions", chat),
+        ("/v1/completions", prompt),
+        ("/v2/models/tiny/infer", tensor),
+    ]
+}
+
 async fn post_within(app: &TestApp, seconds: &str, path: &str, body: &Value) -> Answer {
     app.request(Method::POST, path, |request| request.header(HEADER, seconds).json(body)).await
 }
@@ -39,41 +54,49 @@ async fn until_free(app: &TestApp) {
     assert_eq!(app.state.engine.waiting_tokens(), 0);
 }
 
-/// How many answers the engine has given in whole.
-async fn answered(app: &TestApp) -> f64 {
-    let metrics = String::from_utf8(app.get("/metrics").await.bytes).unwrap();
-    let series = "stepwise_inference_requests_total{model=\"tiny\",outcome=\"answered\"} ";
-    metrics.lines().find_map(|line| line.strip_prefix(series)).map_or(0.0, |value| value.parse().unwrap())
+/// How many inputs the engine has begun to answer, and how many answers it has given in whole.
+async fn begun_and_answered(app: &TestApp) -> [f64; 2] {
+    let shown = Exposition::of(app).await;
+    let begun = shown.value("stepwise_inference_queue_time_seconds_count", &[("model", "tiny")]);
+    let answered = [("model", "tiny"), ("outcome", "answered")];
+    [begun, shown.value("stepwise_inference_requests_total", &answered)].map(Option::unwrap)
 }
 
 #[tokio::test]
 async fn beyond_its_deadline_a_request_is_dropped_wherever_it_is() {
-    let app = with_talker(LabelSet::Open).await;
-    let before = answered(&app).await;
-    // Some of it is being written, the rest waits.
-    let late = post_within(&app, "0.25", "/v1/completions", &endless()).await;
+    let app = TestApp::start_with_engine(EngineSettings { max_batch: 1, ..usual_engine() }).await;
+    write_talker(&app, LabelSet::Open).await;
+    let before = begun_and_answered(&app).await;
+    // One answer of it is being written, the rest waits.
+    let late = post_within(&app, "1.5", "/v1/completions", &endless()).await;
     let detail = late.refused(504, "deadline_exceeded", "");
-    assert!(detail.contains("within the 0.25 s"), "{detail}");
+    assert!(detail.contains("within the 1.5 s"), "{detail}");
     assert_eq!((&late.headers["x-should-retry"], late.headers.get("retry-after")), (&"false".parse().unwrap(), None));
     assert_eq!(late.body["error"]["type"], "timeout_error");
     until_free(&app).await;
-    assert!(answered(&app).await - before < 64.0, "it was answered all the same");
+    // Behind whatever is computed still.
+    app.state.engine.warm_up().await.unwrap();
+    let after = begun_and_answered(&app).await;
+    let [begun, answered] = [after[0] - before[0], after[1] - before[1]];
+    println!("{begun} begun, {answered} answered");
+    assert!(begun < 64.0, "{begun} inputs were begun: what waited was not dropped");
+    assert_eq!(
+        begun - answered,
+        1.0,
+        "{begun} begun, {answered} answered: the one that was being written was not dropped"
+    );
     assert_eq!(complete(&app, json!({})).await.status, 200);
+    assert_eq!(
+        begun_and_answered(&app).await,
+        after.map(|count| count + 1.0),
+        "the dropped ones were answered after all"
+    );
 }
 
 #[tokio::test]
 async fn every_route_that_asks_a_student_keeps_the_deadline_and_answers_within_it() {
     let app = with_talker(LabelSet::Open).await;
-    let chat = json!({"model": "tiny", "messages": [{"role": "user", "content": INPUT}]});
-    let tensor = json!({"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": [INPUT]}]});
-    let prompt = json!({"model": "tiny", "prompt": INPUT});
-    let routes = [
-        ("/v1/predictions", prediction()),
-        ("/v1/chat/completions", chat),
-        ("/v1/completions", prompt),
-        ("/v2/models/tiny/infer", tensor),
-    ];
-    for (path, body) in &routes {
+    for (path, body) in &routes() {
         assert_eq!(post_within(&app, "86400", path, body).await.status, 200, "{path}");
         for wrong in ["0", "-1", "soon", "inf", "86401", "", "2.5s"] {
             let refused = post_within(&app, wrong, path, body).await;
@@ -91,6 +114,24 @@ async fn every_route_that_asks_a_student_keeps_the_deadline_and_answers_within_i
         request.header(HEADER, "1").header(HEADER, "2").json(&prediction())
     });
     twice.await.refused(400, "invalid_value", "#/Stepwise-Timeout");
+}
+
+#[tokio::test]
+async fn beyond_its_deadline_every_route_that_asks_a_student_answers_504_in_its_own_form() {
+    let (app, busy) = busy_app(Duration::from_secs(60)).await;
+    for (path, body) in &routes() {
+        let late = post_within(&app, "0.1", path, body).await;
+        let words = late.body["error"].as_str().map_or_else(|| late.detail().to_owned(), str::to_owned);
+        assert!(words.contains("within the 0.1 s"), "{path}: {words}");
+        assert_eq!((late.status, &late.headers["x-should-retry"]), (504, &"false".parse().unwrap()), "{path}");
+        if path.starts_with("/v2/") {
+            assert_eq!(late.body, json!({"error": words}), "{path}");
+        } else {
+            late.refused(504, "deadline_exceeded", "");
+        }
+    }
+    drop(busy);
+    until_free(&app).await;
 }
 
 #[tokio::test]
@@ -112,15 +153,7 @@ async fn a_streams_deadline_is_its_last_chunk_and_frees_its_places() {
 
 #[tokio::test]
 async fn a_deadline_and_the_queues_own_bound_are_told_apart() {
-    let settings = EngineSettings { max_batch: 1, max_queue_time: Duration::from_millis(500), ..usual_engine() };
-    let app = TestApp::start_with_engine(settings).await;
-    write_talker(&app, LabelSet::Open).await;
-    let pinned = AppState::new(Rooms { pinned: vec!["tiny".to_owned()], ..app.rooms.clone() });
-    assert!(keep_pinned_once(&pinned).await.is_empty());
-    let mut request = streamed(endless());
-    request["prompt"] = json!(vec!["explain: refund"; 60]);
-    let mut busy = app.stream("/v1/completions", &request).await;
-    busy.chunk().await;
+    let (app, busy) = busy_app(Duration::from_millis(500)).await;
     let late = app.post("/v1/predictions", prediction()).await;
     let detail = late.refused(503, "queue_timeout", "");
     assert!(detail.contains("max_queue_seconds") && late.headers.contains_key("retry-after"), "{detail}");
@@ -130,6 +163,19 @@ async fn a_deadline_and_the_queues_own_bound_are_told_apart() {
     assert_eq!(post_within(&app, "60", "/v1/predictions", &prediction()).await.code(), "queue_timeout");
     drop(busy);
     until_free(&app).await;
+}
+
+/// A service that writes an input at a time, and is at the first of sixty, with places for a few more.
+async fn busy_app(max_queue_time: Duration) -> (TestApp, EventStream) {
+    let app = TestApp::start_with_engine(EngineSettings { max_batch: 1, max_queue_time, ..usual_engine() }).await;
+    write_talker(&app, LabelSet::Open).await;
+    let pinned = AppState::new(Rooms { pinned: vec!["tiny".to_owned()], ..app.rooms.clone() });
+    assert!(keep_pinned_once(&pinned).await.is_empty());
+    let mut request = streamed(endless());
+    request["prompt"] = json!(vec!["explain: refund"; 60]);
+    let mut busy = app.stream("/v1/completions", &request).await;
+    busy.chunk().await;
+    (app, busy)
 }
 
 fn streamed(mut request: Value) -> Value {

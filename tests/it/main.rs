@@ -1,6 +1,7 @@
 //! The integration tests, one binary: linking libtorch is the slow part.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on panics")]
 
+mod alias_moves;
 mod annotation_ends;
 mod annotation_faults;
 mod annotation_kills;
@@ -47,6 +48,7 @@ mod architecture;
 mod attempts;
 mod benchmark_parsing;
 mod catalogue;
+mod clients_that_leave;
 mod deadlines;
 mod draining;
 mod draining_http2;

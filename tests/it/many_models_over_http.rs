@@ -1,10 +1,8 @@
-//! Many models behind the API: pinned ones, aliases that move under traffic, files that are not what was published, and checkpoints
-//! of trainings that go on.
+//! Many models behind the API: pinned ones, files that are not what was published, and checkpoints of trainings that go on.
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
 use axum::{body::Body, http::Request};
-use reqwest::Method;
 use serde_json::{Value, json};
 use stepwise::{
     api::{AppState, Rooms, keep_pinned_once, router, warm_up_once},
@@ -14,21 +12,15 @@ use stepwise::{
 };
 use tower::ServiceExt;
 
-use crate::support::{
-    app::{Answer, TestApp},
-    fleet::Fleet,
-    service::until,
-    student::{desk_labels, write_student},
+use crate::{
+    alias_moves::{ask, put},
+    support::{
+        app::TestApp,
+        fleet::Fleet,
+        service::until,
+        student::{desk_labels, write_student},
+    },
 };
-
-async fn ask(app: &TestApp, model: &str) -> Answer {
-    app.post("/v1/predictions", json!({"model": model, "inputs": ["late"], "include": ["label_probs"]})).await
-}
-
-async fn put(app: &TestApp, alias: &str, model: &str) -> Answer {
-    let body = json!({"model": model});
-    app.request(Method::PUT, &format!("/v1/aliases/{alias}"), |request| request.json(&body)).await
-}
 
 /// The weights of a model's copy on this machine.
 fn copied_weights(app: &TestApp, model: &Model) -> PathBuf {
@@ -45,43 +37,6 @@ fn flip_a_bit(path: &PathBuf) {
     let mut bytes = fs::read(path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(path, bytes).unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_alias_that_moves_under_traffic_drops_no_request() {
-    const CLIENTS: usize = 4;
-    const MOVES: usize = 20;
-    let app = TestApp::start().await;
-    for name in ["desk-1", "desk-2"] {
-        app.model(name).await;
-    }
-    assert_eq!(put(&app, "live", "desk-1").await.status, 201);
-    assert_eq!(ask(&app, "live").await.body["model"], "desk-1");
-    let moved = tokio_util::sync::CancellationToken::new();
-    let client = async || {
-        let mut seen = Vec::new();
-        while !moved.is_cancelled() {
-            let answer = ask(&app, "live").await;
-            assert_eq!(answer.status, 200, "{:#}", answer.body);
-            seen.push(answer.body["model"].as_str().unwrap().to_owned());
-        }
-        seen
-    };
-    let moves = async {
-        for at in 0..MOVES {
-            let model = ["desk-2", "desk-1"][at % 2];
-            let answer = put(&app, "live", model).await;
-            assert_eq!((answer.status, &answer.body["model"]), (200, &json!(model)));
-            let answer = ask(&app, "live").await;
-            assert_eq!(answer.body["model"], model, "an answer after the move is the new model's");
-        }
-        moved.cancel();
-    };
-    let clients = futures::future::join_all((0..CLIENTS).map(|_| client()));
-    let ((), seen) = tokio::join!(moves, clients);
-    let seen: Vec<String> = seen.into_iter().flatten().collect();
-    assert!(seen.iter().all(|model| ["desk-1", "desk-2"].contains(&model.as_str())), "{seen:?}");
-    assert!(seen.contains(&"desk-1".to_owned()) && seen.contains(&"desk-2".to_owned()), "{seen:?}");
 }
 
 #[tokio::test]

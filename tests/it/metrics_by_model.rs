@@ -1,6 +1,6 @@
 //! `/metrics`: figures by model, in a form that Prometheus reads, and bounded in number.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
 use futures::poll;
 use serde_json::json;
@@ -97,12 +97,18 @@ async fn an_engine_counts_what_it_computes_and_what_waits_while_it_does() {
     // A row at a time, and whoever comes behind it waits.
     let mut long = engine.follow_completions(&model, vec![write(1, 300_000)]).await.unwrap();
     assert!(matches!(long.next().await, Some((0, News::Fragment(_)))));
+    let queue_time = of_all("queue_time");
     let mut behind = Box::pin(engine.complete(&model, vec![write(1, 5), write(1, 5)]));
     assert!(poll!(&mut behind).is_pending());
+    let both_wait = Instant::now();
     engine.warm_up().await.unwrap();
     assert_eq!((value("requests_running"), value("requests_waiting")), (1.0, 2.0));
+    let waited = both_wait.elapsed().as_secs_f64();
+    assert_eq!(of_all("queue_time"), queue_time, "it is counted when the waiting ends");
     drop(long);
     assert!(behind.await.unwrap().iter().all(Result::is_ok));
+    let counted = of_all("queue_time") - queue_time;
+    assert!(waited > 0.0 && counted >= 2.0 * waited, "two waited for {waited} s, and {counted} s are counted");
     assert_eq!((value("requests_running"), value("requests_waiting")), (0.0, 0.0));
     assert_eq!((value("time_per_output_token_seconds_count"), value("generation_tokens_total")), (3.0, 20.0));
 }
