@@ -6,9 +6,9 @@
 //! - Over HTTP/2 it is told at once, by a frame (GOAWAY) after which it asks nothing more here, and what it asked before is answered.
 //! - One that has not asked anything yet is left open to the end, since its request may be on its way.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::{Router, http::Version};
+use axum::{Router, http::Version, response::Response};
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -21,17 +21,25 @@ use tokio_util::{
 };
 use tower::ServiceExt;
 
+use super::unread;
 use crate::shutdown::Shutdown;
 
 /// All connections of a listening socket.
 pub struct Connections {
-    router: Router,
+    answering: Answering,
     leave: Leave,
     /// Those that are open.
     open: TaskTracker,
     /// Those that have asked something: after the last call, those that are answered.
     busy: TaskTracker,
     cut: CancellationToken,
+}
+
+/// What answers on a connection, and how long its client may take nothing of an answer.
+#[derive(Clone)]
+struct Answering {
+    router: Router,
+    max_unread: Duration,
 }
 
 /// When connections are to end.
@@ -51,13 +59,15 @@ struct Asked {
 type FirstRequest = Arc<SetOnce<Asked>>;
 
 impl Connections {
-    /// None yet. They are answered by the router, and take their leave after the shutdown.
-    pub fn new(router: Router, shutdown: Shutdown) -> Self {
+    /// None yet. They are answered by the router, cut where nothing is read of an answer for so long, and take their leave after the
+    /// shutdown.
+    pub fn new(router: Router, max_unread: Duration, shutdown: Shutdown) -> Self {
         let (open, busy) = (TaskTracker::new(), TaskTracker::new());
         open.close();
         busy.close();
         let leave = Leave { shutdown, last_call: CancellationToken::new() };
-        Self { router, leave, open, busy, cut: CancellationToken::new() }
+        let answering = Answering { router, max_unread };
+        Self { answering, leave, open, busy, cut: CancellationToken::new() }
     }
 
     /// Answers what comes over a connection, beside the others.
@@ -66,11 +76,11 @@ impl Connections {
         // Each piece of a stream goes out when it is written, not when the one before it is acknowledged. A socket that
         // refuses is a connection that is broken already.
         let _ = stream.set_nodelay(true);
-        let (router, busy) = (self.router.clone(), self.busy.clone());
+        let (answering, busy) = (self.answering.clone(), self.busy.clone());
         let (leave, cut) = (self.leave.clone(), self.cut.clone());
         self.open.spawn(async move {
             tokio::select! {
-                () = converse(stream, router, busy, leave) => {}
+                () = converse(stream, answering, busy, leave) => {}
                 () = cut.cancelled() => {}
             }
         });
@@ -98,6 +108,15 @@ impl Connections {
     }
 }
 
+impl Answering {
+    async fn answer(self, request: Request<Incoming>) -> Result<Response, Infallible> {
+        let is_alone = request.version() < Version::HTTP_2;
+        let response = self.router.oneshot(request).await?;
+        // An answer that is alone on its connection is bounded with it.
+        Ok(if is_alone { response } else { unread::broken_off_after(self.max_unread, response) })
+    }
+}
+
 impl Leave {
     /// Waits until a connection is to end after what it is answering.
     async fn due(&self, first: &SetOnce<Asked>) {
@@ -108,8 +127,8 @@ impl Leave {
     }
 }
 
-async fn converse(stream: TcpStream, router: Router, busy: TaskTracker, leave: Leave) {
-    let first = FirstRequest::default();
+async fn converse(stream: TcpStream, answering: Answering, busy: TaskTracker, leave: Leave) {
+    let (first, max_unread) = (FirstRequest::default(), answering.max_unread);
     let service = {
         let first = Arc::clone(&first);
         service_fn(move |request: Request<Incoming>| {
@@ -117,11 +136,12 @@ async fn converse(stream: TcpStream, router: Router, busy: TaskTracker, leave: L
                 // Two requests of one connection may be the first at once; one of them is.
                 let _ = first.set(Asked { version: request.version(), _busy: busy.token() });
             }
-            router.clone().oneshot(request)
+            answering.clone().answer(request)
         })
     };
     let builder = auto::Builder::new(TokioExecutor::new());
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let stream = TokioIo::new(unread::cut_after(max_unread, stream));
+    let mut connection = pin!(builder.serve_connection(stream, service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = leave.due(&first) => {

@@ -64,6 +64,7 @@ mod sse;
 mod state;
 mod submit;
 mod tidy;
+mod unread;
 mod upload;
 mod upload_body;
 mod upload_form;

@@ -26,10 +26,10 @@ pub struct Drain {
     pub limit: Duration,
 }
 
-/// Answers requests until shutdown, then drains.
-pub async fn serve(mut listener: TcpListener, state: AppState, drain: Drain) {
+/// Answers requests until shutdown, then drains. A connection whose client takes nothing of its answer for `max_unread` is cut.
+pub async fn serve(mut listener: TcpListener, state: AppState, max_unread: Duration, drain: Drain) {
     let shutdown = state.shutdown.clone();
-    let connections = Connections::new(router(state), shutdown.clone());
+    let connections = Connections::new(router(state), max_unread, shutdown.clone());
     tokio::select! {
         () = accept(&mut listener, &connections) => {}
         () = async { shutdown.cancelled().await; drained(&connections, drain).await } => {}

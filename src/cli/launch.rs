@@ -90,7 +90,7 @@ impl Parts {
         let tidy = tokio::spawn(api::tidy(state.clone()));
         let pinned = tokio::spawn(api::keep_pinned(state.clone()));
         let drain = Drain { notice: self.settings.drain_notice, limit: self.settings.requests_drain_for };
-        api::serve(listener, state, drain).await;
+        api::serve(listener, state, self.settings.max_unread, drain).await;
         warm_up.abort();
         tidy.abort();
         pinned.abort();

@@ -67,6 +67,8 @@ pub struct Settings {
     pub kinds: Vec<JobKind>,
     /// How long a worker that is asked to end may take to keep what its jobs have done.
     pub drain_for: Duration,
+    /// How long a client may take nothing of its answer.
+    pub max_unread: Duration,
     /// How long requests that run after the notice may take to end when the API is asked to end.
     pub requests_drain_for: Duration,
     /// How long it tells everybody before.

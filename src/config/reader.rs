@@ -90,6 +90,7 @@ impl GivenSettings {
             precision: reader.value("precision", values::precision),
             kinds: reader.value("kinds", values::kinds),
             drain_for: Duration::from_secs(reader.value("drain_seconds", values::number(0))),
+            max_unread: Duration::from_secs(reader.value("max_unread_seconds", values::number_within(1, 86400))),
             requests_drain_for: Duration::from_secs(reader.value("request_drain_seconds", values::number(0))),
             drain_notice: Duration::from_secs(notice.unwrap_or_else(|| usual_notice(listen))),
             max_upload_bytes: reader.value("max_upload_bytes", values::number(1)),

@@ -167,6 +167,14 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "how long a worker that is asked to end may take to keep what its jobs have done",
     },
     Setting {
+        key: "max_unread_seconds",
+        value: "SECONDS",
+        default: Preset::Is("60"),
+        secret: false,
+        commands: SERVING,
+        meaning: "how long a client may take nothing of its answer before the connection is cut and what the answer holds is free",
+    },
+    Setting {
         key: "request_drain_seconds",
         value: "SECONDS",
         default: Preset::Is("30"),

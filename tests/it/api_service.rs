@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 use crate::support::{
-    app::{DRAIN, TestApp},
+    app::{DRAIN, MAX_UNREAD, TestApp},
     service::until,
 };
 
@@ -107,7 +107,7 @@ async fn a_draining_process_is_alive_but_not_ready() {
 async fn ask(state: &AppState, path: &str) -> (u16, Value) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, state.clone(), DRAIN));
+    tokio::spawn(serve(listener, state.clone(), MAX_UNREAD, DRAIN));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let response = client.get(format!("http://{address}{path}")).send().await.unwrap();
     (response.status().as_u16(), response.json().await.unwrap())

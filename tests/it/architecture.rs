@@ -85,6 +85,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tower_http", &["api"]),
     ("hyper", &["api"]),
     ("hyper_util", &["api"]),
+    ("tokio_io_timeout", &["api"]),
     ("utoipa_axum", &["api"]),
     ("reqwest", &["outbound", "teacher", "hub", "cli"]),
     ("tch", &["student", "trainer", "inference", "device", "native"]),

@@ -74,6 +74,7 @@ mod road;
 mod secrets;
 mod sentencepiece;
 mod settings;
+mod slow_readers;
 mod store_cancel;
 mod store_hands;
 mod store_hub_commits;

@@ -33,6 +33,8 @@ use super::{
 pub const MAX_UPLOAD_BYTES: u64 = 4 << 20;
 /// No load balancer waits for news.
 pub const DRAIN: Drain = Drain { notice: Duration::ZERO, limit: Duration::from_secs(30) };
+/// As long as by default.
+pub const MAX_UNREAD: Duration = Duration::from_secs(60);
 const BOUNDARY: &str = "the-boundary";
 
 /// A running API.
@@ -111,7 +113,7 @@ impl TestApp {
         let address = listener.local_addr().unwrap();
         let state = AppState::new(rooms.clone());
         warm_up_once(&state).await.unwrap();
-        tokio::spawn(serve(listener, state.clone(), DRAIN));
+        tokio::spawn(serve(listener, state.clone(), MAX_UNREAD, DRAIN));
         let client = Client::builder().no_proxy().build().unwrap();
         let contract = Contract::new();
         Self {
