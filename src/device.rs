@@ -121,10 +121,21 @@ pub fn check_precision(precision: Precision, device: Device) -> Result<(), Devic
 
 /// How a kind of number and a device are called in settings and messages: `bf16 on cpu`.
 pub fn words(kind: Kind, device: Device) -> String {
-    let kind = if kind == Kind::BFloat16 { "bf16" } else { "fp32" };
+    on_device(if kind == Kind::BFloat16 { "bf16" } else { "fp32" }, device)
+}
+
+/// The same of what students answer in, whose weights may have fewer bits than the numbers that they are multiplied as.
+pub fn words_of_answers(precision: Precision, device: Device) -> String {
+    match precision {
+        Precision::Int8 => on_device("int8", device),
+        Precision::Auto | Precision::Bf16 | Precision::Fp32 => words(kind_for(precision, device), device),
+    }
+}
+
+fn on_device(arithmetic: &str, device: Device) -> String {
     match device {
-        Device::Cuda(index) => format!("{kind} on cuda:{index}"),
-        _ => format!("{kind} on cpu"),
+        Device::Cuda(index) => format!("{arithmetic} on cuda:{index}"),
+        _ => format!("{arithmetic} on cpu"),
     }
 }
 
@@ -210,6 +221,13 @@ mod tests {
         assert_eq!(error, "precision int8 only answers: train in auto, bf16 or fp32");
         let can = check_precision(Precision::Int8, Device::Cpu);
         assert_eq!(can.is_ok(), processor_multiplies_bf16(), "{can:?}");
+    }
+
+    #[test]
+    fn eight_bits_are_called_so_though_they_are_multiplied_as_bf16() {
+        let words = [Precision::Int8, Precision::Bf16, Precision::Fp32].map(|kind| words_of_answers(kind, Device::Cpu));
+        assert_eq!(words, ["int8 on cpu", "bf16 on cpu", "fp32 on cpu"]);
+        assert_eq!(words_of_answers(Precision::Auto, Device::Cuda(1)), "bf16 on cuda:1");
     }
 
     #[test]

@@ -128,7 +128,7 @@ fn usable_precision(settings: &Settings) -> Result<String, String> {
     // A device that is not there is told of by itself.
     let Ok(device) = device::parse(&settings.device) else { return Ok("undecided without a device".to_owned()) };
     device::check_precision(settings.precision, device).map_err(|error| error.to_string())?;
-    Ok(device::words(device::kind_for(settings.precision, device), device))
+    Ok(device::words_of_answers(settings.precision, device))
 }
 
 fn database_url(settings: &Settings) -> Result<String, String> {

@@ -18,6 +18,7 @@ use super::loading;
 use super::metrics::EngineMetrics;
 use super::shelf::{Order, Shelf, ShelfLimits};
 use super::{InferenceError, ModelFiles};
+use crate::device;
 use crate::domain::Precision;
 
 /// The students of a device, shared by all who ask.
@@ -88,8 +89,8 @@ impl Library {
         self.metrics.loaded(loaded.is_ok(), seconds);
         match loaded {
             Ok(student) => {
-                let (bytes, kind) = (student.bytes(), student.kind);
-                tracing::info!(model = model.name, directory = %model.directory.display(), ?kind, bytes, seconds, "model loaded");
+                let (bytes, arithmetic) = (student.bytes(), device::words_of_answers(self.precision, self.device));
+                tracing::info!(model = model.name, directory = %model.directory.display(), arithmetic, bytes, seconds, "model loaded");
                 // Before it is ready, so that no question comes before it. A thread that has ended takes neither.
                 let _ = self.to_thread.send(Message::Shelve(model.key.clone(), Box::new(student)));
                 books.shelf.loaded(&model.key, bytes, Arc::new(self.metrics.of(&model.name)));
