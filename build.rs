@@ -15,7 +15,7 @@ mod engine {
         path::{Path, PathBuf},
     };
 
-    const KERNELS: [&str; 15] = [
+    const KERNELS: [&str; 16] = [
         "activation",
         "adamw",
         "attention",
@@ -25,6 +25,7 @@ mod engine {
         "t5/decoder",
         "t5/encoder",
         "t5/kept",
+        "t5/prepacked",
         "t5/prepacking",
         "t5/product_bf16",
         "t5/product_fp32",

@@ -10,6 +10,7 @@ class Kept {
   Kept(const Sizes& sizes, int64_t layers, int64_t capacity);
 
   int64_t capacity() const { return capacity_; }
+  const Number* begin() const { return numbers_.begin(); }
   Head<Number> head(int64_t layer, int64_t head) const { return {keys(layer, head), values(layer, head), capacity_}; }
   // Writes a head's keys and values from a place on: rows that are `step` numbers apart.
   void put(int64_t layer, int64_t head, int64_t place, const Number* key, const Number* value, int64_t step = 0, int64_t count = 1);

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <vector>
 
+#include <c10/util/Exception.h>
+
 #include "../numbers.h"
 #include "memory.h"
 
@@ -49,13 +51,18 @@ INLINE int64_t place_in_panel(const bf16*, int64_t column, int64_t at) {
   return ((tile * TILE + pair) * TILE + column % TILE) * 2 + at % 2;
 }
 
-// Writes a column's levels; gives its scale. The largest number has the level 127.
+// Writes a column's levels; gives its scale. The largest number has the level 127. A column of zeros, or of numbers so small that there
+// is no factor for them, has the levels of zeros. What is no number has no level.
 template <typename Number>
 float write_levels(const Number* column, int64_t depth, int8_t* panel, int64_t number_in_panel) {
   constexpr float MOST = 127.0f;
   float most = 0.0f;
-  for (int64_t at = 0; at < depth; ++at) most = std::max(most, std::abs(load(column + at)));
-  const float scale = most / MOST, factor = most > 0.0f ? MOST / most : 0.0f;
+  for (int64_t at = 0; at < depth; ++at) {
+    const float size = std::abs(load(column + at));
+    TORCH_CHECK(std::isfinite(size), "a weight is not finite, and has no level");
+    most = std::max(most, size);
+  }
+  const float scale = most / MOST, wanted = MOST / most, factor = std::isfinite(wanted) ? wanted : 0.0f;
   for (int64_t at = 0; at < depth; ++at)
     panel[place_in_panel(column, number_in_panel, at)] = static_cast<int8_t>(std::nearbyintf(load(column + at) * factor));
   return scale;

@@ -1,5 +1,7 @@
 //! What is done to a model before it answers: its files are held to what was published, read, and asked once.
 
+use std::io;
+
 use tch::Device;
 
 use super::entry::Measure;
@@ -14,11 +16,18 @@ use crate::student::{Student, StudentError, batch::pad, expected_bytes, generati
 const FIRST_READ: &str = "first";
 /// Tokens that it writes.
 const FIRST_WRITTEN: usize = 2;
+/// The files that tell what a model takes and reads.
+const MEASURING: [&str; 2] = [layout::CONFIG, layout::CARD];
 
-/// What a model takes and reads, before its weights are read.
+/// What a model takes and reads, before its weights are read. The files that tell it are held to what was published: what they say
+/// decides whether the others are read at all.
 pub(super) fn measure(model: &ModelFiles, device: Device, precision: Precision) -> Result<Measure, InferenceError> {
-    let bytes = expected_bytes(&model.directory, device, precision).map_err(|error| broken(&error))?;
-    let card = read_card(&model.directory).map_err(|error| broken(&error))?;
+    if let Some(digest) = &model.manifest_sha256 {
+        let read = |name| artifacts::read_published(&model.directory, digest, name).map(drop);
+        MEASURING.into_iter().try_for_each(read).map_err(|error| of_copy(model, &error))?;
+    }
+    let bytes = expected_bytes(&model.directory, device, precision).map_err(|error| of_student(&error))?;
+    let card = read_card(&model.directory).map_err(|error| of_student(&error))?;
     Ok(Measure { bytes, longest: card.max_input_length as usize, prefix: card.label_prefix.len() })
 }
 
@@ -28,7 +37,7 @@ pub(super) fn load(model: &ModelFiles, device: Device, precision: Precision) -> 
     device::catch("loading the model", || {
         let _no_gradients = tch::no_grad_guard();
         check(model)?;
-        let mut student = Student::load(&model.directory, device, precision).map_err(|error| broken(&error))?;
+        let mut student = Student::load(&model.directory, device, precision).map_err(|error| of_student(&error))?;
         student.prepack();
         first_pass(&student);
         Ok(student)
@@ -56,17 +65,19 @@ fn check_weights(model: &ModelFiles) -> Result<(), InferenceError> {
     })
 }
 
-/// Compares a registered model's copy with what was published. A damaged one is thrown away: it is fetched anew for whoever asks
-/// next.
+/// Compares a registered model's copy with what was published.
 fn check_copy(model: &ModelFiles, digest: &str) -> Result<(), InferenceError> {
-    artifacts::check_copy(&model.directory, digest).map_err(|error| {
-        if !error.is_damaged_copy() {
-            return InferenceError::ModelUnreadable { reason: reason(&error) };
-        }
-        let discarded = artifacts::discard_copy_blocking(&model.directory);
-        let reason = discarded.err().map_or_else(|| reason(&error), |kept| format!("{}; {kept}", reason(&error)));
-        InferenceError::ModelDamaged { reason }
-    })
+    artifacts::check_copy(&model.directory, digest).map_err(|error| of_copy(model, &error))
+}
+
+/// What is wrong with a registered model's copy. A damaged one is thrown away: it is fetched anew for whoever asks next.
+fn of_copy(model: &ModelFiles, error: &ArtifactError) -> InferenceError {
+    if !error.is_damaged_copy() {
+        return InferenceError::ModelUnreadable { reason: reason(error) };
+    }
+    let discarded = artifacts::discard_copy_blocking(&model.directory);
+    let reason = discarded.err().map_or_else(|| reason(error), |kept| format!("{}; {kept}", reason(error)));
+    InferenceError::ModelDamaged { reason }
 }
 
 /// What is wrong, with its cause.
@@ -83,46 +94,20 @@ fn first_pass(student: &Student) {
     generation::greedy(&student.model, &ids, &mask, FIRST_WRITTEN);
 }
 
-fn broken(error: &StudentError) -> InferenceError {
-    InferenceError::ModelBroken { reason: error.to_string() }
+/// What is wrong with a student's files, or with this machine at the moment: then nothing is known against them.
+fn of_student(error: &StudentError) -> InferenceError {
+    let reason = error.to_string();
+    match error {
+        StudentError::File { source, .. } if !tells_of_files(source) => InferenceError::ModelUnreadable { reason },
+        _ => InferenceError::ModelBroken { reason },
+    }
+}
+
+/// Whether a file is not there, is shorter than it says, or holds something else than text.
+fn tells_of_files(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+    [InvalidData, NotFound, UnexpectedEof].contains(&error.kind())
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{fs, os::unix::fs::symlink};
-
-    use super::*;
-    use crate::artifacts::Artifacts;
-
-    #[tokio::test]
-    async fn a_copy_that_cannot_be_read_stays_and_one_that_differs_goes() {
-        let root = tempfile::tempdir().unwrap();
-        let (folder, cache) = (root.path().join("folder"), root.path().join("cache"));
-        fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("weights"), b"numbers").unwrap();
-        let artifacts = Artifacts::local(&root.path().join("store")).unwrap();
-        let manifest = artifacts.publish_directory("m", &folder).await.unwrap().manifest_sha256;
-        let fetch = async || {
-            let directory = artifacts.fetch_directory("m", &manifest, &cache).await.unwrap();
-            ModelFiles { manifest_sha256: Some(manifest.clone()), ..ModelFiles::folder("m", directory) }
-        };
-        let model = fetch().await;
-        assert_eq!(check(&model), Ok(()));
-        let weights = model.directory.join("weights");
-        // The operating system says that it follows links in a circle: no file is read.
-        fs::remove_file(&weights).unwrap();
-        symlink(&weights, &weights).unwrap();
-        let Err(InferenceError::ModelUnreadable { reason }) = check(&model) else { panic!("it was read") };
-        assert!(reason.contains("weights") && model.directory.exists(), "{reason}");
-        for damage in [Some(&b"other"[..]), Some(b""), None] {
-            fs::remove_file(&weights).unwrap();
-            if let Some(bytes) = damage {
-                fs::write(&weights, bytes).unwrap();
-            }
-            let Err(InferenceError::ModelDamaged { reason }) = check(&model) else { panic!("it is whole") };
-            assert!(reason.contains("weights") && !model.directory.exists(), "{reason}");
-            fetch().await;
-            assert_eq!(check(&model), Ok(()));
-        }
-    }
-}
+mod tests;

@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde_json::json;
 use tch::{Device, Kind};
 
+use super::error::is_there;
 use super::memory::storage_for;
+use super::weights::check_finite;
 use super::{StudentError, StudentTokenizer, T5, T5Config, Weights, load_weights, save_weights};
 use crate::device;
 use crate::domain::{Precision, StudentCard};
@@ -35,7 +37,7 @@ pub struct Student {
 }
 
 impl Student {
-    /// Reads a folder, checking that its parts fit each other. A folder without `stepwise.json` gets the default card.
+    /// Reads a folder, checking that its parts fit each other and that its weights are numbers. A folder without `stepwise.json` gets the default card.
     pub fn load(dir: &Path, device: Device, precision: Precision) -> Result<Self, StudentError> {
         let kind = device::kind_for(precision, device);
         let config = T5Config::from_dir(dir)?;
@@ -45,6 +47,7 @@ impl Student {
         let weights = load_weights(dir, &config, device, kind)?;
         let config = config.with_output_of(&weights);
         let model = T5::new(&config, &weights)?;
+        check_finite(&weights)?;
         let storage = storage_for(precision);
         Ok(Self { config, weights, model, tokenizer, card, device, kind, storage })
     }
@@ -74,7 +77,7 @@ fn check_fit(tokenizer: &StudentTokenizer, config: &T5Config) -> Result<(), Stud
 /// Reads a folder's `stepwise.json`; without one, the default card.
 pub fn read_card(dir: &Path) -> Result<StudentCard, StudentError> {
     let path = dir.join(layout::CARD);
-    if !path.exists() {
+    if !is_there(&path)? {
         return Ok(StudentCard::default());
     }
     let text = fs::read_to_string(&path).map_err(StudentError::file(&path))?;

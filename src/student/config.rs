@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::stored_config::StoredConfig;
 use super::weights::OUTPUT;
-use super::{StudentError, Weights};
+use super::{StudentError, Weights, error::is_there};
 use crate::domain::FromScratch;
 use crate::layout;
 
@@ -84,7 +84,7 @@ impl T5Config {
     /// Reads and checks `config.json` of a folder.
     pub fn from_dir(directory: &Path) -> Result<Self, StudentError> {
         let path = directory.join(layout::CONFIG);
-        if !path.exists() {
+        if !is_there(&path)? {
             let hint = ": a student is a folder in Hugging Face's layout".to_owned();
             return Err(StudentError::Missing { directory: directory.to_owned(), name: layout::CONFIG, hint });
         }

@@ -56,3 +56,8 @@ impl StudentError {
         Self::Malformed { path: path.to_owned(), reason: reason.to_string() }
     }
 }
+
+/// Whether a file is there. One that nobody can tell of is not taken for one that is missing.
+pub(super) fn is_there(path: &Path) -> Result<bool, StudentError> {
+    path.try_exists().map_err(StudentError::file(path))
+}

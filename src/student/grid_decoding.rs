@@ -202,3 +202,38 @@ impl LayerCache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, no_grad};
+
+    use super::*;
+    use crate::domain::FromScratch;
+    use crate::student::{T5Config, batch::pad, initial_weights};
+
+    #[test]
+    fn what_was_said_lies_where_it_was_put_until_there_is_no_room() {
+        let shape =
+            FromScratch { d_model: 16, d_kv: 8, d_ff: 16, num_layers: 2, num_heads: 2, ..FromScratch::default() };
+        let config = T5Config::from_scratch(&shape, 40);
+        let model = T5::new(&config, &initial_weights(&config, 7)).unwrap();
+        no_grad(|| {
+            let (ids, mask) = pad(&[vec![5, 6, 1], vec![7, 1]], 0, Device::Cpu);
+            let mut decoding = GridDecoding::new(&model, &model.encode(&ids, &mask), &mask, 9, 1);
+            let places = |decoding: &GridDecoding<'_>| -> Vec<usize> {
+                let of_layer = |cache: &LayerCache| {
+                    [&cache.keys, &cache.values, &cache.cross_keys, &cache.cross_values]
+                        .map(|buffer| buffer.data_ptr() as usize)
+                };
+                decoding.layers.iter().flat_map(of_layer).collect()
+            };
+            let first = places(&decoding);
+            for step in 0..9 {
+                let _ = decoding.step(&Tensor::from_slice(&[3 + step, 4]));
+                assert_eq!(places(&decoding), first, "step {step}");
+            }
+            let _ = decoding.step(&Tensor::from_slice(&[3_i64, 4]));
+            assert_ne!(places(&decoding), first, "there was room for nine");
+        });
+    }
+}

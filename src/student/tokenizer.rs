@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokenizers::Tokenizer;
 
-use super::{StudentError, sentencepiece};
+use super::{StudentError, error::is_there, sentencepiece};
 use crate::layout;
 
 /// A T5's tokenizer.
@@ -41,9 +41,9 @@ impl StudentTokenizer {
     /// Reads a folder's `tokenizer.json` or, where it has none, its `spiece.model`.
     pub fn from_dir(directory: &Path) -> Result<Self, StudentError> {
         let path = directory.join(layout::TOKENIZER);
-        if !path.exists() {
+        if !is_there(&path)? {
             let spiece = directory.join(layout::SENTENCEPIECE);
-            if !spiece.exists() {
+            if !is_there(&spiece)? {
                 let hint = ", nor a spiece.model, which would do as well".to_owned();
                 return Err(StudentError::Missing { directory: directory.to_owned(), name: layout::TOKENIZER, hint });
             }

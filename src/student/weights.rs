@@ -77,6 +77,22 @@ fn is_copy(weights: &Weights, one: &str, other: &str) -> bool {
     pair.is_some_and(|(one, other)| one.size() == other.size() && one.equal(other))
 }
 
+/// Refuses weights of which one is not finite, as the numbers that they were read as: nothing that is computed with it is a number.
+pub(super) fn check_finite(weights: &Weights) -> Result<(), StudentError> {
+    let is_finite = |tensor: &Tensor| {
+        // Both are no number where one of the tensor's is none.
+        let (least, most) = tensor.aminmax(None, false);
+        least.double_value(&[]).is_finite() && most.double_value(&[]).is_finite()
+    };
+    match weights.iter().find(|(_, tensor)| !is_finite(tensor)) {
+        Some((name, _)) => {
+            let reason = format!("{name} has numbers that are not finite: were they damaged in training?");
+            Err(StudentError::Weights(reason))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Writes `model.safetensors` with the tensors in the kind they have. The bytes depend on the tensors alone.
 pub fn save_weights(dir: &Path, weights: &Weights) -> Result<(), StudentError> {
     let path = dir.join(SAFETENSORS);

@@ -284,22 +284,6 @@ async fn more_than_may_wait_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_broken_model_fails_alone() {
-    let (folder, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    small_checkpoint(folder.path(), &card(Method::StepByStep));
-    small_checkpoint(broken.path(), &card(Method::StepByStep));
-    std::fs::remove_file(broken.path().join("model.safetensors")).unwrap();
-    let engine = engine(64, 2);
-    let (good, bad) = (model(folder.path(), "good"), model(broken.path(), "bad"));
-    let (refused, answered) =
-        tokio::join!(engine.predict(&bad, vec![ask("torn")]), engine.predict(&good, vec![ask("torn")]));
-    let Err(InferenceError::ModelBroken { reason }) = refused else { panic!("{refused:?}") };
-    assert!(reason.contains("model.safetensors"), "{reason}");
-    assert!(answered.unwrap()[0].is_ok());
-    assert!(engine.warm_up().await.is_ok());
-}
-
-#[tokio::test]
 async fn who_left_is_not_worked_for() {
     let folder = tempfile::tempdir().unwrap();
     small_checkpoint(folder.path(), &card(Method::StepByStep));
@@ -323,33 +307,6 @@ async fn who_left_is_not_worked_for() {
         2
     );
     assert_eq!((engine.waiting(), begun()), (0, Some(2.0)), "the work of one who had left began");
-}
-
-#[tokio::test]
-async fn a_damaged_file_of_a_model_is_refused_by_its_name() {
-    type Damage = (&'static str, fn(Vec<u8>) -> Vec<u8>, &'static str);
-    let damages: [Damage; 6] = [
-        ("model.safetensors", |bytes| bytes[..bytes.len() / 2].to_vec(), "model.safetensors"),
-        ("model.safetensors", |_| b"no tensors".to_vec(), "model.safetensors"),
-        ("config.json", |bytes| bytes[..bytes.len() / 2].to_vec(), "config.json"),
-        (
-            "config.json",
-            |bytes| String::from_utf8(bytes).unwrap().replace("\"d_ff\": 32", "\"d_ff\": 48").into(),
-            "shape",
-        ),
-        ("tokenizer.json", |_| b"{}".to_vec(), "tokenizer.json"),
-        ("stepwise.json", |_| b"[1, 2]".to_vec(), "stepwise.json"),
-    ];
-    let engine = engine(64, 9);
-    for (number, (file, damage, word)) in damages.into_iter().enumerate() {
-        let folder = tempfile::tempdir().unwrap();
-        small_checkpoint(folder.path(), &card(Method::StepByStep));
-        let path = folder.path().join(file);
-        std::fs::write(&path, damage(std::fs::read(&path).unwrap())).unwrap();
-        let refused = engine.predict(&model(folder.path(), &number.to_string()), vec![ask("torn")]).await;
-        let Err(InferenceError::ModelBroken { reason }) = refused else { panic!("{file}: {refused:?}") };
-        assert!(reason.contains(word) && !reason.contains("panic"), "{file}: {reason}");
-    }
 }
 
 #[tokio::test]

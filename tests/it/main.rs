@@ -49,6 +49,7 @@ mod attempts;
 mod benchmark_parsing;
 mod catalogue;
 mod clients_that_leave;
+mod damaged_models;
 mod deadlines;
 mod draining;
 mod draining_http2;

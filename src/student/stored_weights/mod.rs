@@ -17,6 +17,7 @@ use tch::{Device, Kind, Tensor};
 
 use self::torch_archive::read_archive;
 use self::torch_legacy::{is_legacy, read_legacy};
+use super::error::is_there;
 use super::weights::drop_copies;
 use super::{StudentError, T5Config, Weights};
 use crate::layout::{SAFETENSORS, ShardIndex, TORCH_ARCHIVE, WEIGHT_FILES};
@@ -40,9 +41,9 @@ pub fn load_weights(dir: &Path, config: &T5Config, device: Device, kind: Kind) -
     for (name, index) in WEIGHT_FILES {
         let read: ReadFile = if name == TORCH_ARCHIVE { read_torch } else { read_safetensors };
         let (whole, index) = (dir.join(name), dir.join(index));
-        let weights = if whole.exists() {
+        let weights = if is_there(&whole)? {
             read(&whole, device, kind)
-        } else if index.exists() {
+        } else if is_there(&index)? {
             read_shards(dir, &index, |path| read(path, device, kind))
         } else {
             continue;
