@@ -62,8 +62,8 @@ impl ToSchema for FineTuningAnswer {
 
 async fn resolve(state: &AppState, request: FineTuningJobRequest) -> Result<NewJob, ApiError> {
     let suffix = request.suffix.clone();
-    let (native, places) = translate(request)?;
-    let job = distillation::resolve(state, native).await.map_err(|error| places.refused(error))?;
+    let (native, pointers) = translate(request)?;
+    let job = distillation::resolve(state, native).await.map_err(|error| pointers.refused(error))?;
     Ok(suffix.into_iter().fold(job, named))
 }
 

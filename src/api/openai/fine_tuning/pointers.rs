@@ -1,4 +1,4 @@
-//! From the places of a distillation's request to those of the fine-tuning's that it was made of, so that a refusal names what
+//! From the pointers of a distillation's request to those of the fine-tuning's that it was made of, so that a refusal names what
 //! the client has sent.
 
 use super::{knobs::RENAMED, method::MethodKind};
@@ -19,7 +19,7 @@ const KNOBS: &str = "hyperparameters";
 
 /// Where a request's options stood.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct Pointers {
     /// Whose options they are.
     pub kind: MethodKind,
     /// The pointer of the hyperparameters.
@@ -28,8 +28,8 @@ pub struct Places {
     pub renamed: Vec<&'static str>,
 }
 
-impl Places {
-    /// The refusal with its places in the client's request.
+impl Pointers {
+    /// The refusal with its pointers in the client's request.
     pub fn refused(&self, error: ApiError) -> ApiError {
         match error {
             ApiError::Invalid(fields) => ApiError::Invalid(fields.into_iter().map(|field| self.field(field)).collect()),
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn every_place_is_one_of_the_clients_request() {
         let knobs = "#/method/step_by_step/hyperparameters".to_owned();
-        let places = Places { kind: MethodKind::StepByStep, knobs, renamed: vec!["n_epochs"] };
+        let pointers = Pointers { kind: MethodKind::StepByStep, knobs, renamed: vec!["n_epochs"] };
         for (ours, theirs) in [
             ("training/file", "#/training_file"),
             ("validation/file", "#/validation_file"),
@@ -84,7 +84,7 @@ mod tests {
             ("alpha", "#/method/step_by_step/alpha"),
             ("", "#"),
         ] {
-            assert_eq!(places.place(ours), theirs, "{ours}");
+            assert_eq!(pointers.place(ours), theirs, "{ours}");
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{
     knobs::{RENAMED, knobs},
     method::MethodKind,
-    pointers::Places,
+    pointers::Pointers,
     request::{FineTuningJobRequest, MethodOptions, MethodRequest, TrainingRows},
 };
 use crate::{
@@ -26,16 +26,16 @@ use crate::{
 const MAX_SUFFIX: usize = 64;
 
 /// The request in this service's own words, and where it stood in OpenAI's.
-pub fn translate(request: FineTuningJobRequest) -> Result<(DistillationJobRequest, Places), ApiError> {
+pub fn translate(request: FineTuningJobRequest) -> Result<(DistillationJobRequest, Pointers), ApiError> {
     let mut refusals = Refusals::default();
     let asks = request.integrations.as_ref().is_some_and(|integrations| !integrations.is_empty());
     unsupported(&mut refusals, "integrations", asks, "leave it out: figures are at /v1/jobs/{id}/metrics");
     check_suffix(&mut refusals, request.suffix.as_deref());
     let (kind, mut options) = options(&mut refusals, request.method);
     let own = options.hyperparameters.take();
-    let (places, given) = place_of_knobs(&mut refusals, kind, request.hyperparameters, own);
-    check_seed(&mut refusals, &places, &given, request.seed);
-    let mut hyperparameters = knobs(&mut refusals, &places.knobs, given);
+    let (pointers, given) = place_of_knobs(&mut refusals, kind, request.hyperparameters, own);
+    check_seed(&mut refusals, &pointers, &given, request.seed);
+    let mut hyperparameters = knobs(&mut refusals, &pointers.knobs, given);
     hyperparameters.seed = request.seed.unwrap_or(hyperparameters.seed);
     refusals.finish()?;
     let native = DistillationJobRequest {
@@ -58,7 +58,7 @@ pub fn translate(request: FineTuningJobRequest) -> Result<(DistillationJobReques
         metadata: request.metadata,
         depends_on: request.depends_on,
     };
-    Ok((native, places))
+    Ok((native, pointers))
 }
 
 fn training(rows: TrainingRows) -> Training {
@@ -109,7 +109,7 @@ fn place_of_knobs(
     kind: MethodKind,
     older: Option<Map<String, Value>>,
     own: Option<Map<String, Value>>,
-) -> (Places, Map<String, Value>) {
+) -> (Pointers, Map<String, Value>) {
     let (older, own) = (older.unwrap_or_default(), own.unwrap_or_default());
     let place = format!("#/method/{}/hyperparameters", kind.as_str());
     refusals.require(older.is_empty() || own.is_empty(), "#/hyperparameters", || {
@@ -118,15 +118,15 @@ fn place_of_knobs(
     let (knobs, given) =
         if own.is_empty() && !older.is_empty() { ("#/hyperparameters".to_owned(), older) } else { (place, own) };
     let renamed = RENAMED.iter().map(|(theirs, _)| *theirs).filter(|name| given.contains_key(*name)).collect();
-    (Places { kind, knobs, renamed }, given)
+    (Pointers { kind, knobs, renamed }, given)
 }
 
 /// The seed has a place of its own in OpenAI's request, and one among this service's hyperparameters.
-fn check_seed(refusals: &mut Refusals, places: &Places, given: &Map<String, Value>, seed: Option<u64>) {
+fn check_seed(refusals: &mut Refusals, pointers: &Pointers, given: &Map<String, Value>, seed: Option<u64>) {
     let other = given.get("seed").and_then(Value::as_u64);
     if let (Some(seed), Some(other)) = (seed, other) {
         refusals.require(seed == other, "#/seed", || {
-            format!("the seed is {seed} here and {other} at {}/seed; send one of them", places.knobs)
+            format!("the seed is {seed} here and {other} at {}/seed; send one of them", pointers.knobs)
         });
     }
 }
