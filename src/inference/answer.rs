@@ -36,7 +36,7 @@ pub(super) struct Answering {
     /// What each label of its set counts for: its log-likelihood, less what all have in common.
     scores: Option<Vec<f64>>,
     /// The input, where its labels can be weighed only when the rationale before them is written.
-    waiting: Option<EncodedInputs>,
+    unweighed_input: Option<EncodedInputs>,
     written: Option<Written>,
     explained: Option<Explained>,
 }
@@ -51,6 +51,8 @@ pub(super) struct Begun {
     pub rationales: Option<Joining>,
     /// Questions whose labels were weighed, side by side.
     pub weighed: usize,
+    /// Inputs that the encoder has read, without those of the rationales.
+    pub read: usize,
 }
 
 /// Questions that are answered.
@@ -59,6 +61,8 @@ pub(super) struct Finished {
     pub predictions: Vec<Result<Prediction, InferenceError>>,
     /// Questions whose labels were weighed only now, side by side.
     pub weighed: usize,
+    /// Inputs that the encoder has read, which are those with rationales below them.
+    pub read: usize,
 }
 
 /// Inputs that something is to be written for.
@@ -85,13 +89,13 @@ pub(super) fn begin(student: &Student, asked: Vec<Asked>) -> Begun {
     let scores = score(student, &trees.collect::<Vec<_>>(), &inputs);
     let weighed = scores.iter().flatten().count();
     let answering = (0..).zip(asked).zip(scores).map(|((place, asked), scores)| Answering {
-        waiting: waits(&asked).then(|| inputs.select(&[place])),
+        unweighed_input: waits(&asked).then(|| inputs.select(&[place])),
         asked,
         scores,
         written: None,
         explained: None,
     });
-    Begun { answering: answering.collect(), labels, rationales, weighed }
+    Begun { answering: answering.collect(), labels, rationales, weighed, read: inputs.read }
 }
 
 /// Places of the questions that something is wanted for; none where there are none.
@@ -103,8 +107,8 @@ fn places(asked: &[Asked], wanted: impl Fn(&Asked) -> bool) -> Option<Vec<usize>
 
 /// One prediction a question whose words are all written. Panics where the tensor library does.
 pub(super) fn finish(student: &Student, mut answering: Vec<Answering>) -> Finished {
-    let waiting = answering.iter_mut().filter_map(|one| Some((one.waiting.take()?, one.targets(student))));
-    let (inputs, targets): (Vec<_>, Vec<_>) = waiting.unzip();
+    let unweighed = answering.iter_mut().filter_map(|one| Some((one.unweighed_input.take()?, one.targets(student))));
+    let (inputs, targets): (Vec<_>, Vec<_>) = unweighed.unzip();
     if !inputs.is_empty() {
         let targets: Vec<Option<&LabelTrees>> = targets.iter().map(Option::as_ref).collect();
         let mut scores = score(student, &targets, &EncodedInputs::together(&inputs)).into_iter();
@@ -112,10 +116,10 @@ pub(super) fn finish(student: &Student, mut answering: Vec<Answering>) -> Finish
         answering.iter_mut().filter(weighed).for_each(|one| one.scores = scores.next().flatten());
     }
     let chosen: Vec<_> = answering.iter().map(Answering::choose).collect();
-    let consistency = consistency::consistency(student, &answering, &chosen);
+    let (consistency, read) = consistency::consistency(student, &answering, &chosen);
     let whole = answering.into_iter().zip(chosen).zip(consistency);
     let predictions = whole.map(|((one, chosen), consistency)| assemble(student, one, chosen?, consistency));
-    Finished { predictions: predictions.collect(), weighed: inputs.len() }
+    Finished { predictions: predictions.collect(), weighed: inputs.len(), read }
 }
 
 impl Answering {

@@ -31,7 +31,6 @@ impl Engine {
         model: &ModelFiles,
         requests: Vec<PredictionRequest>,
     ) -> Result<(Answers<Prediction>, Places), InferenceError> {
-        let requests = requests.into_iter().map(Request::Prediction).collect();
         self.ask(model, requests, None, Reply::prediction).await
     }
 
@@ -50,7 +49,6 @@ impl Engine {
         model: &ModelFiles,
         requests: Vec<CompletionRequest>,
     ) -> Result<(Answers<Completion>, Places), InferenceError> {
-        let requests = requests.into_iter().map(Request::Completion).collect();
         self.ask(model, requests, None, Reply::completion).await
     }
 
@@ -62,7 +60,6 @@ impl Engine {
         model: &ModelFiles,
         requests: Vec<CompletionRequest>,
     ) -> Result<Answers<Completion>, InferenceError> {
-        let requests = requests.into_iter().map(Request::Completion).collect();
         self.ask(model, requests, Some(places), Reply::completion).await.map(|(answers, _places)| answers)
     }
 
@@ -73,7 +70,7 @@ impl Engine {
         model: &ModelFiles,
         requests: Vec<PredictionRequest>,
     ) -> Result<Following<Prediction>, InferenceError> {
-        self.follow(model, requests.into_iter().map(Request::Prediction).collect(), Reply::prediction).await
+        self.follow(model, requests, Reply::prediction).await
     }
 
     /// The same completions, followed like [predictions](Self::follow_predictions).
@@ -82,13 +79,13 @@ impl Engine {
         model: &ModelFiles,
         requests: Vec<CompletionRequest>,
     ) -> Result<Following<Completion>, InferenceError> {
-        self.follow(model, requests.into_iter().map(Request::Completion).collect(), Reply::completion).await
+        self.follow(model, requests, Reply::completion).await
     }
 
     async fn follow<T>(
         &self,
         model: &ModelFiles,
-        requests: Vec<Request>,
+        requests: Vec<impl Into<Request>>,
         kind: fn(Reply) -> T,
     ) -> Result<Following<T>, InferenceError> {
         let (questions, (told, heard)) = (requests.len(), unbounded_channel());
@@ -99,7 +96,7 @@ impl Engine {
     async fn ask<T>(
         &self,
         model: &ModelFiles,
-        requests: Vec<Request>,
+        requests: Vec<impl Into<Request>>,
         within: Option<&Places>,
         kind: fn(Reply) -> T,
     ) -> Result<(Answers<T>, Places), InferenceError> {

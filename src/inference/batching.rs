@@ -34,12 +34,15 @@ pub(super) fn read_now(waiting: impl Iterator<Item = Size> + Clone, room: Room) 
     let Some(longest) = waiting.clone().next() else { return 0 };
     let most = rows_at_once(longest.held.max(room.longest), room.max_batch);
     let (mut count, mut rows) = (0, room.rows);
+    // What is read least and most of, of those that are read together: what holds most need not read most.
+    let (mut least, mut most_read) = (usize::MAX, 0);
     for size in waiting.take(most) {
         rows += size.rows;
+        (least, most_read) = (least.min(size.read), most_read.max(size.read));
         // What needs more room than there ever is goes alone.
         let alone = count == 0 && room.rows == 0;
         let has_room = size.rows == 0 || rows <= most || alone;
-        if !has_room || (room.pads && size.read * 2 < longest.read) {
+        if !has_room || (room.pads && least * 2 < most_read) {
             break;
         }
         count += 1;
@@ -83,5 +86,8 @@ mod tests {
         assert_eq!(read(&lengths, ROOM), 5);
         assert_eq!(read(&lengths, Room { pads: true, ..ROOM }), 3);
         assert_eq!(read(&lengths[3..], Room { pads: true, ..ROOM }), 1);
+        // A prompt of which much is to be written holds more than a longer one.
+        let prompts = [(200, 5), (100, 6), (60, 60)].map(|(held, read)| Size { held, read, rows: 1 });
+        assert_eq!(read_now(prompts.into_iter(), Room { pads: true, ..ROOM }), 2);
     }
 }

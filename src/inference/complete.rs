@@ -74,7 +74,7 @@ impl Raw {
             (None, None) => Choosing::Likeliest,
         };
         let scores = self.request.logprobs.map_or(Scores::None, Scores::Each);
-        Beginning { name, least: self.request.min_tokens, most: self.request.max_tokens, choosing, scores }
+        Beginning { name, least: self.request.min_tokens, most: self.most(), choosing, scores }
     }
 
     /// Its growing text, where somebody looks at it before its end: whoever follows it, or a text to stop at.
@@ -83,14 +83,14 @@ impl Raw {
         looked_at.then(|| Growing::new(self.echoed(student), self.request.stop.clone()))
     }
 
-    /// Whether it has as many tokens as it may have.
-    pub fn is_full(&self, said: &[i64]) -> bool {
-        said.len() >= self.request.max_tokens
+    /// Tokens that it may have.
+    pub fn most(&self) -> usize {
+        self.request.max_tokens
     }
 
-    /// Whether nothing may follow these tokens.
+    /// Whether nothing may follow these tokens of a search, beside which longer ones may go on.
     pub fn is_enough(&self, student: &Student, said: &[i64]) -> bool {
-        self.is_full(said) || before_stop(&self.request.stop, || student.tokenizer.decode(said)).is_some()
+        said.len() >= self.most() || before_stop(&self.request.stop, || student.tokenizer.decode(said)).is_some()
     }
 
     /// What the row has said; an error where the student's scores are no numbers.

@@ -16,13 +16,13 @@ struct Again<'a> {
     answering: &'a Answering,
 }
 
-/// One answer a question, in their order; none where nobody asked, and where nothing can be compared. Panics where the tensor
-/// library does.
+/// One answer a question, in their order; none where nobody asked, and where nothing can be compared. With them how many inputs the
+/// encoder has read. Panics where the tensor library does.
 pub(super) fn consistency(
     student: &Student,
     answering: &[Answering],
     chosen: &[Result<Option<Chosen>, InferenceError>],
-) -> Vec<Option<bool>> {
+) -> (Vec<Option<bool>>, usize) {
     let again = answering.iter().zip(chosen).enumerate();
     let again = again.filter_map(|(place, (one, chosen))| {
         let chosen = chosen.as_ref().ok()?.as_ref()?.place;
@@ -30,13 +30,15 @@ pub(super) fn consistency(
     });
     let again: Vec<Again<'_>> = again.collect();
     let mut found = vec![None; answering.len()];
-    if !again.is_empty() {
-        for (again, scores) in again.iter().zip(weigh(student, &again)) {
-            let is_known = scores.iter().all(|score| score.is_finite());
-            found[again.place] = is_known.then(|| likeliest(&scores) == again.chosen);
-        }
+    if again.is_empty() {
+        return (found, 0);
     }
-    found
+    let inputs = EncodedInputs::new(student, &again.iter().map(|again| &again.input).collect::<Vec<_>>());
+    for (again, scores) in again.iter().zip(weigh(student, &inputs, &again)) {
+        let is_known = scores.iter().all(|score| score.is_finite());
+        found[again.place] = is_known.then(|| likeliest(&scores) == again.chosen);
+    }
+    (found, inputs.read)
 }
 
 /// The input with the rationale below it; none where it would be cut, because what is cut then is the rationale.
@@ -46,8 +48,7 @@ fn input(student: &Student, one: &Answering) -> Option<Vec<i64>> {
     (!encoded.truncated).then_some(encoded.ids)
 }
 
-fn weigh(student: &Student, again: &[Again<'_>]) -> Vec<Vec<f64>> {
-    let inputs = EncodedInputs::new(student, &again.iter().map(|again| &again.input).collect::<Vec<_>>());
+fn weigh(student: &Student, inputs: &EncodedInputs, again: &[Again<'_>]) -> Vec<Vec<f64>> {
     let is_single = student.card.method == Method::RationaleThenLabel;
     let after_rationale = |again: &Again<'_>| if is_single { again.answering.targets(student) } else { None };
     let after_rationale: Vec<Option<LabelTrees>> = again.iter().map(after_rationale).collect();

@@ -13,6 +13,8 @@ pub(super) struct EncodedInputs {
     pub encoded: Tensor,
     /// (inputs, length) bool, true for real tokens.
     pub mask: Tensor,
+    /// Inputs that the encoder has read for this: the different ones, and none where this is a choice of others.
+    pub read: usize,
 }
 
 impl EncodedInputs {
@@ -20,15 +22,16 @@ impl EncodedInputs {
     pub fn new(student: &Student, inputs: &[impl AsRef<[i64]>]) -> Self {
         let (different, places) = different(inputs.iter().map(AsRef::as_ref));
         let (ids, mask) = pad(&different, student.tokenizer.pad_id(), student.device);
-        let encoded = Self { encoded: student.model.encode(&ids, &mask), mask };
-        if different.len() == inputs.len() { encoded } else { encoded.select(&places) }
+        let read = different.len();
+        let encoded = Self { encoded: student.model.encode(&ids, &mask), mask, read };
+        if read == inputs.len() { encoded } else { Self { read, ..encoded.select(&places) } }
     }
 
     /// Some of them, by their places.
     pub fn select(&self, places: &[usize]) -> Self {
         let places: Vec<i64> = places.iter().map(|place| i64::try_from(*place).unwrap_or_default()).collect();
         let places = Tensor::from_slice(&places).to_device(self.mask.device());
-        Self { encoded: self.encoded.index_select(0, &places), mask: self.mask.index_select(0, &places) }
+        Self { encoded: self.encoded.index_select(0, &places), mask: self.mask.index_select(0, &places), read: 0 }
     }
 
     /// Several, below each other; at least one. Shorter ones are filled up.
@@ -44,7 +47,7 @@ impl EncodedInputs {
         let below = |part: fn(&Self) -> &Tensor| {
             Tensor::cat(&all.iter().map(|inputs| filled(part(inputs))).collect::<Vec<_>>(), 0)
         };
-        Self { encoded: below(|inputs| &inputs.encoded), mask: below(|inputs| &inputs.mask) }
+        Self { encoded: below(|inputs| &inputs.encoded), mask: below(|inputs| &inputs.mask), read: 0 }
     }
 }
 

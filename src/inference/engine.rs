@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::bounds::{Bound, Places};
-use super::course::{Call, Course};
+use super::course::{Call, Coming, Course};
 use super::device_thread::{DeviceThread, Limits};
+use super::entry::Measure;
 use super::following::Listener;
 use super::inbox::{Inbox, Message};
-use super::library::Library;
+use super::library::{InUse, Library};
 use super::metrics::{EngineMetrics, Rejection};
 use super::pace::Pace;
 use super::question::{Question, Recipient, Request};
@@ -40,9 +41,8 @@ impl Engine {
     pub fn start(settings: EngineSettings) -> Result<Self, InferenceError> {
         let device = device::parse(&settings.device)?;
         device::check_precision(settings.precision, device)?;
+        let arithmetic = (device, device::kind_for(settings.precision, device));
         let limits = Limits {
-            device,
-            precision: settings.precision,
             threads: i32::try_from(settings.threads.max(1)).unwrap_or(i32::MAX),
             max_batch: settings.max_batch.max(1),
         };
@@ -53,7 +53,7 @@ impl Engine {
         let thread_library = Arc::downgrade(&library);
         let thread = thread::Builder::new()
             .name("inference".to_owned())
-            .spawn(move || DeviceThread::new(Inbox::new(limits, messages, thread_library)).work())
+            .spawn(move || DeviceThread::new(limits, Inbox::new(arithmetic, messages, thread_library)).work())
             .map_err(|error| InferenceError::Start(error.to_string()))?;
         Ok(Self {
             to_thread,
@@ -72,18 +72,21 @@ impl Engine {
     pub(super) async fn send(
         &self,
         model: &ModelFiles,
-        requests: Vec<Request>,
+        requests: Vec<impl Into<Request>>,
         within: Option<&Places>,
         mut listener: impl FnMut(usize) -> Listener,
     ) -> Result<Places, InferenceError> {
-        let until = self.max_queue_time.map(|most| Instant::now() + most);
-        let places = within.map_or_else(|| self.take_places(model, &requests), |places| Ok(places.clone()))?;
-        let opened = self.library.open(model);
-        let student = self.in_time(opened, until, requests.len()).await?;
-        let model = Arc::clone(&student.lent.model);
-        let call = Call::new(student, places.clone(), &self.pace, until);
+        let requests: Vec<Request> = requests.into_iter().map(Into::into).collect();
+        let at = Instant::now();
+        let coming = Coming { at, until: self.max_queue_time.map(|most| at + most), is_within: within.is_some() };
+        let (places, measure) = match within {
+            Some(places) => (places.clone(), self.library.measure(model)?),
+            None => self.take_places(model, &requests)?,
+        };
+        let opened = self.library.open(model, measure);
+        let student = self.in_time(opened, coming.until, requests.len()).await?;
+        let call = Call::new(student, places.clone(), &self.pace, coming);
         let question = |(number, request)| Question {
-            model: Arc::clone(&model),
             request,
             recipient: Recipient { listener: listener(number), course: Course::new(&call) },
         };
@@ -92,8 +95,9 @@ impl Engine {
         Ok(places)
     }
 
-    /// Places for a call's inputs and for their tokens, before its student is read: nobody waits for a refusal.
-    fn take_places(&self, model: &ModelFiles, requests: &[Request]) -> Result<Places, InferenceError> {
+    /// Places for a call's inputs and for their tokens, before its student is read: nobody waits for a refusal. With them what the
+    /// student takes and reads, by which its tokens are counted.
+    fn take_places(&self, model: &ModelFiles, requests: &[Request]) -> Result<(Places, Measure), InferenceError> {
         let refused = |why| {
             self.metrics.rejected(why, requests.len() as u64);
             self.pace.overloaded(self.requests.taken())
@@ -105,7 +109,7 @@ impl Engine {
         let measure = self.library.measure(model)?;
         let tokens = requests.iter().map(|request| request.most_tokens(measure)).sum();
         let tokens = self.tokens.take(tokens).ok_or_else(|| refused(Rejection::Tokens))?;
-        Ok(Places::new([inputs, tokens]))
+        Ok((Places::new([inputs, tokens]), measure))
     }
 
     /// What comes of it in time, for so many inputs.
@@ -130,7 +134,12 @@ impl Engine {
 
     /// Brings a model into memory, where its first question then finds it. One that is there stays.
     pub async fn load(&self, model: &ModelFiles) -> Result<(), InferenceError> {
-        self.library.open(model).await.map(drop)
+        self.open(model).await.map(drop)
+    }
+
+    async fn open(&self, model: &ModelFiles) -> Result<InUse, InferenceError> {
+        let measure = self.library.measure(model)?;
+        self.library.open(model, measure).await
     }
 
     /// Brings models into memory and pins exactly them: they make no room for others. What was pinned before goes on answering
@@ -139,10 +148,10 @@ impl Engine {
         let keys: Vec<&str> = models.iter().map(|model| model.key.as_str()).collect();
         let mut outcomes = Vec::with_capacity(models.len());
         for model in models {
-            let mut opened = self.library.open(model).await;
+            let mut opened = self.open(model).await;
             if matches!(opened, Err(InferenceError::ModelTooLarge { .. })) {
                 self.library.unpin_all_but(&keys);
-                opened = self.library.open(model).await;
+                opened = self.open(model).await;
             }
             outcomes.push(opened.map(|_in_use| self.library.pin(&model.key)));
         }

@@ -76,4 +76,8 @@ impl Entry {
             failure: LoadFailure::default(),
         }
     }
+    /// Whether it is in memory.
+    pub fn is_held(&self) -> bool {
+        ![Stage::Wanted, Stage::Loading].contains(&self.stage)
+    }
 }

@@ -7,9 +7,9 @@ use std::sync::mpsc::{Receiver, RecvError};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use tch::{Device, Kind};
 use tokio::sync::oneshot;
 
-use super::device_thread::Limits;
 use super::library::Library;
 use super::question::Question;
 use super::warm_up::warm_up;
@@ -39,7 +39,8 @@ impl From<RecvError> for ThreadEnds {
 }
 
 pub(super) struct Inbox {
-    limits: Limits,
+    device: Device,
+    kind: Kind,
     messages: Receiver<Message>,
     waiting: VecDeque<Question>,
     students: BTreeMap<String, Rc<Student>>,
@@ -47,14 +48,9 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// Hears messages; what becomes of students is the library's to know.
-    pub fn new(limits: Limits, messages: Receiver<Message>, library: Weak<Library>) -> Self {
-        Self { limits, messages, waiting: VecDeque::new(), students: BTreeMap::new(), library }
-    }
-
-    /// How its thread computes.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
+    /// Hears messages of a device that computes in this kind of number; what becomes of students is the library's to know.
+    pub fn new((device, kind): (Device, Kind), messages: Receiver<Message>, library: Weak<Library>) -> Self {
+        Self { device, kind, messages, waiting: VecDeque::new(), students: BTreeMap::new(), library }
     }
 
     /// Takes what has come; where nothing waits, waits for it.
@@ -108,15 +104,14 @@ impl Inbox {
         if answer.is_closed() {
             return;
         }
-        let kind = device::kind_for(self.limits.precision, self.limits.device);
-        let outcome = device::catch("the warm-up", || warm_up(self.limits.device, kind));
+        let outcome = device::catch("the warm-up", || warm_up(self.device, self.kind));
         // Whoever asked may have left meanwhile.
         let _ = answer.send(outcome.map_err(InferenceError::from).and_then(|inner| inner));
     }
 
     /// The model of whoever waits longest, with its student.
     pub fn next(&self) -> Option<(Arc<ModelFiles>, Rc<Student>)> {
-        let model = &self.waiting.front()?.model;
+        let model = self.waiting.front()?.model();
         let student =
             self.students.get(&model.key).expect("a student is shelved before it is asked and until it is answered");
         Some((Arc::clone(model), Rc::clone(student)))
@@ -124,14 +119,14 @@ impl Inbox {
 
     /// Whether somebody waits for another model.
     pub fn others_wait(&self, model: &ModelFiles) -> bool {
-        self.waiting.iter().any(|question| question.model.key != model.key)
+        self.waiting.iter().any(|question| question.model().key != model.key)
     }
 
     /// The oldest questions for a model, so many at most.
     pub fn questions_for(&mut self, model: &ModelFiles, most: usize) -> Vec<Question> {
         let mut questions = Vec::new();
         for question in std::mem::take(&mut self.waiting) {
-            if questions.len() < most && question.model.key == model.key {
+            if questions.len() < most && question.model().key == model.key {
                 questions.push(question);
             } else {
                 self.waiting.push_back(question);

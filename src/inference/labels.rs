@@ -58,8 +58,7 @@ impl LabelSets {
         if texts.is_empty() {
             return Ok(None);
         }
-        // A list that is shared is not compared label by label: it is one allocation.
-        let same = |kept: &Kept| kept.model == key && kept.asked.as_ref() == asked;
+        let same = |kept: &Kept| kept.model == key && is_same_list(kept.asked.as_ref(), asked);
         let kept = match self.kept.iter().position(same) {
             Some(place) => self.kept.remove(place),
             None => Kept { model: key.to_owned(), asked: asked.cloned(), encoded: encode(student, texts) },
@@ -95,6 +94,15 @@ fn encode(student: &Student, texts: &[String]) -> Encoded {
     let trees = LabelTrees::new(student.config.decoder_start_token_id, &ids, Wanted::Shares);
     let is_own = is_same_set(texts, own_labels(&student.card));
     Ok(Rc::new(Labels { texts: texts.into(), lengths: ids.iter().map(Vec::len).collect(), trees, is_own }))
+}
+
+/// A list that is shared is one allocation, and not compared label by label.
+fn is_same_list(one: Option<&Arc<[String]>>, other: Option<&Arc<[String]>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 fn is_same_set(one: &[String], other: &[String]) -> bool {

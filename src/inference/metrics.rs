@@ -23,6 +23,7 @@ pub struct EngineMetrics {
     prompt_tokens: IntCounterVec,
     generation_tokens: IntCounterVec,
     batch_size: HistogramVec,
+    read_size: HistogramVec,
     queue_time: HistogramVec,
     first_token: HistogramVec,
     per_token: HistogramVec,
@@ -47,6 +48,7 @@ pub(super) struct ModelMetrics {
     pub prompt_tokens: IntCounter,
     pub generation_tokens: IntCounter,
     pub batch_size: Histogram,
+    pub read_size: Histogram,
     pub queue_time: Histogram,
     pub first_token: Histogram,
     pub per_token: Histogram,
@@ -66,7 +68,10 @@ impl EngineMetrics {
     pub(super) fn new() -> Self {
         let steps = exponential_buckets(1.0, 2.0, 10).expect("start, factor and count are positive");
         let metrics = Self {
-            waiting: gauges("stepwise_inference_requests_waiting", "Inputs that wait for the model"),
+            waiting: gauges(
+                "stepwise_inference_requests_waiting",
+                "Inputs that wait for the model, which is in memory",
+            ),
             running: gauges("stepwise_inference_requests_running", "Inputs that the model answers now"),
             answered: counters(
                 "stepwise_inference_requests_total",
@@ -75,15 +80,24 @@ impl EngineMetrics {
             ),
             prompt_tokens: counters("stepwise_inference_prompt_tokens_total", "Tokens read", MODEL),
             generation_tokens: counters("stepwise_inference_generation_tokens_total", "Tokens written", MODEL),
-            batch_size: histograms("stepwise_inference_batch_size", "Rows computed at one step of the decoder", steps),
+            batch_size: histograms(
+                "stepwise_inference_batch_size",
+                "Rows computed at one step of the decoder",
+                steps.clone(),
+            ),
+            read_size: histograms(
+                "stepwise_inference_read_size",
+                "Different inputs read at one pass of the encoder; an input is read once for all that is written for it",
+                steps,
+            ),
             queue_time: histograms(
                 "stepwise_inference_queue_time_seconds",
-                "Time from an input's arrival to the begin of its work",
+                "Time from an input's arrival to the begin of its work, the loading of its model included",
                 short_times(),
             ),
             first_token: histograms(
                 "stepwise_inference_time_to_first_token_seconds",
-                "Time from an input's arrival to its first token, or to its label where none is written",
+                "Time from an input's arrival to its first token, or to its label where none is written, the loading of its model included",
                 short_times(),
             ),
             per_token: histograms(
@@ -93,7 +107,7 @@ impl EngineMetrics {
             ),
             latency: histograms(
                 "stepwise_inference_e2e_latency_seconds",
-                "Time from an input's arrival to its answer",
+                "Time from an input's arrival to its answer, the loading of its model included",
                 short_times(),
             ),
             rejected: counters(
@@ -130,6 +144,7 @@ impl EngineMetrics {
             Box::new(self.prompt_tokens.clone()),
             Box::new(self.generation_tokens.clone()),
             Box::new(self.batch_size.clone()),
+            Box::new(self.read_size.clone()),
             Box::new(self.queue_time.clone()),
             Box::new(self.first_token.clone()),
             Box::new(self.per_token.clone()),
@@ -154,6 +169,7 @@ impl EngineMetrics {
             prompt_tokens: self.prompt_tokens.with_label_values(&[model]),
             generation_tokens: self.generation_tokens.with_label_values(&[model]),
             batch_size: self.batch_size.with_label_values(&[model]),
+            read_size: self.read_size.with_label_values(&[model]),
             queue_time: self.queue_time.with_label_values(&[model]),
             first_token: self.first_token.with_label_values(&[model]),
             per_token: self.per_token.with_label_values(&[model]),
@@ -187,8 +203,11 @@ impl EngineMetrics {
         let _ = [&self.waiting, &self.running, &self.model_bytes].map(|gauges| gauges.remove_label_values(&[model]));
         let _ = [&self.prompt_tokens, &self.generation_tokens].map(|counters| counters.remove_label_values(&[model]));
         let _ = ["answered", "failed"].map(|outcome| self.answered.remove_label_values(&[model, outcome]));
-        let times = [&self.batch_size, &self.queue_time, &self.first_token, &self.per_token, &self.latency];
-        let _ = times.map(|times| times.remove_label_values(&[model]));
+        let sizes = [&self.batch_size, &self.read_size];
+        let times = [&self.queue_time, &self.first_token, &self.per_token, &self.latency];
+        for histogram in sizes.into_iter().chain(times) {
+            let _ = histogram.remove_label_values(&[model]);
+        }
     }
 }
 

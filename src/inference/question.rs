@@ -10,7 +10,6 @@ use super::{Completion, CompletionRequest, InferenceError, ModelFiles, Predictio
 /// One request on its way.
 #[derive(Debug)]
 pub(super) struct Question {
-    pub model: Arc<ModelFiles>,
     pub request: Request,
     pub recipient: Recipient,
 }
@@ -35,6 +34,25 @@ pub(super) enum Request {
 pub(super) enum Reply {
     Prediction(Prediction),
     Completion(Completion),
+}
+
+impl Question {
+    /// The model that is asked.
+    pub fn model(&self) -> &Arc<ModelFiles> {
+        self.recipient.course.model()
+    }
+}
+
+impl From<PredictionRequest> for Request {
+    fn from(request: PredictionRequest) -> Self {
+        Self::Prediction(request)
+    }
+}
+
+impl From<CompletionRequest> for Request {
+    fn from(request: CompletionRequest) -> Self {
+        Self::Completion(request)
+    }
 }
 
 impl Recipient {

@@ -6,9 +6,9 @@ use std::time::Instant;
 use super::InferenceError;
 use super::complete::Raw;
 use super::encoded_inputs::EncodedInputs;
-use super::following::{Fragment, Listener};
+use super::following::Fragment;
 use super::question::{Recipient, Reply};
-use super::serving::{answered, refuse};
+use super::serving::{answered, count_read, refuse};
 use super::under_way::Part;
 use crate::device;
 use crate::student::Student;
@@ -56,8 +56,9 @@ impl<'a> Searching<'a> {
         self.waiting.push(Waiting { recipient, prompt, search });
     }
 
-    /// Whoever waited too long for the turn of his search is told so.
+    /// Whoever has left gives back his place, whatever is being searched, and whoever waited too long for his turn is told so.
     pub fn turn_away(&mut self, now: Instant) {
+        self.waiting.retain(|waiting| !waiting.recipient.is_gone());
         for late in self.waiting.extract_if(.., |waiting| waiting.recipient.course.is_late(now)) {
             late.recipient.reply(Err(InferenceError::Expired));
         }
@@ -75,7 +76,6 @@ impl<'a> Searching<'a> {
 
     /// Begins the oldest search and those that are alike, as many as there is room for.
     fn begin(&mut self) {
-        self.waiting.retain(|waiting| !waiting.recipient.is_gone());
         let Some(first) = self.waiting.first().map(|waiting| waiting.search) else { return };
         let most = (self.most_rows / first.beams).max(1);
         let (mut recipients, mut prompts, mut longest) = (Vec::new(), Vec::new(), first);
@@ -94,9 +94,10 @@ impl<'a> Searching<'a> {
         }
         let search = device::catch("the search", || {
             let inputs = EncodedInputs::new(self.student, &prompts);
-            Search::new(&self.student.model, &inputs.encoded, &inputs.mask, longest)
+            (Search::new(&self.student.model, &inputs.encoded, &inputs.mask, longest), inputs.read)
         });
-        self.group = answered(recipients, search).map(|(recipients, search)| {
+        self.group = answered(recipients, search).map(|(recipients, (search, read))| {
+            count_read(recipients.first(), read);
             let recipients = recipients.into_iter().map(Some).collect();
             Group { search, recipients, prompts }
         });
@@ -146,7 +147,9 @@ fn answer(student: &Student, recipient: Recipient, prompt: &Raw, best: Option<&H
     let Some(best) = best else { return recipient.reply(Err(InferenceError::no_numbers())) };
     let said = Generated { ids: best.ids.clone(), ..Generated::default() };
     let completion = prompt.completion(student, &said);
-    if let (Listener::Follower(..), Ok(completion)) = (&recipient.listener, &completion) {
+    if let Ok(completion) = &completion
+        && recipient.listener.follows()
+    {
         // What a search says first is not known before all of it.
         recipient.listener.tell(Fragment { part: Part::Words, text: completion.text.clone(), tokens: Vec::new() });
     }

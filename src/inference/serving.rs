@@ -152,8 +152,11 @@ impl<'a> Serving<'a> {
             return;
         }
         let finished = device::catch("the prediction", || answer::finish(self.student, answering));
-        let Some((recipients, Finished { predictions, weighed })) = answered(recipients, finished) else { return };
+        let Some((recipients, Finished { predictions, weighed, read })) = answered(recipients, finished) else {
+            return;
+        };
         count_batch(recipients.first(), weighed);
+        count_read(recipients.first(), read);
         for (recipient, prediction) in recipients.into_iter().zip(predictions) {
             recipient.reply(prediction.map(Reply::Prediction));
         }
@@ -171,6 +174,13 @@ impl<'a> Serving<'a> {
 fn count_batch(any: Option<&Recipient>, rows: usize) {
     if let (Some(any), 1..) = (any, rows) {
         any.course.batch(rows);
+    }
+}
+
+/// Notes that the encoder read so many inputs, that of one question among others.
+pub(super) fn count_read(any: Option<&Recipient>, inputs: usize) {
+    if let (Some(any), 1..) = (any, inputs) {
+        any.course.read(inputs);
     }
 }
 

@@ -115,11 +115,12 @@ impl Shelf {
         self.gone(key);
     }
 
-    /// A student is out of memory. Its name, unless another of that name is there: a folder that was changed.
+    /// A student is out of memory. Its name, unless another of that name is in memory: a folder that was changed. One that has yet to
+    /// come may never do.
     pub fn gone(&mut self, key: &str) -> Option<String> {
         let at = self.entries.iter().position(|entry| entry.model.key == key)?;
         let name = self.entries.remove(at).model.name.clone();
-        let is_free = self.entries.iter().all(|entry| entry.model.name != name);
+        let is_free = self.entries.iter().filter(|entry| entry.is_held()).all(|entry| entry.model.name != name);
         is_free.then_some(name)
     }
 
@@ -151,8 +152,7 @@ impl Shelf {
 
     /// Students in memory.
     pub fn held(&self) -> usize {
-        let is_held = |entry: &&Entry| ![Stage::Wanted, Stage::Loading].contains(&entry.stage);
-        self.entries.iter().filter(is_held).count()
+        self.entries.iter().filter(|entry| entry.is_held()).count()
     }
 
     fn entry(&self, key: &str) -> Option<&Entry> {

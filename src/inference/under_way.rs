@@ -103,15 +103,16 @@ impl UnderWay {
                 self.recipient.listener.tell(fragment(part, growing.grown()));
             }
         }
-        is_stopped || self.is_full(part, &said.ids)
+        is_stopped || said.ids.len() >= self.most(part)
     }
 
-    fn is_full(&self, part: Part, said: &[i64]) -> bool {
+    /// Tokens of a part: its row begins with room for them, and has said enough with them.
+    pub fn most(&self, part: Part) -> usize {
         match (&self.writing, part) {
-            (Writing::Answer(answering), Part::Words) => said.len() >= answering.asked.label_length,
-            (Writing::Answer(answering), Part::Rationale) => said.len() >= answering.asked.rationale_length,
-            (Writing::Prompt(raw), _) => raw.is_full(said),
-            (Writing::Completion(_), _) => true,
+            (Writing::Answer(answering), Part::Words) => answering.asked.label_length,
+            (Writing::Answer(answering), Part::Rationale) => answering.asked.rationale_length,
+            (Writing::Prompt(raw), _) => raw.most(),
+            (Writing::Completion(_), _) => 0,
         }
     }
 

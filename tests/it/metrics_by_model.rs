@@ -112,3 +112,96 @@ async fn an_engine_counts_what_it_computes_and_what_waits_while_it_does() {
     assert_eq!((value("requests_running"), value("requests_waiting")), (0.0, 0.0));
     assert_eq!((value("time_per_output_token_seconds_count"), value("generation_tokens_total")), (3.0, 20.0));
 }
+
+#[tokio::test]
+async fn what_is_asked_within_a_call_is_no_input_of_its_own_and_its_tokens_count() {
+    let folder = tempfile::tempdir().unwrap();
+    small_checkpoint(folder.path(), &StudentCard::default());
+    let engine = Engine::start(EngineSettings::on_cpu(1, Precision::Fp32)).unwrap();
+    let model = ModelFiles::folder("a", folder.path().to_owned());
+    let value = |name: &str, labels: &[(&str, &str)]| {
+        let found = Exposition::of_engine(&engine).value(&format!("stepwise_inference_{name}"), labels);
+        found.unwrap_or_else(|| panic!("there is no {name}"))
+    };
+    let one = [("model", "a")];
+    let counted = || {
+        let times = ["queue_time", "time_to_first_token", "time_per_output_token", "e2e_latency"];
+        let times = times.map(|time| value(&format!("{time}_seconds_count"), &one));
+        (value("requests_total", &[("model", "a"), ("outcome", "answered")]), times)
+    };
+    let ask = PredictionRequest { input: "the box was torn".to_owned(), max_tokens: Some(3), ..Default::default() };
+    let (_, places) = engine.predict_held(&model, vec![ask]).await.unwrap();
+    let (before, written) = (counted(), value("generation_tokens_total", &one));
+    assert_eq!(before.0, 1.0);
+    // The first question waits for its model, which is longer than it takes to read it.
+    let load = Exposition::of_engine(&engine).value("stepwise_model_load_seconds_sum", &[]).unwrap();
+    assert!(load > 0.0 && value("queue_time_seconds_sum", &one) >= load);
+    let dictated = Some("refund".to_owned());
+    let prompt = Prompt::Text("predict: the box was torn".to_owned());
+    let again = CompletionRequest { prompt, dictated, logprobs: Some(0), ..CompletionRequest::default() };
+    let tokens = engine.complete_within(&places, &model, vec![again]).await.unwrap().remove(0).unwrap();
+    assert_eq!(counted(), before);
+    assert_eq!(value("generation_tokens_total", &one), written + tokens.completion_tokens as f64);
+    assert!(tokens.completion_tokens > 1);
+}
+
+#[tokio::test]
+async fn a_model_that_has_made_room_for_a_broken_one_of_its_name_leaves_no_series() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    folders.iter().for_each(|folder| small_checkpoint(folder.path(), &StudentCard::default()));
+    std::fs::write(folders[1].path().join("model.safetensors"), b"no tensors").unwrap();
+    let settings = EngineSettings { max_models: 1, ..EngineSettings::on_cpu(1, Precision::Fp32) };
+    let engine = Engine::start(settings).unwrap();
+    let of = |folder: &tempfile::TempDir, key: &str| ModelFiles {
+        name: "desk".to_owned(),
+        ..ModelFiles::folder(key, folder.path().to_owned())
+    };
+    engine.load(&of(&folders[0], "as it was")).await.unwrap();
+    assert_eq!(Exposition::of_engine(&engine).models(), BTreeSet::from(["desk"]));
+    assert!(engine.load(&of(&folders[1], "changed")).await.is_err());
+    let found = Exposition::of_engine(&engine);
+    assert_eq!((found.models(), found.value("stepwise_models_loaded", &[])), (BTreeSet::new(), Some(0.0)));
+}
+
+#[tokio::test]
+async fn an_input_is_read_once_however_much_is_written_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let task = TaskDefinition { label_set: desk_labels(), ..TaskDefinition::default() };
+    small_checkpoint(folder.path(), &StudentCard { task, max_input_length: 512, ..StudentCard::default() });
+    let engine = Engine::start(EngineSettings::on_cpu(1, Precision::Fp32)).unwrap();
+    let model = ModelFiles::folder("a", folder.path().to_owned());
+    let reads = || {
+        let figure = |of: &str| {
+            let name = format!("stepwise_inference_read_size_{of}");
+            Exposition::of_engine(&engine).value(&name, &[("model", "a")]).unwrap_or(0.0)
+        };
+        (figure("count"), figure("sum"))
+    };
+    let since = |(count, sum): (f64, f64)| (reads().0 - count, reads().1 - sum);
+    let ask = || PredictionRequest { input: "the box was torn".to_owned(), ..PredictionRequest::default() };
+    let prompt = || Prompt::Text("the box was torn".to_owned());
+    let write = |beams: usize| CompletionRequest {
+        prompt: prompt(),
+        beams,
+        max_tokens: 40,
+        min_tokens: 40,
+        ..CompletionRequest::default()
+    };
+    for (asked, passes, inputs) in [
+        (vec![PredictionRequest { generated_label: true, ..ask() }], 1.0, 1.0),
+        // Several answers to one input, and another input beside them.
+        (vec![ask(), ask(), PredictionRequest { input: "torn".to_owned(), ..ask() }], 1.0, 2.0),
+        // A rationale is asked for under a prefix of its own, and consistency with the rationale below the input.
+        (vec![PredictionRequest { rationale: true, ..ask() }], 2.0, 2.0),
+        (vec![PredictionRequest { consistency: true, ..ask() }], 3.0, 3.0),
+    ] {
+        let before = reads();
+        engine.predict(&model, asked.clone()).await.unwrap().into_iter().for_each(|answer| drop(answer.unwrap()));
+        assert_eq!(since(before), (passes, inputs), "{asked:?}");
+    }
+    for beams in [1, 3] {
+        let before = reads();
+        engine.complete(&model, vec![write(beams), write(beams)]).await.unwrap().remove(0).unwrap();
+        assert_eq!(since(before), (1.0, 1.0), "{beams} beams");
+    }
+}

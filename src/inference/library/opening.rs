@@ -43,9 +43,8 @@ impl Library {
         }
     }
 
-    /// Waits until a student is in memory, and holds it there.
-    pub async fn open(&self, model: &ModelFiles) -> Result<InUse, InferenceError> {
-        let measure = self.measure(model)?;
+    /// Waits until a student of this measure is in memory, and holds it there.
+    pub async fn open(&self, model: &ModelFiles, measure: Measure) -> Result<InUse, InferenceError> {
         let mut asker = None;
         loop {
             let changed = self.changed.notified();

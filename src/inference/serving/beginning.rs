@@ -1,5 +1,7 @@
 //! How the next questions begin: they are read together, their labels are weighed, and rows for them join those that are written.
 
+use std::ops::ControlFlow;
+
 use super::super::answer::{self, Begun, Joining};
 use super::super::asked::Asked;
 use super::super::batching::{self, Room};
@@ -7,7 +9,7 @@ use super::super::complete::Raw;
 use super::super::encoded_inputs::EncodedInputs;
 use super::super::question::Recipient;
 use super::super::under_way::{Part, UnderWay, Work};
-use super::{Serving, answered, count_batch};
+use super::{Serving, answered, count_batch, count_read};
 use crate::device;
 use crate::student::choice::Scores;
 use crate::student::generation::Beginning;
@@ -49,14 +51,15 @@ impl Serving<'_> {
         let Some((recipients, asked)) = begun(asked) else { return };
         let begun = device::catch("the prediction", || answer::begin(self.student, asked));
         let Some((recipients, begun)) = answered(recipients, begun) else { return };
-        let Begun { answering, labels, rationales, weighed } = begun;
+        let Begun { answering, labels, rationales, weighed, read } = begun;
         count_batch(recipients.first(), weighed);
+        let of_rationales = rationales.as_ref().map_or(0, |joining| joining.inputs.read);
+        [read, of_rationales].into_iter().for_each(|read| count_read(recipients.first(), read));
         let first = self.next;
         let mut done = Vec::new();
         let mut choices = Vec::new();
         for (recipient, answering) in recipients.into_iter().zip(answering) {
-            let asked = &answering.asked;
-            choices.push((asked.choosing.clone(), asked.scores, [asked.label_length, asked.rationale_length]));
+            choices.push((answering.asked.choosing.clone(), answering.asked.scores));
             let under_way = UnderWay::answer(self.student, recipient, answering);
             if under_way.parts == 0 {
                 done.push(under_way)
@@ -69,12 +72,16 @@ impl Serving<'_> {
         for (part, joining) in [(Part::Words, labels), (Part::Rationale, rationales)] {
             if let Some(Joining { places, inputs }) = joining {
                 let beginning = |place: usize| {
-                    let (choosing, scores, most) = choices[place].clone();
+                    let (choosing, scores) = choices[place].clone();
                     let scores = if part == Part::Words { scores } else { Scores::None };
-                    let (name, most) = (part.name(first + place), most[part as usize]);
+                    let (name, most) = (part.name(first + place), self.under_way[&(first + place)].most(part));
                     Beginning { name, most, choosing, scores, ..Beginning::default() }
                 };
-                self.join(&inputs, places.into_iter().map(beginning).collect());
+                let beginnings = places.into_iter().map(beginning).collect();
+                // A failure is that of all rows, those that would begin next among them.
+                if self.join("the prediction", &inputs, beginnings).is_break() {
+                    break;
+                }
             }
         }
     }
@@ -83,19 +90,25 @@ impl Serving<'_> {
         let Some((recipients, raw)) = begun(raw) else { return };
         let inputs = device::catch("the completion", || EncodedInputs::new(self.student, &raw));
         let Some((recipients, inputs)) = answered(recipients, inputs) else { return };
+        count_read(recipients.first(), inputs.read);
         let mut beginnings = Vec::new();
         for (recipient, raw) in recipients.into_iter().zip(raw) {
             beginnings.push(raw.beginning(Part::Words.name(self.next)));
             self.under_way.insert(self.next, UnderWay::completion(self.student, recipient, raw));
             self.next += 1;
         }
-        self.join(&inputs, beginnings);
+        // Nothing else begins with them.
+        let _ = self.join("the completion", &inputs, beginnings);
     }
 
-    fn join(&mut self, inputs: &EncodedInputs, beginnings: Vec<Beginning>) {
-        let joined = device::catch("the prediction", || self.writing.join(&inputs.encoded, &inputs.mask, beginnings));
-        if let Err(error) = joined {
-            self.fail(&error);
+    /// Rows join those that are written; it breaks where that fails, and with it all that is being written.
+    pub(super) fn join(&mut self, what: &str, inputs: &EncodedInputs, beginnings: Vec<Beginning>) -> ControlFlow<()> {
+        match device::catch(what, || self.writing.join(&inputs.encoded, &inputs.mask, beginnings)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.fail(&error);
+                ControlFlow::Break(())
+            }
         }
     }
 }

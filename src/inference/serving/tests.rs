@@ -2,14 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 
-use tch::Device;
+use tch::kind::FLOAT_CPU;
+use tch::{Device, Kind, Tensor};
 use tokio::sync::oneshot;
 
 use super::super::bounds::{Bound, Places};
-use super::super::course::{Call, Course};
-use super::super::device_thread::Limits;
+use super::super::course::{Call, Coming, Course};
+use super::super::encoded_inputs::EncodedInputs;
 use super::super::following::Listener;
 use super::super::inbox::Message;
 use super::super::library::Library;
@@ -18,6 +19,7 @@ use super::super::shelf::ShelfLimits;
 use super::super::{EngineMetrics, PredictionRequest};
 use super::*;
 use crate::domain::{FromScratch, Precision, StudentCard};
+use crate::student::generation::Beginning;
 use crate::student::{StudentTokenizer, T5Config, initial_weights, save_checkpoint, unigram};
 
 /// A random student of step by step, without a label set.
@@ -31,31 +33,57 @@ fn student(folder: &Path) -> Student {
     Student::load(folder, Device::Cpu, Precision::Fp32).unwrap()
 }
 
+/// An engine's parts that a question passes on its way to a student, and how many places it holds.
+struct Desk {
+    library: Arc<Library>,
+    to_thread: Sender<Message>,
+    inbox: Inbox,
+    model: ModelFiles,
+    bound: Bound,
+}
+
+/// Whoever waits for an answer.
+type Told = oneshot::Receiver<Result<Reply, InferenceError>>;
+
+impl Desk {
+    fn new(folder: &Path) -> Self {
+        let (to_thread, messages) = channel();
+        let (device, limits) = (Device::Cpu, ShelfLimits { bytes: None, count: 1 });
+        let library = Library::new((device, Precision::Fp32), limits, to_thread.clone(), EngineMetrics::new());
+        let inbox = Inbox::new((device, Kind::Float), messages, Arc::downgrade(&library));
+        let model = ModelFiles::folder("tiny", folder.to_owned());
+        Self { library, to_thread, inbox, model, bound: Bound::new(9) }
+    }
+
+    /// A question comes, and is looked at.
+    async fn ask(&mut self, request: impl Into<Request>) -> Told {
+        let measure = self.library.measure(&self.model).unwrap();
+        let in_use = self.library.open(&self.model, measure).await.unwrap();
+        let places = Places::new([self.bound.take(1).unwrap(), self.bound.take(1).unwrap()]);
+        let coming = Coming { at: Instant::now(), until: None, is_within: false };
+        let course = Course::new(&Call::new(in_use, places, &Arc::new(Pace::new()), coming));
+        let (answer, told) = oneshot::channel();
+        let recipient = Recipient { listener: Listener::Once(answer), course };
+        let question = Question { request: request.into(), recipient };
+        self.to_thread.send(Message::Answer(vec![question])).unwrap();
+        assert!(self.inbox.look().is_ok());
+        told
+    }
+}
+
+fn with_rationale() -> PredictionRequest {
+    PredictionRequest { input: "the order came late".to_owned(), rationale: true, ..Default::default() }
+}
+
 #[tokio::test]
 async fn a_label_and_its_rationale_are_written_side_by_side() {
     let _no_gradients = tch::no_grad_guard();
     let folder = tempfile::tempdir().unwrap();
-    let (student, (to_thread, messages)) = (student(folder.path()), channel());
-    let (device, precision) = (Device::Cpu, Precision::Fp32);
-    let (limits, metrics) = (ShelfLimits { bytes: None, count: 1 }, EngineMetrics::new());
-    let library = Library::new((device, precision), limits, to_thread.clone(), metrics.clone());
-    let limits = Limits { device, precision, threads: 1, max_batch: 4 };
-    let mut inbox = Inbox::new(limits, messages, Arc::downgrade(&library));
-    let model = Arc::new(ModelFiles::folder("tiny", folder.path().to_owned()));
-    let in_use = library.open(&model).await.unwrap();
-    let bound = Bound::new(2);
-    let places = Places::new([bound.take(1).unwrap(), bound.take(1).unwrap()]);
-    let course = Course::new(&Call::new(in_use, places, &Arc::new(Pace::new()), None));
-    let (answer, mut told) = oneshot::channel();
-    let asked = PredictionRequest { input: "the order came late".to_owned(), rationale: true, ..Default::default() };
-    let recipient = Recipient { listener: Listener::Once(answer), course };
-    let question = Question { model: Arc::clone(&model), request: Request::Prediction(asked), recipient };
-    to_thread.send(Message::Answer(vec![question])).unwrap();
-    assert!(inbox.look().is_ok());
-
-    let mut label_sets = LabelSets::default();
+    let (student, mut desk, mut label_sets) = (student(folder.path()), Desk::new(folder.path()), LabelSets::default());
+    let mut told = desk.ask(with_rationale()).await;
+    let model = desk.model.clone();
     let mut serving = Serving::new(&student, &model, &mut label_sets, 4);
-    serving.take(&mut inbox);
+    serving.take(&mut desk.inbox);
     serving.begin();
     assert_eq!((serving.under_way.len(), serving.writing.len()), (1, 2), "one question, two rows");
     let mut steps = 0;
@@ -67,5 +95,33 @@ async fn a_label_and_its_rationale_are_written_side_by_side() {
     assert!(prediction.rationale.is_some() && prediction.generated_label.is_some());
     // As many steps as the longer of both has tokens; one after the other would take as many as both have.
     assert!(steps < prediction.output_tokens, "{steps} steps for {} tokens", prediction.output_tokens);
-    assert_eq!(bound.taken(), 0, "nothing is held for an answer that has come");
+    assert_eq!(desk.bound.taken(), 0, "nothing is held for an answer that has come");
+}
+
+#[tokio::test]
+async fn rows_that_cannot_join_fail_all_that_is_written_once() {
+    let _no_gradients = tch::no_grad_guard();
+    let folder = tempfile::tempdir().unwrap();
+    let (student, mut desk, mut label_sets) = (student(folder.path()), Desk::new(folder.path()), LabelSets::default());
+    let mut told = desk.ask(with_rationale()).await;
+    let model = desk.model.clone();
+    let mut serving = Serving::new(&student, &model, &mut label_sets, 4);
+    serving.take(&mut desk.inbox);
+    serving.begin();
+    serving.step();
+    // Wider than the student is.
+    let (encoded, mask) = (Tensor::zeros([1, 3, 99], FLOAT_CPU), Tensor::ones([1, 3], (Kind::Bool, Device::Cpu)));
+    let joined = serving.join("the prediction", &EncodedInputs { encoded, mask, read: 1 }, vec![Beginning::default()]);
+    assert!(joined.is_break() && serving.under_way.is_empty() && serving.writing.is_empty());
+    let Ok(Err(InferenceError::Device(error))) = told.try_recv() else { panic!("nobody was told") };
+    assert!(error.to_string().contains("the prediction"), "{error}");
+    // What comes next is answered.
+    let mut told = desk.ask(with_rationale()).await;
+    serving.take(&mut desk.inbox);
+    serving.begin();
+    while !serving.under_way.is_empty() {
+        serving.step();
+    }
+    assert!(told.try_recv().unwrap().is_ok());
+    assert_eq!(desk.bound.taken(), 0);
 }

@@ -133,6 +133,23 @@ fn a_student_without_files_goes_when_it_is_no_longer_used() {
 }
 
 #[test]
+fn a_name_is_free_when_no_student_of_it_is_in_memory_whichever_may_come() {
+    let mut shelf = shelf(100, 1);
+    bring(&mut shelf, "a", 10);
+    let changed = Arc::new(ModelFiles { name: "a".to_owned(), ..ModelFiles::folder("changed", "nowhere".into()) });
+    let waits = shelf.want(&changed, of(10));
+    assert_eq!(shelf.settle(), [put_away("a")]);
+    assert_eq!(shelf.gone("a"), Some("a".to_owned()));
+    assert_eq!(shelf.settle(), [Order::Load(Arc::clone(&changed))]);
+    loaded(&mut shelf, "changed", 10);
+    shelf.unwant("changed", &waits);
+    // The first one comes back beside it.
+    shelf.limits.count = 2;
+    bring(&mut shelf, "a", 10);
+    assert_eq!((shelf.gone("changed"), shelf.gone("a")), (None, Some("a".to_owned())));
+}
+
+#[test]
 fn a_student_that_turns_out_larger_lets_others_leave() {
     let mut shelf = shelf(100, 9);
     bring(&mut shelf, "a", 40);
