@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use futures::poll;
+use stepwise::device;
 use stepwise::domain::{LabelSet, Method, Precision, StudentCard, TaskDefinition};
 use stepwise::inference::{
     CompletionRequest, Engine, EngineSettings, InferenceError, ModelFiles, News, PredictionRequest, Prompt,
 };
+use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use super::student::small_checkpoint;
 use crate::support::exposition::Exposition;
@@ -61,6 +64,16 @@ fn write(prompt: &str, tokens: usize) -> CompletionRequest {
         min_tokens: tokens,
         ..CompletionRequest::default()
     }
+}
+
+/// Waits until so many places are taken: what nobody waits for is found between two steps.
+async fn until_waiting(engine: &Engine, places: usize) {
+    let waiting = async {
+        while engine.waiting() != places {
+            yield_now().await;
+        }
+    };
+    timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{} places are held", engine.waiting()));
 }
 
 const INPUTS: [&str; 6] = [
@@ -126,7 +139,7 @@ async fn a_late_short_answer_does_not_wait_for_an_early_long_one() {
     let mut long = engine.follow_completions(&model, vec![endless()]).await.unwrap();
     assert!(matches!(long.next().await, Some((0, News::Fragment(_)))), "the long answer has begun");
     let short = engine.complete(&model, vec![write("day two", 2), write("torn", 3)]);
-    let short = tokio::time::timeout(PATIENCE, short).await.expect("the short answers wait for the long one").unwrap();
+    let short = timeout(PATIENCE, short).await.expect("the short answers wait for the long one").unwrap();
     let tokens = short.into_iter().map(|written| written.unwrap().completion_tokens).collect::<Vec<_>>();
     assert_eq!(tokens, [2, 3]);
     drop(long);
@@ -192,17 +205,32 @@ async fn a_search_goes_on_between_the_steps_of_others() {
 async fn whatever_is_written_beside_it_an_answer_is_the_same() {
     let folder = tempfile::tempdir().unwrap();
     small_checkpoint(folder.path(), &card(Method::StepByStep));
-    let (engine, model) = (engine_of(EngineSettings { max_batch: 3, ..settings() }), model(folder.path(), "a"));
+    for precision in precisions() {
+        let settings = EngineSettings { precision, max_batch: 3, ..settings() };
+        answers_are_those_in_company(&engine_of(settings), &model(folder.path(), "a")).await;
+    }
+}
+
+/// All that this processor has instructions for.
+fn precisions() -> impl Iterator<Item = Precision> {
+    let all = [Precision::Fp32, Precision::Bf16, Precision::Int8];
+    all.into_iter().filter(|precision| *precision == Precision::Fp32 || device::processor_multiplies_bf16())
+}
+
+async fn answers_are_those_in_company(engine: &Engine, model: &ModelFiles) {
     let asked: Vec<_> = INPUTS.iter().enumerate().map(|(at, input)| write(input, 1 + 5 * (5 - at))).collect();
     let mut alone = Vec::new();
     for asked in &asked {
-        alone.extend(engine.complete(&model, vec![asked.clone()]).await.unwrap());
+        alone.extend(engine.complete(model, vec![asked.clone()]).await.unwrap());
     }
     let labeled = |input: &&str| PredictionRequest { rationale: true, generated_label: true, ..ask(input) };
-    let labels_alone = engine.predict(&model, INPUTS.iter().map(labeled).collect()).await.unwrap();
+    let mut labels_alone = Vec::new();
+    for input in &INPUTS {
+        labels_alone.extend(engine.predict(model, vec![labeled(input)]).await.unwrap());
+    }
     // Six answers of all lengths in a batch of three, with labels and rationales of others between them.
-    let together = join_all(asked.iter().map(|asked| engine.complete(&model, vec![asked.clone()])));
-    let labels = join_all(INPUTS.iter().map(|input| engine.predict(&model, vec![labeled(input)])));
+    let together = join_all(asked.iter().map(|asked| engine.complete(model, vec![asked.clone()])));
+    let labels = join_all(INPUTS.iter().map(|input| engine.predict(model, vec![labeled(input)])));
     let (together, labels) = tokio::join!(together, labels);
     for (together, alone) in together.into_iter().zip(&alone) {
         assert_eq!(&together.unwrap()[0], alone);
@@ -301,12 +329,35 @@ async fn who_left_is_not_worked_for() {
     engine.warm_up().await.unwrap();
     assert_eq!((engine.waiting(), begun()), (6, Some(1.0)));
     drop(left);
+    until_waiting(&engine, 1).await;
+    assert_eq!(begun(), Some(1.0), "the places are free before the answer in front of them is over");
     drop(long);
     assert_eq!(
         engine.complete(&model, vec![write("day two", 2)]).await.unwrap()[0].as_ref().unwrap().completion_tokens,
         2
     );
     assert_eq!((engine.waiting(), begun()), (0, Some(2.0)), "the work of one who had left began");
+}
+
+#[tokio::test]
+async fn who_left_before_the_turn_of_his_search_holds_no_place() {
+    let folder = tempfile::tempdir().unwrap();
+    small_checkpoint(folder.path(), &card(Method::StepByStep));
+    let (engine, model) = (engine(64, 1), model(folder.path(), "a"));
+    engine.load(&model).await.unwrap();
+    let search = |beams, prompt| vec![CompletionRequest { beams, ..write(prompt, 300_000) }];
+    let mut long = Box::pin(engine.complete(&model, search(2, "the box was torn")));
+    assert!(poll!(&mut long).is_pending());
+    // Another kind of search, which comes after it.
+    let mut left = Box::pin(engine.complete(&model, search(3, "day two")));
+    assert!(poll!(&mut left).is_pending());
+    engine.warm_up().await.unwrap();
+    assert_eq!(engine.waiting(), 2);
+    drop(left);
+    until_waiting(&engine, 1).await;
+    assert!(poll!(&mut long).is_pending(), "the place was held until the other search was over");
+    drop(long);
+    until_waiting(&engine, 0).await;
 }
 
 #[tokio::test]

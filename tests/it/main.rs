@@ -66,6 +66,7 @@ mod overload;
 mod overload_over_http;
 mod plain_ways;
 mod postgres;
+mod precisions;
 mod protocol;
 mod rationale_quality;
 mod readme_tour;
