@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tch::{Cuda, Device, Kind};
 
-use crate::domain::{Precision, out_of_memory};
+use crate::domain::{Precision, ServingPrecision, out_of_memory};
 use crate::native;
 
 /// Why a device cannot be used, or what it did instead of answering.
@@ -50,9 +50,6 @@ pub enum DeviceError {
         /// The GPU.
         device: String,
     },
-    /// Weights in eight bits, for a training.
-    #[error("precision int8 only answers: train in auto, bf16 or fp32")]
-    Int8Training,
 }
 
 /// Shapes of products that oneDNN keeps the machine code of. A step's products have some 60; the next step's are others,
@@ -99,22 +96,19 @@ pub fn kind_for(precision: Precision, device: Device) -> Kind {
 fn kind_beside(processors: Kind, precision: Precision, device: Device) -> Kind {
     match precision {
         Precision::Fp32 => Kind::Float,
-        Precision::Bf16 | Precision::Int8 => Kind::BFloat16,
+        Precision::Bf16 => Kind::BFloat16,
         Precision::Auto if device.is_cuda() => Kind::BFloat16,
         Precision::Auto => processors,
     }
 }
 
-/// The same for a training.
-pub fn kind_to_learn_in(precision: Precision, device: Device) -> Result<Kind, DeviceError> {
-    if precision == Precision::Int8 { Err(DeviceError::Int8Training) } else { Ok(kind_for(precision, device)) }
-}
-
 /// Whether students can answer in an arithmetic on a device.
-pub fn check_precision(precision: Precision, device: Device) -> Result<(), DeviceError> {
+pub fn check_precision(precision: ServingPrecision, device: Device) -> Result<(), DeviceError> {
     match (precision, device) {
-        (Precision::Int8, Device::Cuda(index)) => Err(DeviceError::Int8OnGpu { device: format!("cuda:{index}") }),
-        (Precision::Int8, _) if !processor_multiplies_bf16() => Err(DeviceError::NoInt8),
+        (ServingPrecision::Int8, Device::Cuda(index)) => {
+            Err(DeviceError::Int8OnGpu { device: format!("cuda:{index}") })
+        }
+        (ServingPrecision::Int8, _) if !processor_multiplies_bf16() => Err(DeviceError::NoInt8),
         _ => Ok(()),
     }
 }
@@ -125,10 +119,10 @@ pub fn words(kind: Kind, device: Device) -> String {
 }
 
 /// The same of what students answer in, whose weights may have fewer bits than the numbers that they are multiplied as.
-pub fn words_of_answers(precision: Precision, device: Device) -> String {
+pub fn words_of_answers(precision: ServingPrecision, device: Device) -> String {
     match precision {
-        Precision::Int8 => on_device("int8", device),
-        Precision::Auto | Precision::Bf16 | Precision::Fp32 => words(kind_for(precision, device), device),
+        ServingPrecision::Int8 => on_device("int8", device),
+        _ => words(kind_for(precision.products(), device), device),
     }
 }
 
@@ -215,19 +209,18 @@ mod tests {
 
     #[test]
     fn eight_bits_are_refused_in_words_where_nothing_computes_in_them() {
-        let error = check_precision(Precision::Int8, Device::Cuda(1)).unwrap_err().to_string();
+        let error = check_precision(ServingPrecision::Int8, Device::Cuda(1)).unwrap_err().to_string();
         assert_eq!(error, "precision int8 is for processors: on cuda:1 use auto, bf16 or fp32");
-        let error = kind_to_learn_in(Precision::Int8, Device::Cpu).unwrap_err().to_string();
-        assert_eq!(error, "precision int8 only answers: train in auto, bf16 or fp32");
-        let can = check_precision(Precision::Int8, Device::Cpu);
+        let can = check_precision(ServingPrecision::Int8, Device::Cpu);
         assert_eq!(can.is_ok(), processor_multiplies_bf16(), "{can:?}");
     }
 
     #[test]
     fn eight_bits_are_called_so_though_they_are_multiplied_as_bf16() {
-        let words = [Precision::Int8, Precision::Bf16, Precision::Fp32].map(|kind| words_of_answers(kind, Device::Cpu));
+        let words = [ServingPrecision::Int8, ServingPrecision::Bf16, ServingPrecision::Fp32]
+            .map(|kind| words_of_answers(kind, Device::Cpu));
         assert_eq!(words, ["int8 on cpu", "bf16 on cpu", "fp32 on cpu"]);
-        assert_eq!(words_of_answers(Precision::Auto, Device::Cuda(1)), "bf16 on cuda:1");
+        assert_eq!(words_of_answers(ServingPrecision::Auto, Device::Cuda(1)), "bf16 on cuda:1");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde_json::json;
 use self::bench::{Bench, of_length};
 use super::{CommandError, bench_rows, launch};
 use crate::{
-    domain::Precision,
+    domain::ServingPrecision,
     inference::{Engine, EngineSettings, ModelFiles},
 };
 
@@ -39,13 +39,13 @@ pub struct Arguments {
     copies: usize,
     /// Times nothing: counts the rows whose label is another one in this arithmetic
     #[arg(long, value_parser = precision)]
-    against: Option<Precision>,
+    against: Option<ServingPrecision>,
     /// Labels that are weighed
     #[arg(long, value_delimiter = ',', default_value = "entailment,neutral,contradiction")]
     labels: Vec<String>,
     /// auto, bf16, fp32 or int8
     #[arg(long, default_value = "auto", value_parser = precision)]
-    precision: Precision,
+    precision: ServingPrecision,
     /// cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -57,7 +57,7 @@ pub struct Arguments {
     runs: usize,
 }
 
-fn precision(text: &str) -> Result<Precision, String> {
+fn precision(text: &str) -> Result<ServingPrecision, String> {
     serde_json::from_value(text.into()).map_err(|_| "must be auto, bf16, fp32 or int8".to_owned())
 }
 

@@ -25,7 +25,7 @@ pub use settings::{SETTINGS, find};
 pub use table::markdown;
 
 use crate::{
-    domain::{JobKind, Precision, Secret, TaskDefinition},
+    domain::{JobKind, Secret, ServingPrecision, TaskDefinition},
     teacher::TeacherSettings,
     telemetry::LogFormat,
 };
@@ -62,7 +62,7 @@ pub struct Settings {
     /// Processor threads of a training or of the engine.
     pub threads: usize,
     /// Arithmetic of inference.
-    pub precision: Precision,
+    pub precision: ServingPrecision,
     /// Kinds of jobs that a worker takes.
     pub kinds: Vec<JobKind>,
     /// How long a worker that is asked to end may take to keep what its jobs have done.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use crate::{
-    domain::{JobKind, Precision, Secret, nearest},
+    domain::{JobKind, Secret, ServingPrecision, nearest},
     telemetry::LogFormat,
 };
 
@@ -61,7 +61,7 @@ pub fn device(text: &str) -> Result<String, String> {
 }
 
 /// The arithmetic of inference.
-pub fn precision(text: &str) -> Result<Precision, String> {
+pub fn precision(text: &str) -> Result<ServingPrecision, String> {
     serde_json::from_value(serde_json::Value::from(text)).map_err(|_| "must be auto, bf16, fp32 or int8".to_owned())
 }
 

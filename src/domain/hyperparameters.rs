@@ -27,7 +27,7 @@ pub enum Schedule {
     Cosine,
 }
 
-/// The arithmetic of a step, or of answers. Never fp16: T5 overflows in it.
+/// The arithmetic of a step. Never fp16: T5 overflows in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
@@ -37,8 +37,6 @@ pub enum Precision {
     Bf16,
     /// fp32 throughout.
     Fp32,
-    /// Weights in eight bits, bf16 matrix products. It only answers: no training computes in it.
-    Int8,
 }
 
 /// Which checkpoints of a training are kept, beside those that an alias points to or a job uses.

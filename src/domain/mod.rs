@@ -78,6 +78,7 @@ mod part_lengths;
 mod rationale_choice;
 mod rationale_fault;
 mod secret;
+mod serving_precision;
 pub mod single_target;
 mod specs;
 mod statistics;
@@ -127,6 +128,7 @@ pub use part_lengths::{LearnedTexts, PartLengths, Truncated};
 pub use rationale_choice::{RationaleChoice, RationaleFilter, RationaleShuffle, RationalesPerExample};
 pub use rationale_fault::RationaleFault;
 pub use secret::Secret;
+pub use serving_precision::ServingPrecision;
 pub use specs::{
     AnnotationSpec, DistillationSpec, EvaluationSpec, FromScratch, JobSpec, StudentSpec, TeacherAnswers,
     TrainingSource, Validating,

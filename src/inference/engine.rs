@@ -41,7 +41,7 @@ impl Engine {
     pub fn start(settings: EngineSettings) -> Result<Self, InferenceError> {
         let device = device::parse(&settings.device)?;
         device::check_precision(settings.precision, device)?;
-        let arithmetic = (device, device::kind_for(settings.precision, device));
+        let arithmetic = (device, device::kind_for(settings.precision.products(), device));
         let limits = Limits {
             threads: i32::try_from(settings.threads.max(1)).unwrap_or(i32::MAX),
             max_batch: settings.max_batch.max(1),

@@ -19,14 +19,14 @@ use super::metrics::EngineMetrics;
 use super::shelf::{Order, Shelf, ShelfLimits};
 use super::{InferenceError, ModelFiles};
 use crate::device;
-use crate::domain::Precision;
+use crate::domain::ServingPrecision;
 
 /// The students of a device, shared by all who ask.
 #[derive(Debug)]
 pub(super) struct Library {
     me: Weak<Self>,
     device: Device,
-    precision: Precision,
+    precision: ServingPrecision,
     to_thread: Sender<Message>,
     metrics: EngineMetrics,
     books: Mutex<Books>,
@@ -44,7 +44,7 @@ struct Books {
 impl Library {
     /// An empty one, whose students go to the device's thread.
     pub fn new(
-        (device, precision): (Device, Precision),
+        (device, precision): (Device, ServingPrecision),
         limits: ShelfLimits,
         to_thread: Sender<Message>,
         metrics: EngineMetrics,

@@ -8,7 +8,7 @@ use super::entry::Measure;
 use super::{InferenceError, ModelFiles};
 use crate::artifacts::{self, ArtifactError};
 use crate::device;
-use crate::domain::Precision;
+use crate::domain::ServingPrecision;
 use crate::layout;
 use crate::student::{Student, StudentError, batch::pad, expected_bytes, generation, read_card};
 
@@ -21,7 +21,11 @@ const MEASURING: [&str; 2] = [layout::CONFIG, layout::CARD];
 
 /// What a model takes and reads, before its weights are read. The files that tell it are held to what was published: what they say
 /// decides whether the others are read at all.
-pub(super) fn measure(model: &ModelFiles, device: Device, precision: Precision) -> Result<Measure, InferenceError> {
+pub(super) fn measure(
+    model: &ModelFiles,
+    device: Device,
+    precision: ServingPrecision,
+) -> Result<Measure, InferenceError> {
     if let Some(digest) = &model.manifest_sha256 {
         let read = |name| artifacts::read_published(&model.directory, digest, name).map(drop);
         MEASURING.into_iter().try_for_each(read).map_err(|error| of_copy(model, &error))?;
@@ -33,7 +37,7 @@ pub(super) fn measure(model: &ModelFiles, device: Device, precision: Precision) 
 
 /// Reads a model, and lets it do a real forward pass. A panic anywhere on the way is an error like any other: whoever waits for the
 /// model must hear of it.
-pub(super) fn load(model: &ModelFiles, device: Device, precision: Precision) -> Result<Student, InferenceError> {
+pub(super) fn load(model: &ModelFiles, device: Device, precision: ServingPrecision) -> Result<Student, InferenceError> {
     device::catch("loading the model", || {
         let _no_gradients = tch::no_grad_guard();
         check(model)?;

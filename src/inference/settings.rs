@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::Precision;
+use crate::domain::ServingPrecision;
 
 /// How an engine computes and how much it takes on.
 #[derive(Debug, Clone)]
@@ -12,7 +12,7 @@ pub struct EngineSettings {
     /// Processor threads of one tensor operation.
     pub threads: usize,
     /// Arithmetic.
-    pub precision: Precision,
+    pub precision: ServingPrecision,
     /// Inputs that may wait or be answered at once; past it, `Overloaded`.
     pub max_waiting: usize,
     /// Their tokens, counted as one a byte of text and as no more than their model reads; past it, `Overloaded`.
@@ -29,7 +29,7 @@ pub struct EngineSettings {
 
 impl EngineSettings {
     /// Usual bounds, on the processor.
-    pub fn on_cpu(threads: usize, precision: Precision) -> Self {
+    pub fn on_cpu(threads: usize, precision: ServingPrecision) -> Self {
         Self {
             device: "cpu".to_owned(),
             threads,

@@ -12,7 +12,7 @@ use super::memory::storage_for;
 use super::weights::check_finite;
 use super::{StudentError, StudentTokenizer, T5, T5Config, Weights, load_weights, save_weights};
 use crate::device;
-use crate::domain::{Precision, StudentCard};
+use crate::domain::{ServingPrecision, StudentCard};
 use crate::layout;
 use crate::native::t5::Storage;
 
@@ -38,8 +38,8 @@ pub struct Student {
 
 impl Student {
     /// Reads a folder, checking that its parts fit each other and that its weights are numbers. A folder without `stepwise.json` gets the default card.
-    pub fn load(dir: &Path, device: Device, precision: Precision) -> Result<Self, StudentError> {
-        let kind = device::kind_for(precision, device);
+    pub fn load(dir: &Path, device: Device, precision: ServingPrecision) -> Result<Self, StudentError> {
+        let kind = device::kind_for(precision.products(), device);
         let config = T5Config::from_dir(dir)?;
         let tokenizer = StudentTokenizer::from_dir(dir)?;
         check_fit(&tokenizer, &config)?;

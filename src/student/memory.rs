@@ -8,7 +8,7 @@ use super::parameters::{Parameter, parameters};
 use super::weights::{EMBEDDING, OUTPUT};
 use super::{Student, StudentError, T5Config};
 use crate::device;
-use crate::domain::Precision;
+use crate::domain::ServingPrecision;
 use crate::native::t5::Storage;
 
 impl Student {
@@ -22,14 +22,14 @@ impl Student {
 }
 
 /// How prepacked weights are kept in an arithmetic.
-pub(super) fn storage_for(precision: Precision) -> Storage {
-    if precision == Precision::Int8 { Storage::Levels } else { Storage::Numbers }
+pub(super) fn storage_for(precision: ServingPrecision) -> Storage {
+    if precision == ServingPrecision::Int8 { Storage::Levels } else { Storage::Numbers }
 }
 
 /// Bytes that the student of a folder will take. Nothing but `config.json` is read.
-pub fn expected_bytes(directory: &Path, device: Device, precision: Precision) -> Result<u64, StudentError> {
+pub fn expected_bytes(directory: &Path, device: Device, precision: ServingPrecision) -> Result<u64, StudentError> {
     let config = T5Config::from_dir(directory)?;
-    Ok(bytes_of_parameters(&config, device::kind_for(precision, device), storage_for(precision), device))
+    Ok(bytes_of_parameters(&config, device::kind_for(precision.products(), device), storage_for(precision), device))
 }
 
 /// A prepacked student has an embedding that is its output layer as well twice: as rows to look up, and as a matrix to multiply.

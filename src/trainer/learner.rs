@@ -11,7 +11,7 @@ use super::parameters::Parameters;
 use super::snapshot::{Snapshot, SnapshotError};
 use super::texts::Texts;
 use crate::device;
-use crate::domain::{AttemptSpec, AttemptStudent, FromScratch, Method, Precision, StudentCard, single_target};
+use crate::domain::{AttemptSpec, AttemptStudent, FromScratch, Method, ServingPrecision, StudentCard, single_target};
 use crate::student::{Student, StudentTokenizer, T5, T5Config, Weights, initial_weights, save_checkpoint, unigram};
 
 /// A student that learns.
@@ -32,7 +32,7 @@ impl Learner {
     /// A pre-trained student from its folder, or a new one with a tokenizer trained on the training rows.
     pub fn start(folder: &Path, spec: &AttemptSpec, data: &Data, seed: u64) -> Result<Self, TrainError> {
         let device = device::parse(&spec.device)?;
-        let kind = device::kind_to_learn_in(spec.hyperparameters.precision, device)?;
+        let kind = device::kind_for(spec.hyperparameters.precision, device);
         let fits = |config: &T5Config| fitting::check(config, &spec.hyperparameters, device);
         let (config, tokenizer, weights) = match &spec.student {
             AttemptStudent::Directory(directory) => {
@@ -78,7 +78,7 @@ impl Learner {
         };
         T5::new(&config, &snapshot.parameters)
             .map_err(|error| SnapshotError::damaged("parameters.safetensors", error))?;
-        let kind = device::kind_to_learn_in(spec.hyperparameters.precision, device)?;
+        let kind = device::kind_for(spec.hyperparameters.precision, device);
         Ok(Self { parameters: Parameters::new(&snapshot.parameters, device, kind), config, tokenizer, device, kind })
     }
 
@@ -124,7 +124,7 @@ pub fn card(spec: &AttemptSpec, texts: &Texts) -> StudentCard {
 }
 
 fn pretrained(directory: &Path) -> Result<(T5Config, StudentTokenizer, Weights), TrainError> {
-    let student = Student::load(directory, Device::Cpu, Precision::Fp32)?;
+    let student = Student::load(directory, Device::Cpu, ServingPrecision::Fp32)?;
     Ok((student.config, student.tokenizer, student.weights))
 }
 

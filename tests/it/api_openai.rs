@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use stepwise::{
-    domain::{LabelSet, Precision},
+    domain::{LabelSet, ServingPrecision},
     student::{
         Student, StudentTokenizer,
         batch::pad,
@@ -109,7 +109,7 @@ async fn beams_find_what_a_search_of_the_student_finds_and_one_beam_is_greedy() 
     }
 
     let folder = app.models_dir.join("tiny");
-    let student = Student::load(&folder, Device::Cpu, Precision::Auto).unwrap();
+    let student = Student::load(&folder, Device::Cpu, ServingPrecision::Auto).unwrap();
     let inputs: Vec<_> = prompts.iter().map(|prompt| student.tokenizer.encode(prompt, usize::MAX).ids).collect();
     let (ids, mask) = pad(&inputs, student.tokenizer.pad_id(), Device::Cpu);
     let settings = BeamSearch { beams: 5, max_new_tokens: 9, ..BeamSearch::default() };

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use stepwise::device;
-use stepwise::domain::{Precision, StudentCard};
+use stepwise::domain::{ServingPrecision, StudentCard};
 use stepwise::inference::{Engine, EngineSettings, InferenceError, ModelFiles, PredictionRequest};
 use stepwise::student::{T5Config, load_weights, save_weights};
 use tch::{Device, Kind};
 
 use super::student::small_checkpoint;
 
-fn engine(precision: Precision) -> Engine {
+fn engine(precision: ServingPrecision) -> Engine {
     Engine::start(EngineSettings { max_models: 9, ..EngineSettings::on_cpu(1, precision) }).unwrap()
 }
 
@@ -28,7 +28,7 @@ async fn a_broken_model_fails_alone() {
     small_checkpoint(folder.path(), &StudentCard::default());
     small_checkpoint(broken.path(), &StudentCard::default());
     std::fs::remove_file(broken.path().join("model.safetensors")).unwrap();
-    let engine = engine(Precision::Fp32);
+    let engine = engine(ServingPrecision::Fp32);
     let (good, bad) = (model(folder.path(), "good"), model(broken.path(), "bad"));
     let (refused, answered) =
         tokio::join!(engine.predict(&bad, vec![ask("torn")]), engine.predict(&good, vec![ask("torn")]));
@@ -53,7 +53,7 @@ async fn a_damaged_file_of_a_model_is_refused_by_its_name() {
         ("tokenizer.json", |_| b"{}".to_vec(), "tokenizer.json"),
         ("stepwise.json", |_| b"[1, 2]".to_vec(), "stepwise.json"),
     ];
-    let engine = engine(Precision::Fp32);
+    let engine = engine(ServingPrecision::Fp32);
     for (number, (file, damage, word)) in damages.into_iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
         small_checkpoint(folder.path(), &StudentCard::default());
@@ -67,7 +67,7 @@ async fn a_damaged_file_of_a_model_is_refused_by_its_name() {
 
 #[tokio::test]
 async fn a_model_with_weights_that_are_no_numbers_is_refused_by_their_name() {
-    let precisions = [Precision::Fp32, Precision::Bf16, Precision::Int8];
+    let precisions = [ServingPrecision::Fp32, ServingPrecision::Bf16, ServingPrecision::Int8];
     let names =
         ["shared.weight", "encoder.block.1.layer.1.DenseReluDense.wo.weight", "decoder.final_layer_norm.weight"];
     for precision in precisions.into_iter().filter(|one| device::check_precision(*one, Device::Cpu).is_ok()) {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use stepwise::{
-    domain::{HubId, Precision},
+    domain::{HubId, ServingPrecision},
     hub::{Hub, HubError, Snapshot, Transfer},
     student::Student,
 };
@@ -157,8 +157,8 @@ async fn models_of_the_reference_come_whole_and_can_be_loaded() {
         let commit = server.put("reference/student", "v1", &folder);
         let snapshot = fetch(&server.hub(cache.path()), "reference/student@v1").await.unwrap();
         assert_eq!((&snapshot.commit, names(&snapshot.folder).len()), (&commit, brought), "{name}");
-        let brought = Student::load(&snapshot.folder, Device::Cpu, Precision::Fp32).unwrap();
-        let original = Student::load(&folder, Device::Cpu, Precision::Fp32).unwrap();
+        let brought = Student::load(&snapshot.folder, Device::Cpu, ServingPrecision::Fp32).unwrap();
+        let original = Student::load(&folder, Device::Cpu, ServingPrecision::Fp32).unwrap();
         assert!(brought.weights.iter().all(|(name, tensor)| tensor.equal(&original.weights[name])));
         assert_eq!(server.hub(cache.path()).models(), [snapshot], "{name}");
     }

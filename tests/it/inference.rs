@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use futures::poll;
 use stepwise::device;
-use stepwise::domain::{LabelSet, Method, Precision, StudentCard, TaskDefinition};
+use stepwise::domain::{LabelSet, Method, ServingPrecision, StudentCard, TaskDefinition};
 use stepwise::inference::{
     CompletionRequest, Engine, EngineSettings, InferenceError, ModelFiles, News, PredictionRequest, Prompt,
 };
@@ -29,7 +29,7 @@ fn engine_of(settings: EngineSettings) -> Engine {
 }
 
 fn settings() -> EngineSettings {
-    let usual = EngineSettings::on_cpu(1, Precision::Fp32);
+    let usual = EngineSettings::on_cpu(1, ServingPrecision::Fp32);
     EngineSettings { max_waiting: 64, max_batch: 4, max_models: 1, ..usual }
 }
 
@@ -212,9 +212,9 @@ async fn whatever_is_written_beside_it_an_answer_is_the_same() {
 }
 
 /// All that this processor has instructions for.
-fn precisions() -> impl Iterator<Item = Precision> {
-    let all = [Precision::Fp32, Precision::Bf16, Precision::Int8];
-    all.into_iter().filter(|precision| *precision == Precision::Fp32 || device::processor_multiplies_bf16())
+fn precisions() -> impl Iterator<Item = ServingPrecision> {
+    let all = [ServingPrecision::Fp32, ServingPrecision::Bf16, ServingPrecision::Int8];
+    all.into_iter().filter(|precision| *precision == ServingPrecision::Fp32 || device::processor_multiplies_bf16())
 }
 
 async fn answers_are_those_in_company(engine: &Engine, model: &ModelFiles) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use futures::{future::join_all, poll};
 use stepwise::{
-    domain::{Precision, StudentCard},
+    domain::{ServingPrecision, StudentCard},
     inference::{CompletionRequest, Engine, EngineSettings, InferenceError, ModelFiles, PredictionRequest, Prompt},
     student::expected_bytes,
 };
@@ -16,7 +16,7 @@ use super::student::small_checkpoint;
 use crate::support::slow_model::SlowModel;
 
 fn engine(more: impl FnOnce(&mut EngineSettings)) -> Engine {
-    let mut settings = EngineSettings { max_batch: 4, ..EngineSettings::on_cpu(1, Precision::Fp32) };
+    let mut settings = EngineSettings { max_batch: 4, ..EngineSettings::on_cpu(1, ServingPrecision::Fp32) };
     more(&mut settings);
     Engine::start(settings).unwrap()
 }
@@ -30,7 +30,7 @@ fn model(name: &str) -> (TempDir, ModelFiles) {
 }
 
 fn bytes_of(folder: &Path) -> u64 {
-    expected_bytes(folder, Device::Cpu, Precision::Fp32).unwrap()
+    expected_bytes(folder, Device::Cpu, ServingPrecision::Fp32).unwrap()
 }
 
 fn ask(input: &str) -> Vec<PredictionRequest> {

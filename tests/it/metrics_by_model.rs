@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Instant};
 use futures::poll;
 use serde_json::json;
 use stepwise::{
-    domain::{Precision, StudentCard, TaskDefinition},
+    domain::{ServingPrecision, StudentCard, TaskDefinition},
     inference::{CompletionRequest, Engine, EngineSettings, ModelFiles, News, PredictionRequest, Prompt},
 };
 
@@ -69,7 +69,7 @@ async fn an_engine_counts_what_it_computes_and_what_waits_while_it_does() {
     let folder = tempfile::tempdir().unwrap();
     let task = TaskDefinition { label_set: desk_labels(), ..TaskDefinition::default() };
     small_checkpoint(folder.path(), &StudentCard { task, ..StudentCard::default() });
-    let settings = EngineSettings { max_batch: 4, ..EngineSettings::on_cpu(1, Precision::Fp32) };
+    let settings = EngineSettings { max_batch: 4, ..EngineSettings::on_cpu(1, ServingPrecision::Fp32) };
     let (engine, model) = (Engine::start(settings).unwrap(), ModelFiles::folder("a", folder.path().to_owned()));
     let value = |name: &str| {
         Exposition::of_engine(&engine).value(&format!("stepwise_inference_{name}"), &[("model", "a")]).unwrap_or(0.0)
@@ -117,7 +117,7 @@ async fn an_engine_counts_what_it_computes_and_what_waits_while_it_does() {
 async fn what_is_asked_within_a_call_is_no_input_of_its_own_and_its_tokens_count() {
     let folder = tempfile::tempdir().unwrap();
     small_checkpoint(folder.path(), &StudentCard::default());
-    let engine = Engine::start(EngineSettings::on_cpu(1, Precision::Fp32)).unwrap();
+    let engine = Engine::start(EngineSettings::on_cpu(1, ServingPrecision::Fp32)).unwrap();
     let model = ModelFiles::folder("a", folder.path().to_owned());
     let value = |name: &str, labels: &[(&str, &str)]| {
         let found = Exposition::of_engine(&engine).value(&format!("stepwise_inference_{name}"), labels);
@@ -150,7 +150,7 @@ async fn a_model_that_has_made_room_for_a_broken_one_of_its_name_leaves_no_serie
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     folders.iter().for_each(|folder| small_checkpoint(folder.path(), &StudentCard::default()));
     std::fs::write(folders[1].path().join("model.safetensors"), b"no tensors").unwrap();
-    let settings = EngineSettings { max_models: 1, ..EngineSettings::on_cpu(1, Precision::Fp32) };
+    let settings = EngineSettings { max_models: 1, ..EngineSettings::on_cpu(1, ServingPrecision::Fp32) };
     let engine = Engine::start(settings).unwrap();
     let of = |folder: &tempfile::TempDir, key: &str| ModelFiles {
         name: "desk".to_owned(),
@@ -168,7 +168,7 @@ async fn an_input_is_read_once_however_much_is_written_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let task = TaskDefinition { label_set: desk_labels(), ..TaskDefinition::default() };
     small_checkpoint(folder.path(), &StudentCard { task, max_input_length: 512, ..StudentCard::default() });
-    let engine = Engine::start(EngineSettings::on_cpu(1, Precision::Fp32)).unwrap();
+    let engine = Engine::start(EngineSettings::on_cpu(1, ServingPrecision::Fp32)).unwrap();
     let model = ModelFiles::folder("a", folder.path().to_owned());
     let reads = || {
         let figure = |of: &str| {

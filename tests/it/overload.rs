@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use futures::poll;
 use stepwise::{
-    domain::{Precision, StudentCard},
+    domain::{ServingPrecision, StudentCard},
     inference::{CompletionRequest, Engine, EngineSettings, InferenceError, ModelFiles, PredictionRequest, Prompt},
 };
 
@@ -15,7 +15,7 @@ use crate::support::{exposition::Exposition, slow_model::SlowModel};
 const SHORT: Duration = Duration::from_millis(1);
 
 fn engine(more: impl FnOnce(&mut EngineSettings)) -> Engine {
-    let mut settings = EngineSettings { max_batch: 1, ..EngineSettings::on_cpu(1, Precision::Fp32) };
+    let mut settings = EngineSettings { max_batch: 1, ..EngineSettings::on_cpu(1, ServingPrecision::Fp32) };
     more(&mut settings);
     Engine::start(settings).unwrap()
 }

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 use stepwise::{
     api::{AppState, Rooms, router},
-    domain::Precision,
+    domain::ServingPrecision,
     inference::{Engine, EngineSettings},
 };
 use tokio::{task::yield_now, time::timeout};
@@ -41,7 +41,7 @@ fn ways() -> [(&'static str, Value); 4] {
 async fn narrow() -> (TestApp, AppState) {
     let app = TestApp::start().await;
     write_student(&app, "desk", desk_labels());
-    let settings = EngineSettings { max_waiting: 1, ..EngineSettings::on_cpu(1, Precision::Fp32) };
+    let settings = EngineSettings { max_waiting: 1, ..EngineSettings::on_cpu(1, ServingPrecision::Fp32) };
     let engine = Engine::start(settings).unwrap();
     let state = AppState::new(Rooms { engine, ..app.rooms.clone() });
     (app, state)

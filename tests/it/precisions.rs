@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use stepwise::{
     device,
-    domain::Precision,
+    domain::ServingPrecision,
     inference::{Engine, EngineSettings, ModelFiles, Prediction, PredictionRequest},
 };
 use tch::Device;
@@ -17,7 +17,7 @@ use crate::support::{
 const ROWS: usize = 64;
 
 /// The labels of rows of e-SNLI in an arithmetic.
-async fn labels(student: &Path, inputs: &[String], precision: Precision) -> Vec<Prediction> {
+async fn labels(student: &Path, inputs: &[String], precision: ServingPrecision) -> Vec<Prediction> {
     let engine = Engine::start(EngineSettings::on_cpu(1, precision)).unwrap();
     let set: Arc<[String]> = ["entailment", "neutral", "contradiction"].map(str::to_owned).into();
     let ask = |input: &String| PredictionRequest {
@@ -36,8 +36,8 @@ async fn fewer_bits_change_a_label_only_where_another_is_nearly_as_likely() {
     let (Some(student), Some(data)) = (shared("mini-t5"), shared("data")) else { return };
     let rows = rows(data.join("esnli/test.jsonl"));
     let inputs: Vec<String> = rows.iter().take(ROWS).map(|row| text(row, "input").to_owned()).collect();
-    let right = labels(&student, &inputs, Precision::Fp32).await;
-    for (precision, most) in [(Precision::Bf16, 0.02), (Precision::Int8, 0.02)] {
+    let right = labels(&student, &inputs, ServingPrecision::Fp32).await;
+    for (precision, most) in [(ServingPrecision::Bf16, 0.02), (ServingPrecision::Int8, 0.02)] {
         if device::check_precision(precision, Device::Cpu).is_err() {
             println!("SKIPPED: this processor does not compute in {precision:?}");
             continue;

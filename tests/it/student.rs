@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use stepwise::domain::{FromScratch, Precision, StudentCard};
+use stepwise::domain::{FromScratch, ServingPrecision, StudentCard};
 use stepwise::student::batch::pad;
 use stepwise::student::unigram::train_tokenizer;
 use stepwise::student::{
@@ -168,7 +168,7 @@ fn a_checkpoint_reads_back_as_it_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let card = StudentCard { label_prefix: "label: ".to_owned(), ..StudentCard::default() };
     small_checkpoint(folder.path(), &card);
-    let student = Student::load(folder.path(), Device::Cpu, Precision::Fp32).unwrap();
+    let student = Student::load(folder.path(), Device::Cpu, ServingPrecision::Fp32).unwrap();
     assert_eq!(student.card, card);
     let again = tempfile::tempdir().unwrap();
     save_checkpoint(again.path(), &student.config, &student.weights, &student.tokenizer, &student.card).unwrap();
@@ -215,14 +215,14 @@ fn numbers_of_every_width_are_converted() {
 fn a_folder_of_transformers_5_has_the_output_layer_that_its_weights_have() {
     let folder = tempfile::tempdir().unwrap();
     small_checkpoint(folder.path(), &StudentCard::default());
-    let own = Student::load(folder.path(), Device::Cpu, Precision::Fp32).unwrap();
+    let own = Student::load(folder.path(), Device::Cpu, ServingPrecision::Fp32).unwrap();
     let (path, hidden) = (folder.path().join("config.json"), Tensor::randn([3, 24], (Kind::Float, Device::Cpu)));
     let mut config = json(&path);
     // What version 5 writes of every student that does not scale, whatever its output layer is.
     config["tie_word_embeddings"] = true.into();
     config["scale_decoder_outputs"] = false.into();
     fs::write(&path, config.to_string()).unwrap();
-    let read = Student::load(folder.path(), Device::Cpu, Precision::Fp32).unwrap();
+    let read = Student::load(folder.path(), Device::Cpu, ServingPrecision::Fp32).unwrap();
     assert_eq!(read.config, own.config);
     assert!(read.model.logits(&hidden).equal(&own.model.logits(&hidden)));
 
@@ -232,12 +232,12 @@ fn a_folder_of_transformers_5_has_the_output_layer_that_its_weights_have() {
         weights.remove("lm_head.weight");
         weights.extend(output.map(|output| ("lm_head.weight".to_owned(), output)));
         save_weights(folder.path(), &weights).unwrap();
-        let read = Student::load(folder.path(), Device::Cpu, Precision::Fp32).unwrap();
+        let read = Student::load(folder.path(), Device::Cpu, ServingPrecision::Fp32).unwrap();
         assert!(read.config.tie_word_embeddings && !read.weights.contains_key("lm_head.weight"));
         assert!(read.model.logits(&hidden).equal(&hidden.linear(&embedding, None::<Tensor>)));
         let again = tempfile::tempdir().unwrap();
         save_checkpoint(again.path(), &read.config, &read.weights, &read.tokenizer, &read.card).unwrap();
-        assert_eq!(Student::load(again.path(), Device::Cpu, Precision::Fp32).unwrap().config, read.config);
+        assert_eq!(Student::load(again.path(), Device::Cpu, ServingPrecision::Fp32).unwrap().config, read.config);
     }
 }
 
@@ -311,7 +311,7 @@ fn what_is_wrong_with_a_folder_is_said() {
         let folder = tempfile::tempdir().unwrap();
         small_checkpoint(folder.path(), &StudentCard::default());
         break_it(folder.path());
-        let error = Student::load(folder.path(), Device::Cpu, Precision::Fp32).err().unwrap().to_string();
+        let error = Student::load(folder.path(), Device::Cpu, ServingPrecision::Fp32).err().unwrap().to_string();
         assert!(words.iter().all(|word| error.contains(word)), "{error} lacks one of {words:?}");
     };
     let edit = |folder: &Path, from: &str, to: &str| {
@@ -348,7 +348,7 @@ fn bf16_arithmetic_stays_close_to_fp32() {
     let inputs =
         ["predict: A man is sleeping.</s>A man is awake.", "predict: Two dogs run in the snow.</s>Dogs are outside."];
     let mut scores = Vec::new();
-    for precision in [Precision::Fp32, Precision::Bf16] {
+    for precision in [ServingPrecision::Fp32, ServingPrecision::Bf16] {
         let student = Student::load(&folder, Device::Cpu, precision).unwrap();
         let labels = ["entailment", "neutral", "contradiction"].map(str::to_owned);
         let labels = encode_all(&student.tokenizer, &labels, 64);

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 use stepwise::domain::{
     AttemptStudent, AttemptValidation, Calibration, Frame, FromScratch, LabelSet, Method, Optimizer, Precision,
-    StudentCard,
+    ServingPrecision, StudentCard,
 };
 use stepwise::inference::{Engine, EngineSettings, ModelFiles, PredictionRequest};
 use stepwise::task::calibration::{Weighed, calibrate};
@@ -33,7 +33,7 @@ async fn fitted_to_the_engine(attempt: &Attempt) -> Calibration {
     let folder = attempt.folder.path().join("checkpoint");
     let plain = StudentCard { calibration: None, ..card(attempt) };
     fs::write(folder.join("stepwise.json"), serde_json::to_string(&plain).unwrap()).unwrap();
-    let settings = EngineSettings::on_cpu(1, Precision::Fp32);
+    let settings = EngineSettings::on_cpu(1, ServingPrecision::Fp32);
     let rows: Vec<Value> = VALIDATION.map(row).collect();
     let ask =
         |row: &Value| PredictionRequest { input: row["input"].as_str().unwrap().to_owned(), ..Default::default() };

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 use stepwise::{
-    domain::{Frame, JobError, Optimizer, Order, Precision},
+    domain::{Frame, JobError, Optimizer, Order, ServingPrecision},
     trainer::Ended,
 };
 
@@ -150,8 +150,11 @@ fn checkpoints_are_left_on_the_way_and_change_nothing() {
     let examined = figures(&frames);
     for (step, folder, accuracy) in &left {
         assert_eq!(*accuracy, examined.get(&(*step, "label_accuracy".to_owned())).copied(), "step {step}");
-        let student =
-            stepwise::student::Student::load(&watched.folder.path().join(folder), tch::Device::Cpu, Precision::Fp32);
+        let student = stepwise::student::Student::load(
+            &watched.folder.path().join(folder),
+            tch::Device::Cpu,
+            ServingPrecision::Fp32,
+        );
         assert_eq!(student.unwrap().card.lineage["step"], *step);
     }
     assert_eq!(left.iter().filter(|(.., accuracy)| accuracy.is_some()).count(), 2, "exams are every 6 steps: {left:?}");

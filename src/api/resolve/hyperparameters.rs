@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Refusals;
-use crate::domain::{Hyperparameters, Precision, Validating};
+use crate::domain::{Hyperparameters, Validating};
 
 /// Longest input or target; attention's memory grows with its square.
 const MAX_LENGTH: u32 = 8192;
@@ -18,10 +18,6 @@ const MAX_KEPT: u32 = 1000;
 pub fn check(refusals: &mut Refusals, given: &Hyperparameters) {
     whole_numbers(refusals, given);
     seeds(refusals, given);
-    let learns = given.precision != Precision::Int8;
-    refusals.require(learns, "#/hyperparameters/precision", || {
-        "int8 only answers, and nothing is trained in it; send auto, bf16 or fp32".to_owned()
-    });
     let mut real = |name: &str, value: Option<f64>, right: fn(f64) -> bool, range: &str| {
         let Some(value) = value else { return };
         refusals

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Arguments;
 use crate::{
     cli::CommandError,
-    domain::Precision,
+    domain::ServingPrecision,
     inference::{Engine, EngineSettings, InferenceError, ModelFiles, Prediction, PredictionRequest},
 };
 
@@ -17,7 +17,7 @@ const AT_ONCE: usize = 16;
 /// How many rows get another label than in the other arithmetic, and how far probabilities are apart at most and in the middle.
 pub async fn compare(
     arguments: &Arguments,
-    other: Precision,
+    other: ServingPrecision,
     texts: &[String],
 ) -> Result<serde_json::Value, CommandError> {
     let one = predict(arguments, arguments.precision, texts).await?;
@@ -37,7 +37,7 @@ fn farthest(one: &Prediction, two: &Prediction) -> f64 {
 
 async fn predict(
     arguments: &Arguments,
-    precision: Precision,
+    precision: ServingPrecision,
     texts: &[String],
 ) -> Result<Vec<Prediction>, CommandError> {
     let engine = Engine::start(EngineSettings {

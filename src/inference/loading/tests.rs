@@ -27,7 +27,7 @@ async fn a_copy_whose_small_files_are_damaged_goes_and_one_that_cannot_be_read_s
         let directory = artifacts.fetch_directory("m", &manifest, &cache).await.unwrap();
         ModelFiles { manifest_sha256: Some(manifest.clone()), ..ModelFiles::folder("m", directory) }
     };
-    let measured = |model: &ModelFiles| measure(model, Device::Cpu, Precision::Fp32);
+    let measured = |model: &ModelFiles| measure(model, Device::Cpu, ServingPrecision::Fp32);
     let right = measured(&fetch().await).unwrap();
     for name in MEASURING {
         let model = fetch().await;
@@ -64,14 +64,14 @@ fn what_cannot_be_read_just_now_is_not_held_against_a_folder() {
         let bytes = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
         symlink(&path, &path).unwrap();
-        let loaded = measure(&model, Device::Cpu, Precision::Fp32)
-            .and_then(|_| load(&model, Device::Cpu, Precision::Fp32).map(drop));
+        let loaded = measure(&model, Device::Cpu, ServingPrecision::Fp32)
+            .and_then(|_| load(&model, Device::Cpu, ServingPrecision::Fp32).map(drop));
         let Err(InferenceError::ModelUnreadable { reason }) = loaded else { panic!("{name}: {loaded:?}") };
         assert!(reason.contains(name), "{reason}");
         fs::remove_file(&path).unwrap();
         fs::write(&path, bytes).unwrap();
     }
-    assert!(load(&model, Device::Cpu, Precision::Fp32).is_ok());
+    assert!(load(&model, Device::Cpu, ServingPrecision::Fp32).is_ok());
 }
 
 #[tokio::test]

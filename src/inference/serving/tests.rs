@@ -18,7 +18,7 @@ use super::super::pace::Pace;
 use super::super::shelf::ShelfLimits;
 use super::super::{EngineMetrics, PredictionRequest};
 use super::*;
-use crate::domain::{FromScratch, Precision, StudentCard};
+use crate::domain::{FromScratch, ServingPrecision, StudentCard};
 use crate::student::generation::Beginning;
 use crate::student::{StudentTokenizer, T5Config, initial_weights, save_checkpoint, unigram};
 
@@ -30,7 +30,7 @@ fn student(folder: &Path) -> Student {
     let config = T5Config::from_scratch(&shape, tokenizer.vocabulary_size());
     let weights = initial_weights(&config, 7);
     save_checkpoint(folder, &config, &weights, &tokenizer, &StudentCard::default()).unwrap();
-    Student::load(folder, Device::Cpu, Precision::Fp32).unwrap()
+    Student::load(folder, Device::Cpu, ServingPrecision::Fp32).unwrap()
 }
 
 /// An engine's parts that a question passes on its way to a student, and how many places it holds.
@@ -49,7 +49,7 @@ impl Desk {
     fn new(folder: &Path) -> Self {
         let (to_thread, messages) = channel();
         let (device, limits) = (Device::Cpu, ShelfLimits { bytes: None, count: 1 });
-        let library = Library::new((device, Precision::Fp32), limits, to_thread.clone(), EngineMetrics::new());
+        let library = Library::new((device, ServingPrecision::Fp32), limits, to_thread.clone(), EngineMetrics::new());
         let inbox = Inbox::new((device, Kind::Float), messages, Arc::downgrade(&library));
         let model = ModelFiles::folder("tiny", folder.to_owned());
         Self { library, to_thread, inbox, model, bound: Bound::new(9) }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use serde_json::{Value, json};
 use stepwise::{
-    domain::Precision,
+    domain::ServingPrecision,
     student::{
         Student,
         batch::pad,
@@ -30,7 +30,7 @@ struct Loaded {
 
 fn loaded() -> impl Iterator<Item = Loaded> {
     cases().into_iter().map(|case| {
-        let student = Student::load(&case.folder, Device::Cpu, Precision::Fp32).unwrap();
+        let student = Student::load(&case.folder, Device::Cpu, ServingPrecision::Fp32).unwrap();
         Loaded { case, student }
     })
 }
@@ -208,7 +208,7 @@ fn what_is_saved_holds_each_tensor_once_and_reads_back_as_the_same_student() {
         let embeddings: Vec<&&str> =
             names.iter().filter(|name| name.contains("embed_tokens") || **name == "lm_head.weight").collect();
         assert_eq!(embeddings, if student.config.tie_word_embeddings { vec![] } else { vec![&"lm_head.weight"] });
-        let again = Student::load(&folder, Device::Cpu, Precision::Fp32).unwrap();
+        let again = Student::load(&folder, Device::Cpu, ServingPrecision::Fp32).unwrap();
         assert_eq!(again.config, student.config);
         assert!(again.weights.iter().all(|(name, tensor)| tensor.equal(&student.weights[name])), "{}", case.name);
     }

@@ -13,7 +13,7 @@ use stepwise::{
     artifacts::Artifacts,
     catalogue::{self, Place},
     clock::Clock,
-    domain::{LabelSet, Precision, TaskDefinition, TeacherApi, TeacherTerms},
+    domain::{LabelSet, ServingPrecision, TaskDefinition, TeacherApi, TeacherTerms},
     hub::{Hub, HubSettings},
     inference::{Engine, EngineSettings},
     registry::Registry,
@@ -229,7 +229,7 @@ fn offline_hub(cache: &Path) -> Hub {
 
 /// How the API's engine is set up where a test does not care.
 pub fn usual_engine() -> EngineSettings {
-    EngineSettings { max_waiting: 64, max_batch: 8, max_models: 2, ..EngineSettings::on_cpu(1, Precision::Fp32) }
+    EngineSettings { max_waiting: 64, max_batch: 8, max_models: 2, ..EngineSettings::on_cpu(1, ServingPrecision::Fp32) }
 }
 
 /// Every code of an answer stands in the catalogue of errors.
