@@ -16,9 +16,10 @@
 //! waiting states. A request about a running job is a timestamp that the worker's next beat brings back.
 //!
 //! A claim gives a *lease*: the job's id and the epoch that the claim counted up. The worker renews it with [`Store::beat`]
-//! and carries it in every write. Each write is one statement that changes the row only while it is running under that
-//! epoch, so a worker that was taken for dead can do no harm when it comes back: it gets [`StoreError::LeaseLost`], stops
-//! and throws its work away. The attempt's number would not do: a draining worker takes it down again.
+//! and carries it in every write. Each write is one statement, or a transaction that holds the row, and changes it only while
+//! it is running under that epoch, so a worker that was taken for dead can do no harm when it comes back: it gets
+//! [`StoreError::LeaseLost`], stops and throws its work away. The attempt's number would not do: a draining worker takes it down
+//! again.
 //!
 //! What fails, and what happens then:
 //! - *A worker dies.* Its lease expires and `Store::reap` requeues the job. Three losses without progress beyond what

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! lane ── claim ──▶ attempt ─┬─ beat every few seconds (its answer says: cancelled? paused? lost?)
-//!   ▲                        └─ annotate | distill | evaluate ──▶ finish, in one statement fenced by the lease epoch
+//!   ▲                        └─ annotate | distill | evaluate ──▶ finish, at once and fenced by the lease epoch
 //!   └── a NOTIFY or the poll wakes it
 //! reaper ── jobs whose lease ran out go back to the queue
 //! help   ── annotations that another worker leads, a chunk of the file after the other (`store::hands`)
