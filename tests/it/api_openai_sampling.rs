@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stepwise::domain::LabelSet;
 
 use crate::api_openai::{INPUT, chat, complete, predict, with_talker};
-use crate::support::{app::TestApp, student::desk_labels};
+use crate::support::{app::TestApp, exposition::Exposition, student::desk_labels};
 
 #[tokio::test]
 async fn a_seed_repeats_an_answer_in_any_company() {
@@ -177,13 +177,11 @@ async fn a_label_of_a_set_is_drawn_from_its_probabilities() {
     assert_eq!(chat(&app, json!({"temperature": 2, "seed": 5})).await.body["choices"], once);
 }
 
-/// Questions that the engine has answered.
-async fn answered(app: &TestApp) -> u64 {
-    let text = String::from_utf8(app.get("/metrics").await.bytes).unwrap();
-    let counts = text
-        .lines()
-        .filter(|line| line.starts_with("stepwise_inference_requests_total{") && line.contains("outcome=\"answered\""));
-    counts.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+/// Inputs that the engine has answered, and tokens that it has written.
+async fn counted(app: &TestApp) -> (u64, u64) {
+    let found = Exposition::of(app).await;
+    let sum = |name: &str, labels: &[(&str, &str)]| found.sum(&format!("stepwise_inference_{name}"), labels) as u64;
+    (sum("requests_total", &[("outcome", "answered")]), sum("generation_tokens_total", &[]))
 }
 
 #[tokio::test]
@@ -192,14 +190,18 @@ async fn answers_from_one_set_are_weighed_once_and_every_label_is_written_once()
     let ask = async |changes: Value| {
         let mut request = json!({"temperature": 2, "n": 16, "seed": 3, "logprobs": true, "top_logprobs": 1});
         request.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        let before = answered(&app).await;
-        let choices = chat(&app, request).await.body["choices"].as_array().unwrap().clone();
-        (choices, answered(&app).await - before)
+        let before = counted(&app).await;
+        let answer = chat(&app, request).await.body;
+        let after = counted(&app).await;
+        let tokens = answer["usage"]["completion_tokens"].as_u64().unwrap();
+        (answer["choices"].as_array().unwrap().clone(), tokens, (after.0 - before.0, after.1 - before.1))
     };
-    let (choices, questions) = ask(json!({})).await;
     let of = |choice: &Value| (choice["message"]["content"].to_string(), choice["logprobs"].clone());
+    let length = |logprobs: &Value| logprobs["content"].as_array().unwrap().len() as u64;
+    let (choices, _, (inputs, written)) = ask(json!({})).await;
     let labels: BTreeMap<String, Value> = choices.iter().map(of).collect();
-    assert_eq!((choices.len(), questions), (16, 1 + labels.len() as u64), "{choices:#?}");
+    let of_labels: u64 = labels.values().map(length).sum();
+    assert_eq!((choices.len(), inputs, written), (16, 1, of_labels), "{choices:#?}");
     assert!(labels.len() > 1, "all draws are alike");
     for choice in &choices {
         let (label, logprobs) = of(choice);
@@ -208,8 +210,9 @@ async fn answers_from_one_set_are_weighed_once_and_every_label_is_written_once()
         assert_eq!(words.filter(|token| *token != "</s>").collect::<String>(), choice["message"]["content"]);
     }
     // A rationale is drawn for each, and changes no label.
-    let (with_rationales, questions) = ask(json!({"include": ["rationale"]})).await;
-    assert_eq!(questions, 16 + labels.len() as u64);
+    let (with_rationales, tokens, (inputs, written)) = ask(json!({"include": ["rationale"]})).await;
+    let of_choices: u64 = with_rationales.iter().map(|choice| length(&of(choice).1)).sum();
+    assert_eq!((inputs, written), (16, tokens - of_choices + of_labels));
     let labels = |choices: &[Value]| choices.iter().map(of).collect::<Vec<_>>();
     assert_eq!(labels(&with_rationales), labels(&choices));
 }

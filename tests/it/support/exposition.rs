@@ -96,6 +96,14 @@ impl Exposition {
         self.named(name).find(|(_, labels, _)| *labels == wanted).map(|(.., value)| *value)
     }
 
+    /// All samples with these labels among others, together.
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let has = |found: &BTreeMap<String, String>| {
+            labels.iter().all(|(name, value)| found.get(*name).is_some_and(|found| found == value))
+        };
+        self.named(name).filter(|(_, labels, _)| has(labels)).map(|(.., value)| value).sum()
+    }
+
     /// Every model that any series names.
     pub fn models(&self) -> BTreeSet<&str> {
         self.samples.iter().filter_map(|(_, labels, _)| labels.get("model")).map(String::as_str).collect()
