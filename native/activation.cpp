@@ -1,31 +1,18 @@
 // The inside of a feed-forward layer: an activation, the gate's product and dropout, in one pass; and what is added to a
 // residual stream, dropped out on the way.
+#include "activated.h"
 #include "shim.h"
 
 namespace {
 
-enum class Activation : int64_t { relu, gelu, silu };
-
-constexpr float ROOT_2_OVER_PI = 0.7978845608028654f, CUBIC = 0.044715f;
-
-INLINE float inner(float x) { return ROOT_2_OVER_PI * (x + CUBIC * x * x * x); }
-
-// The tanh approximation of GELU, as T5 v1.1 has it.
-template <Activation kind>
-INLINE float activated(float x) {
-  if constexpr (kind == Activation::relu) return x > 0.0f ? x : 0.0f;
-  if constexpr (kind == Activation::gelu) return 0.5f * x * (1.0f + hyperbolic_tangent(inner(x)));
-  if constexpr (kind == Activation::silu) return x * logistic(x);
-}
-
 template <Activation kind>
 INLINE float slope(float x) {
-  if constexpr (kind == Activation::relu) return x > 0.0f ? 1.0f : 0.0f;
-  if constexpr (kind == Activation::gelu) {
-    const float t = hyperbolic_tangent(inner(x));
+  if constexpr (kind == Activation::RELU) return x > 0.0f ? 1.0f : 0.0f;
+  if constexpr (kind == Activation::GELU) {
+    const float t = hyperbolic_tangent(inner_of_gelu(x));
     return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * ROOT_2_OVER_PI * (1.0f + 3.0f * CUBIC * x * x);
   }
-  if constexpr (kind == Activation::silu) {
+  if constexpr (kind == Activation::SILU) {
     const float s = logistic(x);
     return s * (1.0f + x * (1.0f - s));
   }
@@ -65,15 +52,15 @@ INLINE void backward(const Number* gradient, const Number* a, const Number* b, N
 #define KERNELS(Number)                                                                                              \
   FOR_EVERY_PROCESSOR void forward_of(Activation kind, const Number* a, const Number* b, Number* out, int64_t begin, \
                                       int64_t end, Dropout d) {                                                      \
-    if (kind == Activation::relu) forward<Activation::relu>(a, b, out, begin, end, d);                               \
-    if (kind == Activation::gelu) forward<Activation::gelu>(a, b, out, begin, end, d);                               \
-    if (kind == Activation::silu) forward<Activation::silu>(a, b, out, begin, end, d);                               \
+    if (kind == Activation::RELU) forward<Activation::RELU>(a, b, out, begin, end, d);                               \
+    if (kind == Activation::GELU) forward<Activation::GELU>(a, b, out, begin, end, d);                               \
+    if (kind == Activation::SILU) forward<Activation::SILU>(a, b, out, begin, end, d);                               \
   }                                                                                                                  \
   FOR_EVERY_PROCESSOR void backward_of(Activation kind, const Number* g, const Number* a, const Number* b,           \
                                        Number* da, Number* db, int64_t begin, int64_t end, Dropout d) {              \
-    if (kind == Activation::relu) backward<Activation::relu>(g, a, b, da, db, begin, end, d);                        \
-    if (kind == Activation::gelu) backward<Activation::gelu>(g, a, b, da, db, begin, end, d);                        \
-    if (kind == Activation::silu) backward<Activation::silu>(g, a, b, da, db, begin, end, d);                        \
+    if (kind == Activation::RELU) backward<Activation::RELU>(g, a, b, da, db, begin, end, d);                        \
+    if (kind == Activation::GELU) backward<Activation::GELU>(g, a, b, da, db, begin, end, d);                        \
+    if (kind == Activation::SILU) backward<Activation::SILU>(g, a, b, da, db, begin, end, d);                        \
   }                                                                                                                  \
   FOR_EVERY_PROCESSOR void add_dropped_of(const Number* residual, const Number* x, Number* out, int64_t begin,       \
                                           int64_t end, Dropout d) {                                                  \

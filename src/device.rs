@@ -41,7 +41,7 @@ pub enum DeviceError {
     },
     /// Weights in eight bits, on a processor that cannot multiply them.
     #[error(
-        "precision int8 needs a processor with AMX or with AVX-512's instructions for bf16, and this one has neither: use auto, bf16 or fp32"
+        "precision int8 needs a processor with AVX-512's instructions for bf16, and this one has none: use auto, bf16 or fp32"
     )]
     NoInt8,
     /// Weights in eight bits, on a GPU.

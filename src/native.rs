@@ -1,6 +1,6 @@
 //! The kernels of `native/`: what a training step does besides its large products, in one pass over memory each, forwards and
 //! backwards. For fp32 and bf16 on a processor; [`serves`] says for which tensors, and whoever calls has another way for the
-//! others. Knows no layer, no loss and no optimizer's policy.
+//! others. Knows no loss and no optimizer's policy; of layers only `t5` knows, which answers with a whole student.
 //!
 //! Each call may be recorded for a gradient as libtorch's own are. Like those it panics on what does not fit together: every
 //! kernel checks sizes and kinds before it touches memory.

@@ -9,11 +9,11 @@ void after_self_attention(const Team& team, const Network<Number>& network, int6
                           const InputOf& input_of) {
   const Sizes& sizes = network.sizes;
   const DecoderLayer<Number>& layer = network.decoder[number];
-  multiply(team, desk.mixed, count, layer.out, {Become::ADDED, desk.hidden.row(0), desk.hidden.stride});
+  desk.multiply(team, desk.mixed, count, layer.out, {Become::ADDED, desk.hidden.row(0), desk.hidden.stride});
   team.meet();
   norm_rows(team, desk.hidden, count, layer.cross_norm, sizes.epsilon, desk.normed.row(0), desk.normed.stride);
   team.meet();
-  multiply(team, desk.normed, count, layer.cross_queries, {Become::NUMBERS, desk.projected.row(0), desk.projected.stride});
+  desk.multiply(team, desk.normed, count, layer.cross_queries, {Become::NUMBERS, desk.projected.row(0), desk.projected.stride});
   team.meet();
   const auto [begin, end] = team.share(count * sizes.heads);
   for (int64_t unit = begin; unit < end; ++unit) {
@@ -25,7 +25,7 @@ void after_self_attention(const Team& team, const Network<Number>& network, int6
             desk.mixed.row(row) + column);
   }
   team.meet();
-  multiply(team, desk.mixed, count, layer.cross_out, {Become::ADDED, desk.hidden.row(0), desk.hidden.stride});
+  desk.multiply(team, desk.mixed, count, layer.cross_out, {Become::ADDED, desk.hidden.row(0), desk.hidden.stride});
   team.meet();
   feed(team, network, layer.feed_forward, desk, count);
 }
@@ -35,6 +35,7 @@ template <typename Number, typename InputOf, typename SelfLook>
 void through_layers(const Network<Number>& network, Desk<Number>& desk, int64_t threads, const int64_t* tokens, int64_t count,
                     const InputOf& input_of, const SelfLook& self_look) {
   const Sizes& sizes = network.sizes;
+  desk.hold_panels(threads, network.storage);
   in_team(threads, [&](const Team& team) {
     embed(team, network, tokens, count, desk.hidden);
     team.meet();
@@ -42,7 +43,7 @@ void through_layers(const Network<Number>& network, Desk<Number>& desk, int64_t 
       const DecoderLayer<Number>& layer = network.decoder[number];
       norm_rows(team, desk.hidden, count, layer.norm, sizes.epsilon, desk.normed.row(0), desk.normed.stride);
       team.meet();
-      multiply(team, desk.normed, count, layer.projections, {Become::NUMBERS, desk.projected.row(0), desk.projected.stride});
+      desk.multiply(team, desk.normed, count, layer.projections, {Become::NUMBERS, desk.projected.row(0), desk.projected.stride});
       team.meet();
       const auto [begin, end] = team.share(count * sizes.heads);
       for (int64_t unit = begin; unit < end; ++unit) self_look(team, number, unit / sizes.heads, unit % sizes.heads);
@@ -85,6 +86,7 @@ std::vector<std::shared_ptr<const Input<Number>>> read(const Network<Number>& ne
   const int64_t count = starts.back(), units = static_cast<int64_t>(inputs.size());
   desk.normed.hold(count);
   desk.seen.hold(count);
+  desk.hold_panels(threads, network.storage);
   in_team(threads, [&](const Team& team) {
     const auto [begin, end] = team.share(units);
     for (int64_t at = begin; at < end; ++at)
@@ -92,7 +94,7 @@ std::vector<std::shared_ptr<const Input<Number>>> read(const Network<Number>& ne
         std::copy_n(encoded[at] + row * sizes.d_model, sizes.d_model, desk.normed.row(starts[at] + row));
     team.meet();
     for (int64_t layer = 0; layer < layers; ++layer) {
-      multiply(team, desk.normed, count, network.decoder[layer].cross_seen, {Become::NUMBERS, desk.seen.row(0), desk.seen.stride});
+      desk.multiply(team, desk.normed, count, network.decoder[layer].cross_seen, {Become::NUMBERS, desk.seen.row(0), desk.seen.stride});
       team.meet();
       const auto [first, last] = team.share(units * sizes.heads);
       for (int64_t unit = first; unit < last; ++unit) {

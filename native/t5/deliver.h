@@ -6,27 +6,22 @@
 #include <limits>
 #include <tuple>
 
+#include "../activated.h"
 #include "product.h"
 
 // Rows that are multiplied at once, at most.
 constexpr int64_t BLOCK = 32;
 
-INLINE float activated(float x, int64_t activation) {
-  if (activation == 0) return x > 0.0f ? x : 0.0f;
-  if (activation == 1) return 0.5f * x * (1.0f + hyperbolic_tangent(0.7978845608028654f * (x + 0.044715f * x * x * x)));
-  return x * logistic(x);
-}
-
-template <int ACTIVATION, typename Number>
+template <Activation kind, typename Number>
 INLINE void gate(const float* sums, int64_t count, Number* out) {
 #pragma omp simd
-  for (int64_t at = 0; at < count; ++at) store(out + at, activated(sums[at], ACTIVATION) * sums[at + TILE]);
+  for (int64_t at = 0; at < count; ++at) store(out + at, activated<kind>(sums[at]) * sums[at + TILE]);
 }
 
-template <int ACTIVATION, typename Number>
+template <Activation kind, typename Number>
 INLINE void activate(const float* sums, int64_t count, Number* out) {
 #pragma omp simd
-  for (int64_t at = 0; at < count; ++at) store(out + at, activated(sums[at], ACTIVATION));
+  for (int64_t at = 0; at < count; ++at) store(out + at, activated<kind>(sums[at]));
 }
 
 INLINE void sum_up(const float* sums, int64_t count, float* out) {
@@ -82,14 +77,14 @@ INLINE void deliver(const float* sums, int64_t first, int64_t rows, int64_t pane
         for (int64_t at = 0; at < count; ++at) store(numbers + at, sums[at]);
         break;
       case Become::GATED:
-        if (target.activation == 0) gate<0>(sums, count, numbers);
-        if (target.activation == 1) gate<1>(sums, count, numbers);
-        if (target.activation == 2) gate<2>(sums, count, numbers);
+        if (target.activation == Activation::RELU) gate<Activation::RELU>(sums, count, numbers);
+        if (target.activation == Activation::GELU) gate<Activation::GELU>(sums, count, numbers);
+        if (target.activation == Activation::SILU) gate<Activation::SILU>(sums, count, numbers);
         break;
       case Become::ACTIVATED:
-        if (target.activation == 0) activate<0>(sums, count, numbers);
-        if (target.activation == 1) activate<1>(sums, count, numbers);
-        if (target.activation == 2) activate<2>(sums, count, numbers);
+        if (target.activation == Activation::RELU) activate<Activation::RELU>(sums, count, numbers);
+        if (target.activation == Activation::GELU) activate<Activation::GELU>(sums, count, numbers);
+        if (target.activation == Activation::SILU) activate<Activation::SILU>(sums, count, numbers);
         break;
       case Become::SUMMED:
         sum_up(sums, count, static_cast<float*>(target.out) + (panel * target.stride + first + row) * 2);

@@ -73,6 +73,7 @@ void encode(const Network<Number>& network, Desk<Number>& desk, int64_t threads,
   desk.hold(count);
   // What a piece of attention needs, and a log-sum-exp for each row, which nobody reads.
   desk.hold_scores(threads, std::max(attention::scratch_size(sizes.d_kv, longest), room_for_tiles(longest, sizes.d_kv)));
+  desk.hold_panels(threads, network.storage);
   std::vector<float> log_sums(sizes.heads * count);
   const Shape shape{sizes.heads, sizes.d_kv, desk.projected.stride, desk.projected.stride, desk.mixed.stride,
                     longest - 1, 2 * longest - 1, false, Dropout::of(0.0, 0)};
@@ -82,11 +83,11 @@ void encode(const Network<Number>& network, Desk<Number>& desk, int64_t threads,
     for (const EncoderLayer<Number>& layer : network.encoder) {
       norm_rows(team, desk.hidden, count, layer.norm, sizes.epsilon, desk.normed.row(0), desk.normed.stride);
       team.meet();
-      multiply(team, desk.normed, count, layer.projections, {Become::NUMBERS, desk.projected.row(0), desk.projected.stride});
+      desk.multiply(team, desk.normed, count, layer.projections, {Become::NUMBERS, desk.projected.row(0), desk.projected.stride});
       team.meet();
       attend_share(team, shape, work, bias, desk, count, log_sums);
       team.meet();
-      multiply(team, desk.mixed, count, layer.out, {Become::ADDED, desk.hidden.row(0), desk.hidden.stride});
+      desk.multiply(team, desk.mixed, count, layer.out, {Become::ADDED, desk.hidden.row(0), desk.hidden.stride});
       team.meet();
       feed(team, network, layer.feed_forward, desk, count);
     }

@@ -11,13 +11,14 @@
 // The sizes of a T5.
 struct Sizes {
   int64_t d_model, d_kv, heads, d_ff, vocabulary;
-  // 0 ReLU, 1 GELU, 2 SiLU.
-  int64_t activation;
+  Activation activation;
   // Distances before a query from which on all have one bias.
   int64_t farthest;
   float epsilon, output_scale;
 
   int64_t inner() const { return heads * d_kv; }
+  // The greatest depth of a layer's product.
+  int64_t deepest() const { return std::max({d_model, inner(), d_ff}); }
 };
 
 template <typename Number>
@@ -66,12 +67,13 @@ template <typename Number>
 struct Desk {
   Rows<float> hidden;
   Rows<Number> normed, projected, seen, mixed, inner;
-  // Room of each member.
+  // Room of each member: for attention, and for a panel whose levels are widened.
   std::vector<std::vector<float>> scores;
+  std::vector<Buffer<Number>> panels;
 
   explicit Desk(const Sizes& sizes)
       : hidden(sizes.d_model), normed(sizes.d_model), projected(3 * sizes.inner()), seen(2 * sizes.inner()),
-        mixed(sizes.inner()), inner(sizes.d_ff) {}
+        mixed(sizes.inner()), inner(sizes.d_ff), panel_size_(up_to(sizes.deepest(), PANEL) * PANEL) {}
 
   void hold(int64_t rows) {
     hidden.hold(rows);
@@ -87,6 +89,19 @@ struct Desk {
     for (auto& room : scores)
       if (static_cast<int64_t>(room.size()) < count) room.resize(count);
   }
+
+  // A panel for each member. To be called before a team multiplies: nothing in it may throw.
+  void hold_panels(int64_t members, Storage storage) {
+    while (storage == Storage::LEVELS && static_cast<int64_t>(panels.size()) < members) panels.emplace_back(panel_size_);
+  }
+
+  // This member's share of a product of a layer.
+  void multiply(const Team& team, const Rows<Number>& rows, int64_t count, const Matrix<Number>& matrix, const Target& target) {
+    ::multiply(team, rows, count, matrix, target, matrix.has_levels() ? panels[team.member].begin() : nullptr);
+  }
+
+ private:
+  int64_t panel_size_;
 };
 
 // This member's share of the rows: the embeddings of `tokens`.
@@ -105,9 +120,9 @@ void feed(const Team& team, const Network<Number>& network, const FeedForward<Nu
   norm_rows(team, desk.hidden, count, layer.norm, sizes.epsilon, desk.normed.row(0), desk.normed.stride);
   team.meet();
   const Become become = layer.gated ? Become::GATED : Become::ACTIVATED;
-  multiply(team, desk.normed, count, layer.in, {become, desk.inner.row(0), desk.inner.stride, sizes.activation});
+  desk.multiply(team, desk.normed, count, layer.in, {become, desk.inner.row(0), desk.inner.stride, sizes.activation});
   team.meet();
-  multiply(team, desk.inner, count, layer.out, {Become::ADDED, desk.hidden.row(0), desk.hidden.stride});
+  desk.multiply(team, desk.inner, count, layer.out, {Become::ADDED, desk.hidden.row(0), desk.hidden.stride});
   team.meet();
 }
 

@@ -75,7 +75,7 @@ struct PrepackedOf : PrepackedT5 {
     const int64_t count = take(hidden), panels = network.output.panels();
     check_sizes(barred, {count}, "barred tokens");
     std::vector<Largest> parts(panels * count);
-    const Target target{Become::LARGEST, parts.data(), count, 0, data<int64_t>(barred)};
+    const Target target{Become::LARGEST, parts.data(), count, Activation::RELU, data<int64_t>(barred)};
     in_team(threads, [&](const Team& team) { multiply(team, desk.normed, count, network.output, target); });
     Tensor out = at::empty({2, count}, embedding.options().dtype(at::kDouble));
     double* found = static_cast<double*>(out.data_ptr());
@@ -210,6 +210,7 @@ std::unique_ptr<PrepackedT5> prepacked_t5(const Sizes& sizes, Storage storage, c
     using Number = std::remove_pointer_t<decltype(kind)>;
     constexpr bool is_bf16 = std::is_same_v<Number, bf16>;
     TORCH_CHECK(storage == Storage::NUMBERS || is_bf16, "levels are multiplied in bf16 alone");
+    TORCH_CHECK(!is_bf16 || way_of_processor() != Way::NONE, "this processor has no instructions for bf16");
     t5 = std::make_unique<PrepackedOf<Number>>(sizes, storage, ends);
   });
   return t5;

@@ -2,6 +2,7 @@
 // many there are.
 #pragma once
 
+#include "../activated.h"
 #include "matrix.h"
 #include "team.h"
 
@@ -35,8 +36,7 @@ struct Target {
   Become become;
   void* out;
   int64_t stride;
-  // How a feed-forward layer activates: 0 ReLU, 1 GELU by its tanh approximation, 2 SiLU.
-  int64_t activation = 0;
+  Activation activation = Activation::RELU;
   // For LARGEST: each row's column that does not count, or -1.
   const int64_t* barred = nullptr;
 };
@@ -47,7 +47,9 @@ enum class Way : int64_t { NONE, PAIRS, TILES };
 // The best way that the processor has and the kernel allows.
 Way way_of_processor();
 
-// This member's share of the first `count` rows times the matrix.
-void multiply(const Team& team, const Rows<float>& rows, int64_t count, const Matrix<float>& matrix, const Target& target);
+// This member's share of the first `count` rows times the matrix. Where the matrix has levels, `widened` is room of this member's own for
+// a panel of numbers.
+void multiply(const Team& team, const Rows<float>& rows, int64_t count, const Matrix<float>& matrix, const Target& target,
+              float* widened = nullptr);
 void multiply(const Team& team, const Rows<bf16>& rows, int64_t count, const Matrix<bf16>& matrix, const Target& target,
-              Way way = way_of_processor());
+              bf16* widened = nullptr, Way way = way_of_processor());

@@ -116,16 +116,28 @@ FOR_PAIRS INLINE void pairs_of_block(const bf16* left, int64_t stride, int64_t r
   for (; row < rows; ++row) pairs_of_rows<1, 1>(left + row * stride, stride, panel, depth_tiles, sums + row * PANEL);
 }
 
-// Levels as numbers, for rows that pass over them more than once.
-FOR_PAIRS INLINE const bf16* widen(const int8_t* levels, int64_t size, std::vector<bf16>& room) {
-  room.resize(std::max<size_t>(room.size(), size + PANEL));
-  bf16* to = reinterpret_cast<bf16*>(up_to(reinterpret_cast<int64_t>(room.data()), 64));
-  for (int64_t at = 0; at < size; at += PANEL) {
-    if (at % 64 == 0) _mm_prefetch(reinterpret_cast<const char*>(levels + at + AHEAD), _MM_HINT_T0);
-    _mm512_store_si512(to + at, (__m512i)pairs_at(levels + at));
+// A panel of levels as numbers, for rows that pass over them more than once. What is asked for twice in a row is there already.
+class Widened {
+ public:
+  Widened(const Matrix<bf16>& matrix, bf16* room) : matrix_(matrix), room_(room) {}
+
+  FOR_PAIRS const bf16* panel(int64_t number) {
+    if (number != there_) {
+      const int8_t* levels = matrix_.panel_of_levels(number);
+      for (int64_t at = 0; at < matrix_.panel_size(); at += PANEL) {
+        if (at % 64 == 0) _mm_prefetch(reinterpret_cast<const char*>(levels + at + AHEAD), _MM_HINT_T0);
+        _mm512_store_si512(room_ + at, (__m512i)pairs_at(levels + at));
+      }
+      there_ = number;
+    }
+    return room_;
   }
-  return to;
-}
+
+ private:
+  const Matrix<bf16>& matrix_;
+  bf16* room_;
+  int64_t there_ = -1;
+};
 
 // Sums of rows with a panel go where they are wanted.
 FOR_PAIRS INLINE void finish(float* sums, int64_t first, int64_t rows, int64_t panel, const Matrix<bf16>& matrix, const Target& target) {
@@ -138,19 +150,17 @@ FOR_PAIRS INLINE void finish(float* sums, int64_t first, int64_t rows, int64_t p
   deliver<bf16>(sums, first, rows, panel, matrix.columns, target);
 }
 
-// Room for a widened panel. A thread of a team lives as long as the process, and so does its room.
-thread_local std::vector<bf16> widened;
-
 FOR_TILES void multiply_by_tiles(const Team& team, const Rows<bf16>& rows, int64_t count, const Matrix<bf16>& matrix,
-                                 const Target& target) {
+                                 const Target& target, bf16* room) {
   alignas(64) float sums[BLOCK * PANEL];
   // Other libraries set shapes of their own on this thread.
   _tile_loadconfig(&SHAPES);
   const int64_t depth_tiles = up_to(matrix.depth, PANEL) / PANEL;
   const Units units(team, count, matrix.panels());
+  Widened widened(matrix, room);
   for (int64_t unit = units.begin; unit < units.end; ++unit) {
     const int64_t panel = units.panel(unit);
-    const bf16* right = matrix.has_levels() ? widen(matrix.panel_of_levels(panel), matrix.panel_size(), widened) : matrix.panel(panel);
+    const bf16* right = matrix.has_levels() ? widened.panel(panel) : matrix.panel(panel);
     for (int64_t first = units.first_row(unit); first < units.end_row(unit); first += BLOCK) {
       const int64_t some = std::min(BLOCK, units.end_row(unit) - first);
       (some > TILE ? tiles_of_32_rows : tiles_of_16_rows)(rows.row(first), rows.stride, right, depth_tiles, sums);
@@ -184,8 +194,9 @@ FOR_PAIRS INLINE void pairs_of_one_row(const bf16* row, const Matrix<bf16>& matr
 }
 
 FOR_PAIRS void multiply_by_pairs(const Team& team, const Rows<bf16>& rows, int64_t count, const Matrix<bf16>& matrix,
-                                 const Target& target) {
+                                 const Target& target, bf16* room) {
   const Units units(team, count, matrix.panels());
+  Widened widened(matrix, room);
   for (int64_t unit = units.begin; unit < units.end; ++unit) {
     const int64_t panel = units.panel(unit), begin = units.first_row(unit), end = units.end_row(unit);
     if (matrix.has_levels() && count == 1 && unit + SIDE_BY_SIDE <= units.end) {
@@ -196,8 +207,7 @@ FOR_PAIRS void multiply_by_pairs(const Team& team, const Rows<bf16>& rows, int64
     } else if (end - begin <= FEW_ROWS) {
       pairs_of_panel(rows, begin, end, matrix, panel, matrix.panel_of_levels(panel), target);
     } else {
-      const bf16* wide = widen(matrix.panel_of_levels(panel), matrix.panel_size(), widened);
-      pairs_of_panel(rows, begin, end, matrix, panel, wide, target);
+      pairs_of_panel(rows, begin, end, matrix, panel, widened.panel(panel), target);
     }
   }
 }
@@ -208,10 +218,16 @@ bool may_use_tiles() {
   return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
-Way find_way() {
+// What functions `FOR_PAIRS` are compiled for.
+bool has_pairs() {
   __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl");
+}
+
+Way find_way() {
   unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512dq")) return Way::NONE;
+  if (!has_pairs()) return Way::NONE;
   constexpr unsigned AMX_BF16 = 1u << 22, AMX_TILE = 1u << 24;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return Way::PAIRS;
   const bool has_tiles = (d & AMX_BF16) && (d & AMX_TILE);
@@ -225,12 +241,13 @@ Way way_of_processor() {
   return way;
 }
 
-void multiply(const Team& team, const Rows<bf16>& rows, int64_t count, const Matrix<bf16>& matrix, const Target& target, Way way) {
-  (way == Way::TILES ? multiply_by_tiles : multiply_by_pairs)(team, rows, count, matrix, target);
+void multiply(const Team& team, const Rows<bf16>& rows, int64_t count, const Matrix<bf16>& matrix, const Target& target, bf16* widened,
+              Way way) {
+  (way == Way::TILES ? multiply_by_tiles : multiply_by_pairs)(team, rows, count, matrix, target, widened);
 }
 #else
 Way way_of_processor() { return Way::NONE; }
 
 // Nobody prepacks bf16 where there is no way to multiply it.
-void multiply(const Team&, const Rows<bf16>&, int64_t, const Matrix<bf16>&, const Target&, Way) {}
+void multiply(const Team&, const Rows<bf16>&, int64_t, const Matrix<bf16>&, const Target&, bf16*, Way) {}
 #endif

@@ -30,6 +30,7 @@ FOR_EVERY_PROCESSOR void multiply_fp32(const Team& team, const Rows<float>& rows
 
 }  // namespace
 
-void multiply(const Team& team, const Rows<float>& rows, int64_t count, const Matrix<float>& matrix, const Target& target) {
+// There are no levels of fp32.
+void multiply(const Team& team, const Rows<float>& rows, int64_t count, const Matrix<float>& matrix, const Target& target, float*) {
   multiply_fp32(team, rows, count, matrix, target);
 }

@@ -13,7 +13,7 @@ extern "C" {
 int64_t stepwise_t5_way() { return static_cast<int64_t>(way_of_processor()); }
 
 // A product of bf16 matrices, left (rows, depth) and right (columns, depth), the latter kept in some storage, by a way that the processor
-// has: (rows, columns) fp32.
+// has: (rows, columns) fp32. For tests.
 char* stepwise_t5_multiply(const Tensor* left, const Tensor* right, int64_t storage, int64_t way, int64_t threads, Tensor** out) {
   return guarded([&] {
     const int64_t count = left->size(0), depth = left->size(1);
@@ -25,9 +25,13 @@ char* stepwise_t5_multiply(const Tensor* left, const Tensor* right, int64_t stor
     std::vector<const bf16*> columns;
     for (int64_t column = 0; column < right->size(0); ++column) columns.push_back(data<bf16>(*right) + column * depth);
     const Matrix<bf16> matrix = prepack(columns, depth, static_cast<Storage>(storage));
+    std::vector<Buffer<bf16>> widened;
+    for (int64_t member = 0; member < threads; ++member) widened.emplace_back(matrix.panel_size());
     Tensor product = at::empty({count, matrix.columns}, left->options().dtype(at::kFloat));
     const Target target{Become::FLOATS, data<float>(product), matrix.columns};
-    in_team(threads, [&](const Team& team) { multiply(team, rows, count, matrix, target, static_cast<Way>(way)); });
+    in_team(threads, [&](const Team& team) {
+      multiply(team, rows, count, matrix, target, widened[team.member].begin(), static_cast<Way>(way));
+    });
     give(out, product);
   });
 }
@@ -75,7 +79,9 @@ char* stepwise_t5_pass_tree(PrepackedT5* t5, const Tensor* encoded, const Tensor
   return guarded([&] { give(out, t5->pass_tree(encoded->contiguous(), *mask, *nodes)); });
 }
 
-Answers* stepwise_answers_begin(const PrepackedT5* t5) { return t5->begin().release(); }
+char* stepwise_answers_begin(const PrepackedT5* t5, Answers** out) {
+  return guarded([&] { *out = t5->begin().release(); });
+}
 
 void stepwise_answers_free(Answers* answers) { delete answers; }
 

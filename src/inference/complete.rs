@@ -74,7 +74,7 @@ impl Raw {
             (None, None) => Choosing::Likeliest,
         };
         let scores = self.request.logprobs.map_or(Scores::None, Scores::Each);
-        Beginning { name, least: self.request.min_tokens, most: self.most(), choosing, scores }
+        Beginning { name, least: self.request.min_tokens, expected: self.most(), choosing, scores }
     }
 
     /// Its growing text, where somebody looks at it before its end: whoever follows it, or a text to stop at.

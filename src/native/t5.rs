@@ -1,5 +1,5 @@
 //! A T5 that only answers, on a processor: its weights prepacked for products whose rows do not depend on each other, so that an answer
-//! is the same whoever is answered beside it.
+//! is the same whoever is answered beside it. Knows no configuration, no tokenizer and no tensor's name.
 
 mod kernels;
 
@@ -51,7 +51,7 @@ pub enum Storage {
 /// A prepacked T5. It takes and gives tensors of the kind that it was prepacked from.
 pub struct PrepackedT5(NonNull<c_void>);
 
-// SAFETY: the kernels hold no state of a thread; `PrepackedT5` is not `Sync`, so one thread at a time asks it.
+// SAFETY: nothing of a T5 is bound to a thread; `PrepackedT5` is not `Sync`, so one thread at a time asks it.
 unsafe impl Send for PrepackedT5 {}
 
 /// Answers that are gone on from side by side.
@@ -68,8 +68,8 @@ pub fn multiplies(kind: Kind) -> bool {
 
 impl PrepackedT5 {
     /// What stands before and after the layers: the embedding; the output layer; the final norms of encoder and decoder; the biases by
-    /// distance of both (heads, distances) in fp32. Weights are copied into panels, here and below, those of the layers into a `storage`; only the embedding is still looked
-    /// at after that, and kept. It computes with one thread until it is told to use more. Panics on what does not fit together, as all
+    /// distance of both (heads, distances) in fp32. Weights are copied into panels, here and below; `storage` is that of the layers'. Only
+    /// the embedding is still looked at after that, and kept. It computes with one thread until it is told to use more. Panics on what does not fit together, as all
     /// of this do.
     pub fn new(sizes: &Sizes, storage: Storage, ends: &Tensors<6>) -> Self {
         let mut prepacked = std::ptr::null_mut();
@@ -136,9 +136,10 @@ impl PrepackedT5 {
 
     /// No answers yet.
     pub fn begin(&self) -> Answers<'_> {
+        let mut rows = std::ptr::null_mut();
         // SAFETY: as above.
-        let rows = unsafe { kernels::stepwise_answers_begin(self.pointer()) };
-        Answers { t5: self, rows: NonNull::new(rows).expect("operator new gives memory or throws") }
+        checked(unsafe { kernels::stepwise_answers_begin(self.pointer(), &raw mut rows) });
+        Answers { t5: self, rows: NonNull::new(rows).expect("without a message there are answers") }
     }
 
     /// Computes with so many threads.
@@ -203,6 +204,19 @@ impl Drop for Answers<'_> {
 
 fn pointers<const COUNT: usize>(tensors: &Tensors<COUNT>) -> [*const c_void; COUNT] {
     tensors.each_ref().map(|tensor| or_null(tensor.as_ref()))
+}
+
+/// What is left of a weight in a storage: levels are whole numbers times the scale of their row. In fp32, as the kernel does it: what
+/// lies in the middle of two levels goes where rounding sends it.
+#[cfg(test)]
+pub fn in_storage(weight: &Tensor, storage: Storage) -> Tensor {
+    let weight = weight.to_kind(Kind::Float);
+    if storage == Storage::Numbers {
+        return weight;
+    }
+    let most = weight.abs().amax([1_i64].as_slice(), true);
+    let steps = Tensor::full_like(&most, 127.0);
+    (weight * (&steps / &most)).round() * (most / steps)
 }
 
 #[cfg(test)]

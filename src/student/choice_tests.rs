@@ -1,7 +1,7 @@
 //! Draws against the distribution that they are drawn from, cuts to the token, and scores against the whole softmax.
 
 use super::*;
-use crate::student::drawing::{kept, seed_of_answer};
+use crate::student::drawing::{seed_of_answer, uncut};
 
 const FREE: Sampling = Sampling { temperature: 1.0, top_p: 1.0, top_k: None, seed: 0 };
 
@@ -101,7 +101,7 @@ fn a_cut_of_a_large_vocabulary_is_that_of_sorting_all_of_it() {
         });
         let mut right: Vec<usize> = enough.copied().collect();
         right.sort_unstable();
-        assert_eq!(kept(&weights, &Sampling { top_p, ..FREE }), right, "{top_p}");
+        assert_eq!(uncut(&weights, &Sampling { top_p, ..FREE }), right, "{top_p}");
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn weights(logits: &Tensor, temperatures: &[f64]) -> Tensor {
 
 /// One of the places, each as likely as its weight among those that are not cut.
 pub fn drawn_place(weights: &[f32], sampling: &Sampling, position: usize) -> usize {
-    let places = kept(weights, sampling);
+    let places = uncut(weights, sampling);
     let weight = |place: &usize| f64::from(weights[*place]);
     // In the order of their places and not of their weights: so a weight that differs in its last bit changes nothing but the
     // one number in 10^7 that falls on the border.
@@ -48,7 +48,7 @@ pub fn drawn_place(weights: &[f32], sampling: &Sampling, position: usize) -> usi
 }
 
 /// The places that are not cut, ascending.
-pub(super) fn kept(weights: &[f32], sampling: &Sampling) -> Vec<usize> {
+pub(super) fn uncut(weights: &[f32], sampling: &Sampling) -> Vec<usize> {
     let heavier = |one: &usize, other: &usize| weights[*other].total_cmp(&weights[*one]).then(one.cmp(other));
     let weight = |place: &usize| f64::from(weights[*place]);
     let mut places: Vec<usize> = (0..weights.len()).collect();

@@ -33,8 +33,8 @@ pub struct Beginning {
     pub name: usize,
     /// Its tokens before which it cannot say `</s>`.
     pub least: usize,
-    /// Tokens after which whoever hears it has had enough: there is room for them from the start.
-    pub most: usize,
+    /// Tokens after which whoever hears it has had enough: there is room for the first of them from the start.
+    pub expected: usize,
     /// How its tokens are chosen.
     pub choosing: Choosing,
     /// What is to be known of their scores.
@@ -47,7 +47,8 @@ pub fn greedy(model: &T5, input_ids: &Tensor, mask: &Tensor, max_new_tokens: usi
     no_grad(|| {
         let encoded = model.encode(input_ids, mask);
         let mut outputs = vec![Generated::default(); usize::try_from(encoded.size()[0]).unwrap_or_default()];
-        let beginning = |name| Beginning { name, most: max_new_tokens, scores: Scores::Sum, ..Beginning::default() };
+        let beginning =
+            |name| Beginning { name, expected: max_new_tokens, scores: Scores::Sum, ..Beginning::default() };
         let mut batch = Generation::new(model);
         batch.join(&encoded, mask, (0..outputs.len()).map(beginning).collect());
         while max_new_tokens > 0 && !batch.is_empty() {
@@ -97,10 +98,10 @@ impl<'model> Generation<'model> {
     /// (inputs, length).
     pub fn join(&mut self, encoded: &Tensor, mask: &Tensor, beginnings: Vec<Beginning>) {
         self.leave_ended(1);
-        let most = beginnings.iter().map(|beginning| beginning.most).max().unwrap_or_default();
+        let expected = beginnings.iter().map(|beginning| beginning.expected).max().unwrap_or_default();
         match &mut self.decoding {
-            Some(decoding) => decoding.join(encoded, mask, most),
-            None => self.decoding = Some(Decoding::new(self.model, encoded, mask, most, 1)),
+            Some(decoding) => decoding.join(encoded, mask, expected),
+            None => self.decoding = Some(Decoding::new(self.model, encoded, mask, expected, 1)),
         }
         let start = self.model.config().decoder_start_token_id;
         let starts = Tensor::full([size(beginnings.len())], start, (Kind::Int64, self.tokens.device()));

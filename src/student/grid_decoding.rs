@@ -1,5 +1,5 @@
-//! The decoder one token at a time, with tensors on any device: keys and values of what was said are kept in buffers made once, those of the input
-//! are computed once.
+//! The decoder one token at a time, with tensors on any device: keys and values of what was said are kept in buffers made once, those
+//! of the input are computed once.
 
 use tch::{Kind, Tensor};
 

@@ -26,10 +26,11 @@ pub(super) fn storage_for(precision: ServingPrecision) -> Storage {
     if precision == ServingPrecision::Int8 { Storage::Levels } else { Storage::Numbers }
 }
 
-/// Bytes that the student of a folder will take. Nothing but `config.json` is read.
+/// Bytes that the student of a folder takes while it is read: as numbers, before they become levels, which take half of that. Nothing
+/// but `config.json` is read.
 pub fn expected_bytes(directory: &Path, device: Device, precision: ServingPrecision) -> Result<u64, StudentError> {
     let config = T5Config::from_dir(directory)?;
-    Ok(bytes_of_parameters(&config, device::kind_for(precision.products(), device), storage_for(precision), device))
+    Ok(bytes_of_parameters(&config, device::kind_for(precision.products(), device), Storage::Numbers, device))
 }
 
 /// A prepacked student has an embedding that is its output layer as well twice: as rows to look up, and as a matrix to multiply.

@@ -15,6 +15,7 @@ mod grid_decoding;
 pub mod label_tree;
 mod layers;
 mod memory;
+mod output;
 mod packed;
 mod parameters;
 mod position;

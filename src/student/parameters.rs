@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::weights::{EMBEDDING, OUTPUT};
 use super::{StudentError, T5Config, Weights};
 
 /// One tensor of a T5.
@@ -25,11 +26,11 @@ pub(super) enum Initial {
 /// layer from N(0, 1), which starts training at several times the loss of a uniform guess.
 pub(super) fn parameters(config: &T5Config) -> BTreeMap<String, Parameter> {
     let mut list = List { config, parameters: BTreeMap::new() };
-    list.add("shared", &[config.vocab_size, config.d_model], 1.0);
+    list.add_tensor(EMBEDDING, &[config.vocab_size, config.d_model], 1.0);
     list.stack("encoder", config.num_layers);
     list.stack("decoder", config.decoder_layers());
     if !config.tie_word_embeddings {
-        list.add("lm_head", &[config.vocab_size, config.d_model], inverse_root(config.d_model));
+        list.add_tensor(OUTPUT, &[config.vocab_size, config.d_model], inverse_root(config.d_model));
     }
     list.parameters
 }
@@ -104,8 +105,12 @@ impl List<'_> {
     }
 
     fn add(&mut self, name: &str, shape: &[i64], deviation: f64) {
+        self.add_tensor(&format!("{name}.weight"), shape, deviation);
+    }
+
+    fn add_tensor(&mut self, name: &str, shape: &[i64], deviation: f64) {
         let parameter = Parameter { shape: shape.to_vec(), initial: Initial::Normal(deviation) };
-        self.parameters.insert(format!("{name}.weight"), parameter);
+        self.parameters.insert(name.to_owned(), parameter);
     }
 }
 

@@ -3,6 +3,7 @@
 use tch::{Device, Tensor};
 
 use super::position::PositionBias;
+use super::weights::{EMBEDDING, OUTPUT};
 use super::{FeedForwardKind, T5Config, Weights};
 use crate::native::Activation;
 use crate::native::t5::{PrepackedT5, Sizes, Storage, multiplies};
@@ -24,8 +25,8 @@ pub(super) fn prepack(
     let farthest = config.relative_attention_max_distance;
     let [read, said] = positions.map(|positions| positions.by_distance_within(farthest + 1).table);
     let mut take = |name: String| weights.remove(&name);
-    let ends = ["shared", "lm_head", "encoder.final_layer_norm", "decoder.final_layer_norm"];
-    let [embedding, output, encoder_norm, decoder_norm] = ends.map(|name| take(format!("{name}.weight")));
+    let ends = [EMBEDDING, OUTPUT, "encoder.final_layer_norm.weight", "decoder.final_layer_norm.weight"];
+    let [embedding, output, encoder_norm, decoder_norm] = ends.map(|name| take(name.to_owned()));
     // A decoder's table begins at the farthest key; the kernels count distances.
     let (read, said) = (read.contiguous(), said.flip([1]).contiguous());
     let ends = [embedding, output, encoder_norm, decoder_norm, Some(read), Some(said)];

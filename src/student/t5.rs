@@ -1,6 +1,6 @@
-//! T5's forward pass: an encoder, a decoder that sees it, and the output layer. Holds no state between calls.
+//! T5's forward pass: an encoder and a decoder that sees it; the output layer is in `output`. Holds no state between calls.
 
-use tch::{Kind, Reduction, Tensor};
+use tch::{Kind, Tensor};
 
 use super::attention::Look;
 use super::dropout::Dropout;
@@ -10,15 +10,16 @@ use super::parameters;
 use super::position::{DistanceBias, PositionBias, padding_bias};
 use super::prepack::{can_prepack, prepack};
 use super::stacks::{DecoderLayer, EncoderLayer};
+use super::weights::{EMBEDDING, OUTPUT};
 use super::{StudentError, T5Config, Weights};
-use crate::native;
 use crate::native::t5::{PrepackedT5, Storage};
 
 /// A T5 over tensors that a `Weights` map owns as well: a change of theirs, and their gradients, are seen through it.
 pub struct T5 {
-    config: T5Config,
-    embedding: Tensor,
-    output: Option<Tensor>,
+    pub(super) config: T5Config,
+    pub(super) embedding: Tensor,
+    /// None where the embedding is the output layer as well, and where the T5 is prepacked.
+    pub(super) output: Option<Tensor>,
     pub(super) encoder: Vec<EncoderLayer>,
     pub(super) encoder_positions: PositionBias,
     pub(super) encoder_norm: Norm,
@@ -66,8 +67,8 @@ impl T5 {
         };
         Ok(Self {
             config: config.clone(),
-            embedding: weight(weights, "shared"),
-            output: (!config.tie_word_embeddings).then(|| weight(weights, "lm_head")),
+            embedding: weights[EMBEDDING].shallow_clone(),
+            output: (!config.tie_word_embeddings).then(|| weights[OUTPUT].shallow_clone()),
             encoder: (0..config.num_layers).map(|layer| EncoderLayer::new(config, weights, layer)).collect(),
             encoder_positions: positions("encoder"),
             encoder_norm: Norm::new(weights, "encoder.final_layer_norm", config),
@@ -78,13 +79,13 @@ impl T5 {
         })
     }
 
-    /// Prepacks the weights into a storage where this processor can answer with them so, and lets go of the tensors that are not needed then. A
-    /// prepacked T5 only answers: it encodes, goes on from what was said, and weighs trees of tokens.
+    /// Prepacks the weights into a storage where this processor can answer with them so, and lets go of the tensors that are not needed
+    /// then. A prepacked T5 only answers: it encodes, goes on from what was said, and weighs trees of tokens.
     pub fn prepack(&mut self, storage: Storage, weights: &mut Weights) {
         if self.prepacked.is_some() || !can_prepack(&self.embedding) {
             return;
         }
-        // They hold the same tensors.
+        // The layers share their tensors with `weights`: memory is given back only where both let go.
         (self.encoder, self.decoder, self.output) = (Vec::new(), Vec::new(), None);
         self.prepacked =
             Some(prepack(&self.config, storage, weights, [&self.encoder_positions, &self.decoder_positions]));
@@ -210,54 +211,7 @@ impl T5 {
         self.finish(&hidden)
     }
 
-    /// The weighted sum of the cross-entropies of `targets` (rows) i64 after `hidden` (rows, d_model), and each by itself
-    /// (rows) fp32, through which no gradient goes. `weights` (rows) fp32.
-    pub fn cross_entropy(&self, hidden: &Tensor, targets: &Tensor, weights: &Tensor) -> (Tensor, Tensor) {
-        if native::serves(hidden) {
-            let (hidden, output) = self.before_output(hidden);
-            return native::linear_cross_entropy(&hidden, output, targets, weights);
-        }
-        let logits = self.logits(hidden).to_kind(Kind::Float);
-        let losses = logits.cross_entropy_loss(targets, None::<Tensor>, Reduction::None, -100, 0.0);
-        (losses.dot(weights), losses.detach())
-    }
-
-    /// hidden (.., d_model) -> scores of the vocabulary (.., vocab_size), not normalized.
-    pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        if let Some(prepacked) = &self.prepacked {
-            return prepacked.logits(hidden);
-        }
-        let (hidden, output) = self.before_output(hidden);
-        hidden.linear(output, None::<Tensor>)
-    }
-
-    /// The score of each row's own token, summed in fp32: hidden (rows, d_model), `tokens` (rows) i64 -> (rows).
-    pub(super) fn logits_of(&self, hidden: &Tensor, tokens: &Tensor) -> Tensor {
-        if let Some(prepacked) = &self.prepacked {
-            return prepacked.logits_of(hidden, tokens);
-        }
-        let (hidden, output) = self.before_output(hidden);
-        let own = output.index_select(0, tokens).to_kind(Kind::Float);
-        (hidden.to_kind(Kind::Float) * own).sum_dim_intlist([-1].as_slice(), false, Kind::Float)
-    }
-
-    /// What goes into the output layer, and its weight.
-    fn before_output(&self, hidden: &Tensor) -> (Tensor, &Tensor) {
-        let output = self.output.as_ref().unwrap_or(&self.embedding);
-        if self.config.scales_output() {
-            // An embedding is about sqrt(d_model) times as large as an output layer.
-            (hidden * self.tied_scale(), output)
-        } else {
-            (hidden.shallow_clone(), output)
-        }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a validated width is far below 2^52")]
-    fn tied_scale(&self) -> f64 {
-        (self.config.d_model as f64).powf(-0.5)
-    }
-
-    fn must_have_layers(&self) {
+    pub(super) fn must_have_layers(&self) {
         assert!(self.prepacked.is_none(), "a prepacked T5 only answers: load the student again to train it");
     }
 

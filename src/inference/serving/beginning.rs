@@ -74,8 +74,8 @@ impl Serving<'_> {
                 let beginning = |place: usize| {
                     let (choosing, scores) = choices[place].clone();
                     let scores = if part == Part::Words { scores } else { Scores::None };
-                    let (name, most) = (part.name(first + place), self.under_way[&(first + place)].most(part));
-                    Beginning { name, most, choosing, scores, ..Beginning::default() }
+                    let (name, expected) = (part.name(first + place), self.under_way[&(first + place)].most(part));
+                    Beginning { name, expected, choosing, scores, ..Beginning::default() }
                 };
                 let beginnings = places.into_iter().map(beginning).collect();
                 // A failure is that of all rows, those that would begin next among them.

@@ -53,7 +53,7 @@ unsafe extern "C" {
         nodes: *const c_void,
         out: *mut *mut c_void,
     ) -> *mut c_char;
-    pub fn stepwise_answers_begin(t5: *const c_void) -> *mut c_void;
+    pub fn stepwise_answers_begin(t5: *const c_void, out: *mut *mut c_void) -> *mut c_char;
     pub fn stepwise_answers_free(answers: *mut c_void);
     #[cfg(test)]
     pub fn stepwise_answers_place(t5: *const c_void, answers: *const c_void, row: i64) -> *const c_void;

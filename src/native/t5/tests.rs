@@ -78,20 +78,12 @@ fn best_way() -> i64 {
     best
 }
 
-/// What is multiplied in a storage: levels are whole numbers times the scale of their row of the weight.
-fn kept(weights: &Tensor, storage: Storage) -> Tensor {
-    if storage == Storage::Numbers {
-        return weights.to_kind(Kind::Double);
-    }
-    // In fp32 as the kernel does it: what lies in the middle of two levels goes where rounding sends it.
-    let weights = weights.to_kind(Kind::Float);
-    let most = weights.abs().amax([1_i64].as_slice(), true);
-    let steps = Tensor::full_like(&most, 127.0);
-    (weights * (&steps / &most)).round().to_kind(Kind::Double) * (most / steps).to_kind(Kind::Double)
-}
-
 #[test]
 fn every_way_to_multiply_bf16_gives_the_product_and_each_row_the_same_in_any_company() {
+    if best_way() == 0 {
+        println!("SKIPPED: this processor has no instructions for bf16");
+        return;
+    }
     let ways: Vec<(i64, Storage)> =
         (1..=best_way()).flat_map(|way| [(way, Storage::Numbers), (way, Storage::Levels)]).collect();
     for (rows, columns, depth) in [(1, 1, 1), (1, 300, 64), (16, 32, 32), (37, 70, 100), (75, 600, 513)] {
@@ -99,7 +91,8 @@ fn every_way_to_multiply_bf16_gives_the_product_and_each_row_the_same_in_any_com
         let random = |rows| Tensor::randn([rows, depth], kind::FLOAT_CPU).to_kind(Kind::BFloat16);
         let (left, right) = (random(rows), random(columns));
         for (way, storage) in &ways {
-            let plain = left.to_kind(Kind::Double).matmul(&kept(&right, *storage).transpose(0, 1));
+            let plain =
+                left.to_kind(Kind::Double).matmul(&in_storage(&right, *storage).to_kind(Kind::Double).transpose(0, 1));
             let product = multiply(&left, &right, *storage, *way, 2);
             let off = (&product - &plain).abs().max().double_value(&[]);
             assert!(off < 1e-3, "{storage:?}, way {way}, {rows} x {depth} x {columns} is off by {off}");
@@ -121,7 +114,7 @@ fn levels_are_no_farther_from_a_weight_than_half_a_step() {
     let right = Tensor::randn([70, 100], kind::FLOAT_CPU).to_kind(Kind::BFloat16);
     let left = Tensor::eye(100, (Kind::BFloat16, tch::Device::Cpu));
     let found = multiply(&left, &right, Storage::Levels, 1, 1);
-    let weights = kept(&right, Storage::Numbers).transpose(0, 1);
+    let weights = right.to_kind(Kind::Double).transpose(0, 1);
     let steps = weights.abs().amax([0_i64].as_slice(), true) / 127.0;
     let off = ((found - weights).abs() / steps).max().double_value(&[]);
     assert!(off > 0.4 && off < 0.5 + 1e-4, "the farthest is {off} steps away");
