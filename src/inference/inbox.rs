@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, RecvError};
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::library::Library;
 use super::question::Question;
+use super::returning::{MOMENT, Returning};
 use super::warm_up::warm_up;
 use super::{InferenceError, ModelFiles};
 use crate::device;
@@ -45,12 +46,14 @@ pub(super) struct Inbox {
     waiting: VecDeque<Question>,
     students: BTreeMap<String, Rc<Student>>,
     library: Weak<Library>,
+    returning: Returning,
 }
 
 impl Inbox {
     /// Hears messages of a device that computes in this kind of number; what becomes of students is the library's to know.
     pub fn new((device, kind): (Device, Kind), messages: Receiver<Message>, library: Weak<Library>) -> Self {
-        Self { device, kind, messages, waiting: VecDeque::new(), students: BTreeMap::new(), library }
+        let (waiting, students, returning) = (VecDeque::new(), BTreeMap::new(), Returning::default());
+        Self { device, kind, messages, waiting, students, library, returning }
     }
 
     /// Takes what has come; where nothing waits, waits for it.
@@ -60,6 +63,23 @@ impl Inbox {
             self.take(message)?;
         }
         self.look()
+    }
+
+    /// Waits a moment for those who were just answered, where they use to ask again at once.
+    pub fn gather(&mut self, answered: usize) -> Result<(), ThreadEnds> {
+        if answered == 0 || !self.returning.expected() {
+            return Ok(());
+        }
+        let (until, before) = (Instant::now() + MOMENT, self.waiting.len());
+        while self.waiting.len() < before + answered {
+            match self.messages.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(message) => self.take(message)?,
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return Err(ThreadEnds),
+            }
+        }
+        self.returning.came(self.waiting.len() - before, answered);
+        Ok(())
     }
 
     /// Takes what has come. Whoever has left waits no longer, and whoever has waited too long is told so.

@@ -40,6 +40,7 @@ mod model_tokenizer;
 mod pace;
 mod prediction;
 mod question;
+mod returning;
 mod searching;
 mod serving;
 mod settings;

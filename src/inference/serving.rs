@@ -37,6 +37,8 @@ pub(super) struct Serving<'a> {
     under_way: BTreeMap<usize, UnderWay>,
     /// The next question's number.
     next: usize,
+    /// Questions that were answered since the last look at who has come.
+    answered: usize,
 }
 
 impl<'a> Serving<'a> {
@@ -52,6 +54,7 @@ impl<'a> Serving<'a> {
             searching: Searching::new(student, max_batch),
             under_way: BTreeMap::new(),
             next: 0,
+            answered: 0,
         }
     }
 
@@ -62,6 +65,10 @@ impl<'a> Serving<'a> {
             self.begin();
             self.step();
             self.searching.step();
+            let answered = std::mem::take(&mut self.answered);
+            if self.prepared.is_empty() {
+                inbox.gather(answered)?;
+            }
             inbox.look()?;
             self.turn_away();
             if self.prepared.is_empty() && !inbox.others_wait(self.model) {
@@ -133,7 +140,8 @@ impl<'a> Serving<'a> {
         if under_way.parts == 0 { self.under_way.remove(&number) } else { None }
     }
 
-    fn finish(&self, done: Vec<UnderWay>) {
+    fn finish(&mut self, done: Vec<UnderWay>) {
+        self.answered += done.len();
         let (mut recipients, mut answering) = (Vec::new(), Vec::new());
         for UnderWay { recipient, writing, .. } in done {
             if recipient.is_gone() {

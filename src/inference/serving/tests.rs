@@ -55,8 +55,20 @@ impl Desk {
         Self { library, to_thread, inbox, model, bound: Bound::new(9) }
     }
 
+    /// Takes what waits, and says how much it was.
+    fn take(&mut self) -> usize {
+        self.inbox.questions_for(&self.model, usize::MAX).len()
+    }
+
     /// A question comes, and is looked at.
     async fn ask(&mut self, request: impl Into<Request>) -> Told {
+        let told = self.send(request).await;
+        assert!(self.inbox.look().is_ok());
+        told
+    }
+
+    /// A question comes, and is not looked at yet.
+    async fn send(&self, request: impl Into<Request>) -> Told {
         let measure = self.library.measure(&self.model).unwrap();
         let in_use = self.library.open(&self.model, measure).await.unwrap();
         let places = Places::new([self.bound.take(1).unwrap(), self.bound.take(1).unwrap()]);
@@ -66,7 +78,6 @@ impl Desk {
         let recipient = Recipient { listener: Listener::Once(answer), course };
         let question = Question { request: request.into(), recipient };
         self.to_thread.send(Message::Answer(vec![question])).unwrap();
-        assert!(self.inbox.look().is_ok());
         told
     }
 }
@@ -124,4 +135,24 @@ async fn rows_that_cannot_join_fail_all_that_is_written_once() {
     }
     assert!(told.try_recv().unwrap().is_ok());
     assert_eq!(desk.bound.taken(), 0);
+}
+
+#[tokio::test]
+async fn who_was_answered_and_comes_back_at_once_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(student(folder.path()));
+    let mut desk = Desk::new(folder.path());
+    // The student is put on the shelf before its first question.
+    let _first = desk.ask(with_rationale()).await;
+    assert_eq!(desk.take(), 1);
+    let _back = [desk.send(with_rationale()).await, desk.send(with_rationale()).await];
+    assert!(desk.inbox.gather(2).is_ok());
+    assert_eq!(desk.take(), 2, "both came in the one moment");
+    assert!(desk.inbox.gather(1).is_ok());
+    assert_eq!(desk.take(), 0, "nobody came");
+    let _late = desk.send(with_rationale()).await;
+    assert!(desk.inbox.gather(1).is_ok());
+    assert_eq!(desk.take(), 0, "the next are not waited for");
+    assert!(desk.inbox.gather(1).is_ok());
+    assert_eq!(desk.take(), 1, "those after them are");
 }
