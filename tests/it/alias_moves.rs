@@ -66,8 +66,8 @@ async fn running(app: &TestApp, model: &str) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alias_moves_while_its_model_streams_and_there_is_room_for_one() {
-    const ANSWERS: usize = 16;
-    let app = TestApp::start_with_engine(EngineSettings { max_models: 1, ..usual_engine() }).await;
+    const ANSWERS: usize = 128;
+    let app = TestApp::start_with_engine(EngineSettings { max_models: 1, max_waiting: 512, ..usual_engine() }).await;
     let (first, second) = (app.model("desk-1").await, app.model("desk-2").await);
     put(&app, "live", "desk-1").await;
     assert_eq!(ask(&app, "live").await.body["model"], "desk-1");

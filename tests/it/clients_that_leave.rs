@@ -1,30 +1,19 @@
 //! Clients that close their connection while their question waits: nothing of it is ever computed.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use stepwise::{domain::LabelSet, inference::EngineSettings};
 
 use crate::{
     api_openai::write_talker,
     support::{
         app::{TestApp, usual_engine},
+        asking_routes::asking_routes,
         exposition::Exposition,
         service::until,
         student::{desk_labels, write_student},
         wire::Wire,
     },
 };
-
-/// Every way to ask, as a request of one input.
-fn ways() -> [(&'static str, Value); 4] {
-    let message = json!({"role": "user", "content": "late"});
-    let tensor = json!({"name": "text", "shape": [1], "datatype": "BYTES", "data": ["late"]});
-    [
-        ("/v1/predictions", json!({"model": "desk", "inputs": ["late"]})),
-        ("/v1/completions", json!({"model": "desk", "prompt": "late", "stream": true})),
-        ("/v1/chat/completions", json!({"model": "desk", "messages": [message]})),
-        ("/v2/models/desk/infer", json!({"inputs": [tensor]})),
-    ]
-}
 
 /// A figure of a model; none counts as 0.
 async fn figure(app: &TestApp, name: &str, labels: &[(&str, &str)]) -> f64 {
@@ -34,17 +23,17 @@ async fn figure(app: &TestApp, name: &str, labels: &[(&str, &str)]) -> f64 {
 #[tokio::test]
 async fn what_a_client_asked_who_left_while_it_waited_is_never_computed() {
     const DESK: (&str, &str) = ("model", "desk");
-    let app = TestApp::start_with_engine(EngineSettings { max_batch: 1, ..usual_engine() }).await;
+    let app = TestApp::start_with_engine(EngineSettings { max_batch: 1, max_waiting: 512, ..usual_engine() }).await;
     write_talker(&app, LabelSet::Open).await;
     write_student(&app, "desk", desk_labels());
     let ask = async || app.post("/v1/predictions", json!({"model": "desk", "inputs": ["late"]})).await.status;
     assert_eq!(ask().await, 200);
     // One answer of the other student is written, and many more wait before whoever comes now.
-    let prompts = vec!["explain: refund"; 60];
+    let prompts = vec!["explain: refund"; 256];
     let long = json!({"model": "tiny", "prompt": prompts, "max_tokens": 2048, "min_tokens": 2048, "stream": true});
     let mut busy = app.stream("/v1/completions", &long).await;
     busy.chunk().await;
-    for (path, body) in ways() {
+    for (path, body) in asking_routes("desk", "late") {
         let body = body.to_string();
         let mut client = Wire::open(app.address).await;
         let head = format!("POST {path} HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\n");

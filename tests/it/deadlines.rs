@@ -14,6 +14,7 @@ use crate::{
     api_openai::{INPUT, complete, with_talker, write_talker},
     support::{
         app::{Answer, TestApp, usual_engine},
+        asking_routes::asking_routes,
         exposition::Exposition,
         service::until,
         sse::EventStream,
@@ -29,19 +30,6 @@ fn endless() -> Value {
 
 fn prediction() -> Value {
     json!({"model": "tiny", "inputs": [INPUT]})
-}
-
-/// Every route that asks a student, with a request of one input.
-fn routes() -> [(&'static str, Value); 4] {
-    let chat = json!({"model": "tiny", "messages": [{"role": "user", "content": INPUT}]});
-    let tensor = json!({"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": [INPUT]}]});
-    let prompt = json!({"model": "tiny", "prompt": INPUT});
-    [
-        ("/v1/predictions", prediction()),
-        ("/v1/chat/completions", chat),
-        ("/v1/completions", prompt),
-        ("/v2/models/tiny/infer", tensor),
-    ]
 }
 
 async fn post_within(app: &TestApp, seconds: &str, path: &str, body: &Value) -> Answer {
@@ -68,9 +56,9 @@ async fn beyond_its_deadline_a_request_is_dropped_wherever_it_is() {
     write_talker(&app, LabelSet::Open).await;
     let before = begun_and_answered(&app).await;
     // One answer of it is being written, the rest waits.
-    let late = post_within(&app, "1.5", "/v1/completions", &endless()).await;
+    let late = post_within(&app, "0.5", "/v1/completions", &endless()).await;
     let detail = late.refused(504, "deadline_exceeded", "");
-    assert!(detail.contains("within the 1.5 s"), "{detail}");
+    assert!(detail.contains("within the 0.5 s"), "{detail}");
     assert_eq!((&late.headers["x-should-retry"], late.headers.get("retry-after")), (&"false".parse().unwrap(), None));
     assert_eq!(late.body["error"]["type"], "timeout_error");
     until_free(&app).await;
@@ -78,13 +66,9 @@ async fn beyond_its_deadline_a_request_is_dropped_wherever_it_is() {
     app.state.engine.warm_up().await.unwrap();
     let after = begun_and_answered(&app).await;
     let [begun, answered] = [after[0] - before[0], after[1] - before[1]];
-    println!("{begun} begun, {answered} answered");
     assert!(begun < 64.0, "{begun} inputs were begun: what waited was not dropped");
-    assert_eq!(
-        begun - answered,
-        1.0,
-        "{begun} begun, {answered} answered: the one that was being written was not dropped"
-    );
+    // The one that was being written, unless it was between two of them.
+    assert!((0.0..=1.0).contains(&(begun - answered)), "{begun} begun, {answered} answered");
     assert_eq!(complete(&app, json!({})).await.status, 200);
     assert_eq!(
         begun_and_answered(&app).await,
@@ -96,7 +80,7 @@ async fn beyond_its_deadline_a_request_is_dropped_wherever_it_is() {
 #[tokio::test]
 async fn every_route_that_asks_a_student_keeps_the_deadline_and_answers_within_it() {
     let app = with_talker(LabelSet::Open).await;
-    for (path, body) in &routes() {
+    for (path, body) in &asking_routes("tiny", INPUT) {
         assert_eq!(post_within(&app, "86400", path, body).await.status, 200, "{path}");
         for wrong in ["0", "-1", "soon", "inf", "86401", "", "2.5s"] {
             let refused = post_within(&app, wrong, path, body).await;
@@ -119,7 +103,7 @@ async fn every_route_that_asks_a_student_keeps_the_deadline_and_answers_within_i
 #[tokio::test]
 async fn beyond_its_deadline_every_route_that_asks_a_student_answers_504_in_its_own_form() {
     let (app, busy) = busy_app(Duration::from_secs(60)).await;
-    for (path, body) in &routes() {
+    for (path, body) in &asking_routes("tiny", INPUT) {
         let late = post_within(&app, "0.1", path, body).await;
         let words = late.body["error"].as_str().map_or_else(|| late.detail().to_owned(), str::to_owned);
         assert!(words.contains("within the 0.1 s"), "{path}: {words}");

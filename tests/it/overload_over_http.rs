@@ -19,23 +19,12 @@ use tower::ServiceExt;
 
 use crate::support::{
     app::TestApp,
+    asking_routes::asking_routes,
     student::{desk_labels, write_student},
 };
 
 /// Nothing that a test waits for takes this long unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Every way to ask, as a request of one input.
-fn ways() -> [(&'static str, Value); 4] {
-    let message = json!({"role": "user", "content": "late"});
-    let tensor = json!({"name": "text", "shape": [1], "datatype": "BYTES", "data": ["late"]});
-    [
-        ("/v1/predictions", json!({"model": "desk", "inputs": ["late"]})),
-        ("/v1/completions", json!({"model": "desk", "prompt": "late", "max_tokens": 2})),
-        ("/v1/chat/completions", json!({"model": "desk", "messages": [message], "logprobs": true})),
-        ("/v2/models/desk/infer", json!({"inputs": [tensor]})),
-    ]
-}
 
 /// A service whose engine holds one input at a time.
 async fn narrow() -> (TestApp, AppState) {
@@ -56,17 +45,17 @@ async fn send(state: &AppState, path: &str, body: &Value) -> Response {
 #[tokio::test]
 async fn a_response_holds_its_place_until_it_is_read_or_dropped() {
     let (_app, state) = narrow().await;
-    for (path, body) in ways() {
-        let response = send(&state, path, &body).await;
+    for (path, body) in asking_routes("desk", "late") {
+        let response = send(&state, &path, &body).await;
         assert_eq!((response.status(), state.engine.waiting()), (StatusCode::OK, 1), "{path}");
         let length: usize = response.headers()["content-length"].to_str().unwrap().parse().unwrap();
-        let refused = send(&state, path, &body).await;
+        let refused = send(&state, &path, &body).await;
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS, "{path}");
         assert_eq!(refused.headers()["retry-after"], "1", "{path}");
         let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
         assert_eq!((bytes.len(), state.engine.waiting()), (length, 0), "{path}");
         assert!(serde_json::from_slice::<Value>(&bytes).unwrap().is_object(), "{path}");
-        let response = send(&state, path, &body).await;
+        let response = send(&state, &path, &body).await;
         assert_eq!((response.status(), state.engine.waiting()), (StatusCode::OK, 1), "{path}");
         drop(response);
         assert_eq!(state.engine.waiting(), 0, "{path}");
@@ -76,10 +65,10 @@ async fn a_response_holds_its_place_until_it_is_read_or_dropped() {
 #[tokio::test]
 async fn a_stream_holds_its_place_to_its_last_chunk() {
     let (_app, state) = narrow().await;
-    for (path, mut body) in ways().into_iter().skip(1).take(2) {
+    for (path, mut body) in asking_routes("desk", "late").into_iter().skip(1).take(2) {
         body["stream"] = json!(true);
         for is_read in [true, false] {
-            let response = send(&state, path, &body).await;
+            let response = send(&state, &path, &body).await;
             assert_eq!((response.status(), state.engine.waiting()), (StatusCode::OK, 1), "{path}");
             if is_read {
                 let (mut chunks, mut last) = (response.into_body().into_data_stream(), Bytes::new());

@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod app;
+pub mod asking_routes;
 pub mod attempt;
 pub mod cable;
 pub mod contract;
