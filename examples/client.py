@@ -41,9 +41,10 @@ class JobFailed(Exception):
 
 
 class Client:
-    """One service."""
+    """One service. Its key, where it wants one, comes from the variable STEPWISE_API_KEY."""
 
-    def __init__(self, url):
+    def __init__(self, url, api_key=None):
+        self.api_key = api_key or os.environ.get("STEPWISE_API_KEY")
         self.url = url.rstrip("/")
         # The service is beside us; a proxy of the environment is not meant for it.
         self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -53,6 +54,8 @@ class Client:
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
         headers = {"Content-Type": content_type} if body is not None else {}
+        if self.api_key:
+            headers["Authorization"] = f"Bearer {self.api_key}"
         request = urllib.request.Request(self.url + path, data=body, headers=headers, method=method)
         try:
             with self.opener.open(request, timeout=timeout) as reply:

@@ -24,7 +24,8 @@ PATIENCE = 120
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "the order came late"}]
 LABELS = ("refund", "exchange", "reject")
 
-client = openai.OpenAI(base_url=ADDRESS, api_key="none", max_retries=0)
+# The key comes from OPENAI_API_KEY, as the package has it.
+client = openai.OpenAI(base_url=ADDRESS, max_retries=0)
 jobs = client.fine_tuning.jobs
 
 
@@ -251,7 +252,7 @@ def many(file):
 def conflicts(job):
     """What will not change is not asked again, though the package asks again after a 409."""
     sent = []
-    patient = openai.OpenAI(base_url=ADDRESS, api_key="none", max_retries=5)
+    patient = openai.OpenAI(base_url=ADDRESS, max_retries=5)
     patient._client.event_hooks["request"].append(sent.append)
     for ask in (patient.fine_tuning.jobs.cancel, patient.fine_tuning.jobs.pause, patient.fine_tuning.jobs.resume):
         refused(openai.ConflictError, lambda: ask(job), "job_is_over", None)
@@ -282,6 +283,13 @@ def job_refusals(file):
     )
 
 
+def keys():
+    """What the package makes of a key that is not good."""
+    unknown = openai.OpenAI(base_url=ADDRESS, api_key="sk-none", max_retries=0)
+    refused(openai.AuthenticationError, unknown.models.list, "invalid_api_key", None)
+
+
+keys()
 models()
 completions()
 assert chat("tiny").reasoning_content is not None

@@ -21,7 +21,7 @@ use tokio_util::{
 };
 use tower::ServiceExt;
 
-use super::unread;
+use super::{gate::Peer, unread};
 use crate::shutdown::Shutdown;
 
 /// All connections of a listening socket.
@@ -80,7 +80,7 @@ impl Connections {
         let (leave, cut) = (self.leave.clone(), self.cut.clone());
         self.open.spawn(async move {
             tokio::select! {
-                () = converse(stream, answering, busy, leave) => {}
+                () = converse(stream, Peer(client.ip()), answering, busy, leave) => {}
                 () = cut.cancelled() => {}
             }
         });
@@ -127,15 +127,16 @@ impl Leave {
     }
 }
 
-async fn converse(stream: TcpStream, answering: Answering, busy: TaskTracker, leave: Leave) {
+async fn converse(stream: TcpStream, peer: Peer, answering: Answering, busy: TaskTracker, leave: Leave) {
     let (first, max_unread) = (FirstRequest::default(), answering.max_unread);
     let service = {
         let first = Arc::clone(&first);
-        service_fn(move |request: Request<Incoming>| {
+        service_fn(move |mut request: Request<Incoming>| {
             if !first.initialized() {
                 // Two requests of one connection may be the first at once; one of them is.
                 let _ = first.set(Asked { version: request.version(), _busy: busy.token() });
             }
+            request.extensions_mut().insert(peer);
             answering.clone().answer(request)
         })
     };

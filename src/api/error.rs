@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 
 pub use super::field_error::FieldError;
 use super::job_conflict::JobConflict;
-use crate::domain::JobId;
+use crate::domain::{JobId, Scope};
 
 /// Where a cause comes from; it goes to the log, never to the client.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -41,6 +41,25 @@ pub enum ApiError {
     /// The form of an upload is broken or broke off.
     #[error("the upload cannot be read: {0}")]
     BrokenUpload(String),
+    /// The request has no key that is good: none, an unknown, a revoked or an expired one. Which of them is nobody's business.
+    #[error(
+        "this needs an API key that is good, as in the header Authorization: Bearer sw_…; `stepwise keys create` makes one"
+    )]
+    NoKey,
+    /// The request's key is not whole, which is seen by its form alone.
+    #[error("the API key is not whole: a character is missing or wrong; send it as `stepwise keys create` printed it")]
+    BrokenKey,
+    /// The request's key is good for other things.
+    #[error(
+        "the API key has not the scope {0}, which this needs; `stepwise keys create --scopes {0}` makes one that has"
+    )]
+    MissingScope(Scope),
+    /// Too many wrong keys came from the request's address.
+    #[error("too many wrong API keys came from this address; try again in {seconds} s")]
+    TooManyWrongKeys {
+        /// The rest of the minute.
+        seconds: u64,
+    },
     /// Nothing has this id.
     #[error("there is no {what} {id:?}")]
     NotFound {
@@ -206,6 +225,12 @@ impl ApiError {
             Self::TooLarge { .. } => wire(StatusCode::PAYLOAD_TOO_LARGE, INVALID, "too_large"),
             Self::EmptyFile => wire(StatusCode::BAD_REQUEST, INVALID, "empty_file"),
             Self::BrokenUpload(_) => wire(StatusCode::BAD_REQUEST, INVALID, "invalid_upload"),
+            Self::NoKey | Self::BrokenKey => wire(StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key"),
+            Self::MissingScope(_) => wire(StatusCode::FORBIDDEN, "permission_error", "insufficient_scope"),
+            Self::TooManyWrongKeys { seconds } => {
+                let too_many = wire(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "too_many_wrong_keys");
+                Wire { retry_after: Some(*seconds), ..too_many }
+            }
             Self::NotFound { .. } => wire(StatusCode::NOT_FOUND, "not_found_error", "not_found"),
             Self::ModelNotFound { .. } => wire(StatusCode::NOT_FOUND, INVALID, "model_not_found"),
             Self::ModelUnusable { .. } => wire(StatusCode::BAD_REQUEST, INVALID, "model_unusable"),

@@ -23,12 +23,17 @@ const REQUEST_ID: &str = "x-request-id";
 /// Longest time that an answer may take, streams and predictions left out.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
+/// A request's id, among its extensions.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
 /// Gives the request its id (the client's own where it is sane), opens its span, and writes the body of an error.
 /// Neither bodies nor headers reach the log: both hold users' data, and headers hold keys.
-pub async fn identify(State(state): State<AppState>, request: Request, next: Next) -> Response {
+pub async fn identify(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let id = given_id(request.headers()).unwrap_or_else(|| new_id(&state.clock));
     let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
     let form = ErrorForm::of(request.uri().path());
+    request.extensions_mut().insert(RequestId(id.clone()));
     let started = Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
     let _entered = span.enter();

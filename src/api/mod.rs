@@ -6,6 +6,8 @@ mod aliases;
 mod annotation_jobs;
 mod annotation_lines;
 mod asked_model;
+mod audit;
+mod audit_log;
 mod connections;
 mod deadline;
 mod distillation_jobs;
@@ -22,6 +24,7 @@ mod file_content;
 mod file_rows;
 mod file_statistics;
 mod files;
+mod gate;
 mod health;
 mod held;
 mod idempotency;
@@ -58,6 +61,7 @@ mod predictions;
 mod problem;
 mod reports;
 mod resolve;
+mod scopes;
 mod serve;
 mod shapes;
 mod sse;
@@ -82,6 +86,7 @@ use utoipa_axum::{
 use crate::shutdown::Shutdown;
 
 pub use error::{ApiError, FieldError};
+pub use gate::Access;
 pub use metrics::ApiMetrics;
 pub use openapi::{openapi, openapi_yaml};
 pub use pinned::{keep_pinned, keep_pinned_once};
@@ -101,6 +106,8 @@ pub fn router(state: AppState) -> Router {
         .route("/openapi.json", get(openapi::document))
         .fallback(no_route)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(axum_middleware::from_fn_with_state(state.clone(), audit::record))
+        .layer(axum_middleware::from_fn_with_state(state.clone(), gate::admit))
         .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(axum_middleware::from_fn_with_state(state.clone(), middleware::measure))
         .layer(axum_middleware::from_fn_with_state(state.clone(), middleware::identify))
@@ -147,6 +154,7 @@ fn plain_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(models::get_model, models::delete_model))
         .routes(routes!(aliases::list_aliases))
         .routes(routes!(aliases::get_alias, aliases::put_alias, aliases::delete_alias))
+        .routes(routes!(audit_log::list_audit_log))
         .routes(routes!(open_inference::routes::get_server))
         .routes(routes!(open_inference::routes::get_live))
         .routes(routes!(open_inference::routes::get_ready))

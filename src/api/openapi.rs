@@ -13,6 +13,7 @@ use super::{
     files::Order,
     open_inference::OpenInferenceError,
     problem::{PROBLEM_JSON, Problem},
+    scopes,
 };
 use crate::{
     domain::{DistillationResult, Evaluation},
@@ -47,7 +48,7 @@ pub fn head() -> utoipa::openapi::OpenApi {
 
 /// The whole document.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    examples::attach(&super::routes(&Shutdown::new()).into_openapi())
+    examples::attach(&scopes::guarded(&super::routes(&Shutdown::new()).into_openapi()))
 }
 
 /// The whole document as it is committed. `stepwise openapi` prints it.

@@ -5,7 +5,7 @@ use std::{error::Error, sync::Arc};
 
 use axum::{
     body::Body,
-    http::{HeaderValue, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -167,6 +167,9 @@ pub fn render(mut response: Response, request_id: &str, form: ErrorForm) -> Resp
     headers.remove(header::CONTENT_LENGTH);
     if let Some(seconds) = wire.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if wire.status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if let ApiError::RangeNotSatisfiable { bytes } = &*error {
         let size = HeaderValue::try_from(format!("bytes */{bytes}")).expect("numbers are plain ASCII");

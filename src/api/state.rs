@@ -2,7 +2,15 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{metrics::ApiMetrics, missing::Missing, names::Names, pinned::PinnedModels, reports::Reports, warm_up};
+use super::{
+    gate::{Access, Gate},
+    metrics::ApiMetrics,
+    missing::Missing,
+    names::Names,
+    pinned::PinnedModels,
+    reports::Reports,
+    warm_up,
+};
 use crate::{
     artifacts::Artifacts,
     clock::Clock,
@@ -36,6 +44,8 @@ pub struct Rooms {
     pub max_upload_bytes: u64,
     /// Time and ids.
     pub clock: Clock,
+    /// Whether requests need an API key.
+    pub access: Access,
     /// Cancelled when the process is about to stop.
     pub shutdown: Shutdown,
 }
@@ -45,6 +55,7 @@ pub struct Rooms {
 pub struct AppState {
     pub(super) rooms: Arc<Rooms>,
     pub(super) metrics: ApiMetrics,
+    pub(super) gate: Arc<Gate>,
     pub(super) reports: Arc<Reports>,
     pub(super) names: Arc<Names>,
     pub(super) pinned_models: Arc<PinnedModels>,
@@ -61,6 +72,7 @@ impl AppState {
         Self {
             rooms: Arc::new(rooms),
             metrics,
+            gate: Arc::default(),
             reports: Arc::default(),
             names: Arc::default(),
             pinned_models,

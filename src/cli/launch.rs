@@ -6,7 +6,7 @@ use tokio::{net::TcpListener, sync::Notify};
 
 use super::{CommandError, preflight};
 use crate::{
-    api::{self, Drain},
+    api::{self, Access, Drain},
     artifacts::Artifacts,
     clock::Clock,
     config::{GivenSettings, Settings},
@@ -84,6 +84,7 @@ impl Parts {
             scratch: self.settings.data_dir.join("scratch"),
             max_upload_bytes: self.settings.max_upload_bytes,
             clock: self.clock.clone(),
+            access: self.access(),
             shutdown: shutdown.clone(),
         });
         let warm_up = tokio::spawn(api::warm_up(state.clone()));
@@ -95,6 +96,30 @@ impl Parts {
         tidy.abort();
         pinned.abort();
         Ok(())
+    }
+
+    /// Whether requests need a key. An address that other machines reach is no place for requests without one, unless somebody
+    /// says so; keys that were made are asked for anyway.
+    fn access(&self) -> Access {
+        let is_open = self.settings.allow_unauthenticated || self.settings.listen.ip().is_loopback();
+        if is_open { Access::KeysOnceMade } else { Access::Keys }
+    }
+
+    /// Ends a service that other machines could reach and nobody could use.
+    ///
+    /// # Errors
+    /// Says how to make the first key. The schema must be there.
+    pub async fn refuse_without_keys(&self) -> Result<(), CommandError> {
+        if self.access() != Access::Keys || self.store.has_api_keys().await? {
+            return Ok(());
+        }
+        let listen = self.settings.listen;
+        Err(format!(
+            "{listen} can be reached from other machines, and there is no API key yet; make one with `stepwise keys create`, \
+             listen on 127.0.0.1, or accept requests without keys until there is one with --allow-unauthenticated \
+             (STEPWISE_ALLOW_UNAUTHENTICATED=true)"
+        )
+        .into())
     }
 
     /// Works until shutdown, then gives its jobs back.

@@ -6,6 +6,7 @@ mod bench_rows;
 mod doctor;
 mod fetch;
 mod healthcheck;
+mod keys;
 mod launch;
 mod preflight;
 mod scripted_teacher;
@@ -57,6 +58,8 @@ enum Command {
     },
     /// Serve recorded answers as an OpenAI-compatible teacher
     ScriptedTeacher(scripted_teacher::Arguments),
+    /// Make, list and revoke API keys, in the database of --database-url, or else in the private one of --data-dir
+    Keys(keys::Arguments),
     /// Bring the database's schema up to date
     Migrate(GivenSettings),
     /// Say what works on this machine and what is missing
@@ -107,6 +110,7 @@ pub fn run() -> ExitCode {
         Command::Serve(given) => serve::run(&given),
         Command::Work(given) => work::run(&given),
         Command::Fetch(arguments) => fetch::run(&arguments),
+        Command::Keys(arguments) => keys::run(arguments),
         Command::Migrate(given) => launch::migrate(&given),
     };
     match result {

@@ -50,6 +50,7 @@ fn faults_of_machine<'a>(command: &'a str, reading: &'a Reading) -> impl Iterato
     let read = |check: &&Check| config::find(check.setting).is_some_and(|setting| setting.is_read_by(command));
     let wrong_already = |key: &str| reading.faults.iter().any(|fault| fault.setting == key);
     let checks = CHECKS.iter().filter(read).filter(move |check| !wrong_already(check.setting));
+    let checks = checks.filter(move |check| command != "keys" || check.setting == place_of_keys(&reading.settings));
     let faults = checks.filter_map(|check| Some((check.setting, (check.look)(&reading.settings).err()?)));
     let faults = faults.map(|(setting, problem)| {
         let found = reading.effective.iter().find(|effective| effective.key == setting && !effective.shown.is_empty());
@@ -58,6 +59,11 @@ fn faults_of_machine<'a>(command: &'a str, reading: &'a Reading) -> impl Iterato
     });
     let asks = ["up", "work"].contains(&command) && reading.settings.kinds.contains(&JobKind::Annotation);
     faults.chain(teacher_faults(reading).filter(move |_| asks))
+}
+
+/// The setting that `keys` finds its database by: the private one lies in the data directory.
+fn place_of_keys(settings: &Settings) -> &'static str {
+    if settings.database_url.is_some() { "database_url" } else { "data_dir" }
 }
 
 /// Teachers that this process could not ask. `serve` asks none, so it needs no key.
@@ -70,13 +76,8 @@ fn teacher_faults(reading: &Reading) -> impl Iterator<Item = Fault> + '_ {
     })
 }
 
-/// There are no API keys yet, so whoever reaches the port may do everything.
+/// Whether an address that other machines reach has keys to be asked with is seen once the database answers.
 fn address(settings: &Settings) -> Result<String, String> {
-    if !settings.listen.ip().is_loopback() && !settings.allow_unauthenticated {
-        return Err("can be reached from other machines, and requests are not authenticated; listen on 127.0.0.1, or \
-                    accept this with --allow-unauthenticated (STEPWISE_ALLOW_UNAUTHENTICATED=true)"
-            .to_owned());
-    }
     match TcpListener::bind(settings.listen) {
         Ok(_) => Ok(format!("{} is free", settings.listen)),
         Err(error) => Err(format!(

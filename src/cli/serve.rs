@@ -16,6 +16,9 @@ pub fn run(given: &GivenSettings) -> Result<(), CommandError> {
         let parts = Parts::assemble(settings, url)?;
         let migrated = async {
             parts.migrate(&shutdown).await?;
+            if !shutdown.is_cancelled() {
+                parts.refuse_without_keys().await?;
+            }
             shutdown.cancelled().await;
             Ok::<_, CommandError>(())
         };

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The private cluster's database.
-const DATABASE: &str = "stepwise";
+pub const DATABASE: &str = "stepwise";
 
 /// Runs everything until a signal; the database is stopped last.
 pub fn run(given: &GivenSettings) -> Result<(), CommandError> {
@@ -25,6 +25,7 @@ pub fn run(given: &GivenSettings) -> Result<(), CommandError> {
         cluster.create_database(DATABASE).await?;
         let parts = Parts::assemble(settings, cluster.url(DATABASE))?;
         parts.migrate(&shutdown).await?;
+        parts.refuse_without_keys().await?;
         let served = until_either(&parts, &shutdown).await;
         parts.engine.stop().await;
         drop(cluster);

@@ -85,7 +85,9 @@ impl Args for GivenSettings {
     fn augment_args(command: Command) -> Command {
         let name = command.get_name().to_owned();
         let read = [&CONFIG].into_iter().chain(SETTINGS).filter(|setting| setting.is_read_by(&name));
-        command.args(read.map(argument).collect::<Vec<_>>())
+        // A command with commands of its own takes its flags before and behind their names.
+        let has_commands = name == "keys";
+        command.args(read.map(|setting| argument(setting).global(has_commands)).collect::<Vec<_>>())
     }
 
     fn augment_args_for_update(command: Command) -> Command {

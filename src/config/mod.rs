@@ -35,10 +35,12 @@ use crate::{
 pub struct Settings {
     /// Address of the HTTP API.
     pub listen: SocketAddr,
-    /// Whether that address may be reached from other machines.
+    /// Whether other machines may reach it while there is no API key.
     pub allow_unauthenticated: bool,
     /// Where commands that ask the service find it.
     pub url: String,
+    /// What they ask it with.
+    pub api_key: Option<Secret>,
     /// PostgreSQL's address; none where `up` makes its own.
     pub database_url: Option<DatabaseUrl>,
     /// Connections of one process, at most.

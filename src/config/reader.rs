@@ -75,6 +75,7 @@ impl GivenSettings {
             listen,
             allow_unauthenticated: reader.value("allow_unauthenticated", values::truth),
             url: url.unwrap_or_else(|| reachable(listen)),
+            api_key: reader.optional("api_key", values::secret, |_| "(not shown)".to_owned()),
             database_url: reader.optional("database_url", DatabaseUrl::parse, ToString::to_string),
             // Two, so that the API and a worker of one process do not wait for each other.
             database_connections: reader.value("database_connections", values::number(2)),

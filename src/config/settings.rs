@@ -9,8 +9,8 @@ pub fn find(key: &str) -> Option<&'static Setting> {
 }
 
 const EVERY: &[&str] =
-    &["up", "serve", "work", "fetch", "migrate", "watch", "healthcheck", "train", "scripted-teacher"];
-const LOGGING: &[&str] = &["up", "serve", "work", "fetch", "migrate", "train", "scripted-teacher"];
+    &["up", "serve", "work", "fetch", "keys", "migrate", "watch", "healthcheck", "train", "scripted-teacher"];
+const LOGGING: &[&str] = &["up", "serve", "work", "fetch", "keys", "migrate", "train", "scripted-teacher"];
 const RUNNING: &[&str] = &["up", "serve", "work"];
 const BRINGING: &[&str] = &["up", "serve", "work", "fetch"];
 const SERVING: &[&str] = &["up", "serve"];
@@ -42,7 +42,7 @@ pub const SETTINGS: &[Setting] = &[
         default: Preset::Is("false"),
         secret: false,
         commands: SERVING,
-        meaning: "listen on other addresses than this machine's own: there are no API keys yet",
+        meaning: "take requests without a key, as long as none was made, also on an address that other machines reach: whoever reaches the port may do everything",
     },
     Setting {
         key: "url",
@@ -53,11 +53,19 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "the service that `watch` and `healthcheck` ask",
     },
     Setting {
+        key: "api_key",
+        value: "KEY",
+        default: Preset::Nothing,
+        secret: true,
+        commands: &["watch"],
+        meaning: "the API key that `watch` asks with. Prefer the variable",
+    },
+    Setting {
         key: "database_url",
         value: "URL",
         default: Preset::Nothing,
         secret: true,
-        commands: &["serve", "work", "migrate"],
+        commands: &["serve", "work", "migrate", "keys"],
         meaning: "PostgreSQL; a password may stand in it or in PGPASSWORD. `up` brings its own",
     },
     Setting {
@@ -73,7 +81,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "DIR",
         default: Preset::Is(".data"),
         secret: false,
-        commands: RUNNING,
+        commands: &["up", "serve", "work", "keys"],
         meaning: "folder for artifacts, scratch files and the private database",
     },
     Setting {

@@ -40,6 +40,8 @@
 //! | alias | a further name for a model, which can be moved |
 //! | calibration | fitting confidence to how often the answer is right, by one temperature |
 //! | lineage | what a model was made of and how |
+//! | key | what a request is authenticated with; its id names it, its secret is shown once |
+//! | scope | what a key may do: `read`, `submit`, `infer`, `admin` |
 //! | prediction | a served answer: label, confidence, rationale |
 
 mod alias;
@@ -48,6 +50,7 @@ mod annotation_line;
 mod annotation_report;
 mod annotation_sums;
 mod annotation_terms;
+mod api_key;
 mod attempt;
 mod attempt_outcome;
 mod budget;
@@ -98,6 +101,7 @@ pub use annotation_report::{
 };
 pub use annotation_sums::{AnnotationSums, Tokens};
 pub use annotation_terms::{RationaleKeeping, Smoke};
+pub use api_key::{ApiKey, KEY_ENTROPY, KeyDigest, KeyId, KeyText, NoKey, Scope};
 pub use attempt::{AttemptSpec, AttemptStudent, AttemptValidation, Frame, Order, StudentCard};
 pub use attempt_outcome::{Accuracies, AttemptOutcome, SeedOutcome};
 pub use budget::{Allowance, Budget, Prices};

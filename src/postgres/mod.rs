@@ -83,8 +83,13 @@ impl Cluster {
 
     /// The address of one of its databases; `postgres` is always there.
     pub fn url(&self, database: &str) -> String {
-        let directory: String = self.server.socket_directory().to_string_lossy().bytes().map(percent_encoded).collect();
-        format!("postgres://{ROLE}@localhost:{}/{database}?host={directory}", server::PORT)
+        address(self.server.socket_directory(), database)
+    }
+
+    /// The address of a database of the cluster that another process runs in `data_dir`, for commands beside it; none where no
+    /// server runs there.
+    pub fn url_of_running(data_dir: &Path, database: &str) -> Option<String> {
+        server::sockets_of_running(&data_dir.canonicalize().ok()?).map(|sockets| address(&sockets, database))
     }
 
     /// The folder that holds the server's files.
@@ -119,6 +124,11 @@ impl Drop for Cluster {
             tracing::warn!(folder = %self.server.folder.display(), %error, "the private Postgres server did not stop");
         }
     }
+}
+
+fn address(sockets: &Path, database: &str) -> String {
+    let directory: String = sockets.to_string_lossy().bytes().map(percent_encoded).collect();
+    format!("postgres://{ROLE}@localhost:{}/{database}?host={directory}", server::PORT)
 }
 
 fn percent_encoded(byte: u8) -> String {

@@ -38,6 +38,19 @@ pub(super) enum Sockets {
     Apart(tempfile::TempDir),
 }
 
+/// Where the socket of the server lies that works in this folder: the fifth line of what it writes about itself.
+pub(super) fn sockets_of_running(folder: &Path) -> Option<PathBuf> {
+    let text = fs::read_to_string(folder.join("postmaster.pid")).ok()?;
+    let sockets = PathBuf::from(text.lines().nth(4)?);
+    works_in(folder, &text).then_some(sockets)
+}
+
+/// A server works in its cluster's folder; no other process has a reason to.
+fn works_in(folder: &Path, pid_file: &str) -> bool {
+    let pid = pid_file.lines().next().unwrap_or_default().trim();
+    fs::read_link(Path::new("/proc").join(pid).join("cwd")).is_ok_and(|found| found == folder)
+}
+
 impl Server {
     /// Writes the settings and starts the server, which is ready when this returns.
     pub(super) fn start(&self, durability: Durability) -> Result<(), ClusterError> {
@@ -57,7 +70,7 @@ impl Server {
     /// Stops the server: clients are cut off, everything committed is on disk.
     pub(super) fn stop(&self) -> Result<(), ClusterError> {
         let pid_file = fs::read_to_string(self.folder.join("postmaster.pid"));
-        if !pid_file.is_ok_and(|text| self.is_our_server(&text)) {
+        if !pid_file.is_ok_and(|text| works_in(&self.folder, &text)) {
             return Ok(());
         }
         self.pg_ctl(&["stop", "--wait", "--timeout=30", "--silent", "--mode=fast"])
@@ -77,17 +90,11 @@ impl Server {
     fn take_over(&self) -> Result<(), ClusterError> {
         let file = self.folder.join("postmaster.pid");
         let Ok(text) = fs::read_to_string(&file) else { return Ok(()) };
-        if self.is_our_server(&text) {
+        if works_in(&self.folder, &text) {
             tracing::info!(folder = %self.folder.display(), "stopping the server that an earlier process left running");
             return self.stop();
         }
         fs::remove_file(&file).map_err(ClusterError::io("cannot remove", &file))
-    }
-
-    /// A server works in its cluster's folder; no other process has a reason to.
-    fn is_our_server(&self, pid_file: &str) -> bool {
-        let pid = pid_file.lines().next().unwrap_or_default().trim();
-        fs::read_link(Path::new("/proc").join(pid).join("cwd")).is_ok_and(|folder| folder == self.folder)
     }
 
     fn settings(&self, durability: Durability) -> String {

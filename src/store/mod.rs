@@ -8,7 +8,9 @@ mod aliases;
 mod annotation_ends;
 mod annotation_report;
 mod annotations;
+mod api_keys;
 mod ask_again;
+mod audit_log;
 mod checkpoint_lists;
 mod checkpoints;
 mod chunks;
@@ -51,6 +53,8 @@ use crate::domain::ProjectId;
 
 pub use aliases::{DeletedAlias, PutAlias, SetAlias};
 pub use annotation_report::{AnnotationLengths, Faulty, LabelPair, Rejections, ShownExample};
+pub use api_keys::{NewApiKey, StoredKey};
+pub use audit_log::{AuditEntry, NewAudit};
 pub use checkpoint_lists::CheckpointOrder;
 pub use checkpoints::WhichCheckpoint;
 pub use error::StoreError;

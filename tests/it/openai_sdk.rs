@@ -9,6 +9,7 @@ use std::{
 
 use crate::support::{
     fleet::Fleet,
+    keys::{ALL, make_key},
     service::head,
     student::{desk_labels, write_student_to},
 };
@@ -51,7 +52,9 @@ async fn an_unmodified_openai_package_reads_every_answer() {
     let (desk, models) = (fleet.folder.path().join("desk"), fleet.folder.path().join("models"));
     write_student_to(&models.join("tiny"), desk_labels(), 7);
     let _worker = fleet.worker("worker");
+    let key = make_key(&fleet.database.url, ALL);
     let mut command = Command::new(python);
+    command.env("OPENAI_API_KEY", key);
     command.args(["-B", SCRIPT, &format!("{}/v1", fleet.client.base())]);
     command.args([path(&head(&desk.join("labeled.jsonl"), 60)), path(&desk.join("task.json"))]);
     let done = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();

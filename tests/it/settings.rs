@@ -2,7 +2,10 @@
 
 use std::{fs, net::TcpListener, path::PathBuf};
 
-use crate::support::service::{Process, free_address, program, run, until};
+use crate::support::{
+    database::TestDatabase,
+    service::{Process, free_address, program, run, until},
+};
 
 const TEACHER: &str = "[[teachers]]\nname = 'large'\nbase_url = 'http://127.0.0.1:9/v1'\nmodel = 'm'\napi_key_env = 'SETTINGS_TEST_KEY'\n";
 
@@ -106,16 +109,17 @@ async fn a_service_is_alive_before_its_database_is_and_the_healthcheck_says_so()
     assert!(ready.out.contains("503") && ready.out.contains("database"), "{ready:?}");
 }
 
-#[test]
-fn an_address_that_others_reach_needs_consent_of_who_listens_and_of_nobody_else() {
-    let database = ("DATABASE_URL", "postgres://h/d");
-    let open = [("STEPWISE_LISTEN", "0.0.0.0:0"), ("STEPWISE_DEVICE", "cuda:99"), database];
-    let refused = run(&["serve"], &open).err;
-    assert!(refused.contains("2 settings") && refused.contains("STEPWISE_ALLOW_UNAUTHENTICATED=true"), "{refused}");
-    for arguments in [&["serve", "--allow-unauthenticated"][..], &["work"]] {
-        let ended = run(arguments, &open);
-        assert!(ended.err.contains("a setting cannot be used") && ended.err.contains("cuda:99"), "{ended:?}");
+#[tokio::test]
+async fn an_address_that_others_reach_needs_a_key_or_consent_of_who_listens_and_of_nobody_else() {
+    let (folder, database) = (tempfile::tempdir().unwrap(), TestDatabase::new().await);
+    let open = [("STEPWISE_LISTEN", "0.0.0.0:0"), ("DATABASE_URL", database.url.as_str())];
+    let data = folder.path().join("data").display().to_string();
+    let refused = run(&["serve", "--data-dir", &data, "--threads", "1"], &open);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    for words in ["there is no API key yet", "stepwise keys create", "STEPWISE_ALLOW_UNAUTHENTICATED=true"] {
+        assert!(refused.err.contains(words), "{words}: {refused:?}");
     }
+    assert_eq!(run(&["migrate"], &open).code, Some(0));
     let asked = run(&["healthcheck"], &[("STEPWISE_LISTEN", "0.0.0.0:1")]);
     assert!(asked.err.contains("http://127.0.0.1:1/healthz does not answer"), "{asked:?}");
 }

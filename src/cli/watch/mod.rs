@@ -52,7 +52,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let settings = arguments.given.read().accept("watch")?;
     let mut watch = Watch {
-        service: Service::new(&settings.url).map_err(|error| no_client(&settings.url, &error))?,
+        service: Service::new(&settings.url, settings.api_key.clone())
+            .map_err(|error| no_client(&settings.url, &error))?,
         id: arguments.job.clone(),
         screen: Screen::choose(arguments.json),
         patience: Duration::from_secs(arguments.give_up_after),
@@ -121,7 +122,7 @@ impl Watch {
                 }
                 Err(Trouble::NoSuchJob(said)) => return (Outcome::NoSuchJob, vec![said]),
                 Err(Trouble::Refused(said)) => {
-                    return (Outcome::Refused, vec![format!("{said}; is --url right?")]);
+                    return (Outcome::Refused, vec![said]);
                 }
             }
             tokio::time::sleep(PAUSE).await;

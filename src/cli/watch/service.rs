@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    domain::{JobError, JobKind, JobState},
+    domain::{JobError, JobKind, JobState, Secret},
     outbound::install_tls,
     telemetry::chain,
 };
@@ -85,12 +85,13 @@ struct List {
 /// The service at an address.
 pub struct Service {
     url: String,
+    key: Option<Secret>,
     http: reqwest::Client,
 }
 
 impl Service {
-    /// A client; asks nothing yet.
-    pub fn new(url: &str) -> reqwest::Result<Self> {
+    /// A client that asks with this key; asks nothing yet.
+    pub fn new(url: &str, key: Option<Secret>) -> reqwest::Result<Self> {
         install_tls();
         let mut http = reqwest::Client::builder().timeout(PATIENCE);
         if url.starts_with("http://") {
@@ -100,7 +101,7 @@ impl Service {
         if ["://127.", "://localhost", "://[::1]"].iter().any(|here| url.contains(here)) {
             http = http.no_proxy();
         }
-        Ok(Self { url: url.to_owned(), http: http.build()? })
+        Ok(Self { url: url.to_owned(), key, http: http.build()? })
     }
 
     /// The job as the service tells it.
@@ -134,7 +135,11 @@ impl Service {
 
     async fn get(&self, path: &str) -> Result<Value, Trouble> {
         let away = |error: reqwest::Error| Trouble::Away(format!("{}: {}", self.url, chain(&error.without_url())));
-        let reply = self.http.get(format!("{}{path}", self.url)).send().await.map_err(away)?;
+        let mut request = self.http.get(format!("{}{path}", self.url));
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key.reveal());
+        }
+        let reply = request.send().await.map_err(away)?;
         let status = reply.status();
         let body = reply.bytes().await.map_err(away)?;
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -146,7 +151,10 @@ impl Service {
             StatusCode::NOT_FOUND if body["error"]["code"] == "not_found" => Trouble::NoSuchJob(said),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Trouble::Away(said),
             status if status.is_server_error() => Trouble::Away(format!("{} answers {status}: {said}", self.url)),
-            status => Trouble::Refused(format!("{} answers {status}: {said}", self.url)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Trouble::Refused(format!("{said}; the key comes from STEPWISE_API_KEY"))
+            }
+            status => Trouble::Refused(format!("{} answers {status}: {said}; is --url right?", self.url)),
         })
     }
 }
@@ -154,5 +162,5 @@ impl Service {
 /// An answer in the form that is expected.
 pub fn read<T: DeserializeOwned>(value: Value) -> Result<T, Trouble> {
     serde_json::from_value(value)
-        .map_err(|error| Trouble::Refused(format!("the answer is not one of stepwise: {error}")))
+        .map_err(|error| Trouble::Refused(format!("the answer is not one of stepwise: {error}; is --url right?")))
 }

@@ -9,7 +9,7 @@ use std::{
 use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
 use stepwise::{
-    api::{AppState, Drain, Rooms, serve, warm_up_once},
+    api::{Access, AppState, Drain, Rooms, serve, warm_up_once},
     artifacts::Artifacts,
     catalogue::{self, Place},
     clock::Clock,
@@ -107,6 +107,7 @@ impl TestApp {
             scratch: folder.path().join("scratch"),
             max_upload_bytes: MAX_UPLOAD_BYTES,
             clock: Clock::system(),
+            access: Access::KeysOnceMade,
             shutdown: shutdown.clone(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

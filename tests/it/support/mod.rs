@@ -10,6 +10,7 @@ pub mod database;
 pub mod exposition;
 pub mod fleet;
 pub mod hub;
+pub mod keys;
 pub mod latch;
 pub mod listening;
 pub mod models;
