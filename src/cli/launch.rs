@@ -162,12 +162,18 @@ impl Parts {
     /// Waits for the database and brings its schema up to date; says what it waits for.
     ///
     /// # Errors
-    /// When the database answers, but not to us: a wrong password will not mend itself.
+    /// When the database answers, but not to us: a wrong password will not mend itself. And when others keep tables in use that a
+    /// migration changes.
     pub async fn migrate(&self, shutdown: &Shutdown) -> Result<(), StoreError> {
         let mut pause = Duration::from_millis(500);
         loop {
-            match self.store.migrate().await {
-                Err(error) if error.is_unavailable() && !shutdown.is_cancelled() => {
+            let migrated = tokio::select! {
+                migrated = self.store.migrate() => migrated,
+                // Its connection is its own: the server takes back what was begun.
+                () = shutdown.cancelled() => return Ok(()),
+            };
+            match migrated {
+                Err(error) if error.is_unavailable() => {
                     tracing::warn!(error = %telemetry::chain(&error), "the database does not answer; trying again in {pause:?}");
                 }
                 result => return result,

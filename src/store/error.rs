@@ -55,6 +55,19 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("the schema could not be migrated")]
     Migration(#[source] sqlx::migrate::MigrateError),
+    /// Others kept tables in use that a migration changes.
+    #[error(
+        "the schema could not be migrated: in {tries} tries its tables were in use, last by {by}; migrate when that has ended, or end it with pg_terminate_backend"
+    )]
+    Locked {
+        /// How often it was tried.
+        tries: u32,
+        /// Who used them.
+        by: String,
+        /// What the database said to the last try.
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
     /// The program is going down and took the work with it.
     #[error("the work on the database was abandoned")]
     Abandoned(#[source] tokio::task::JoinError),
@@ -85,7 +98,12 @@ impl From<sqlx::Error> for StoreError {
 impl From<sqlx::migrate::MigrateError> for StoreError {
     fn from(error: sqlx::migrate::MigrateError) -> Self {
         match error {
-            sqlx::migrate::MigrateError::Execute(error) if passes(&error) => Self::Unavailable(error),
+            // A migration is one transaction: one that was cut short has changed nothing.
+            sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _)
+                if passes(&error) =>
+            {
+                Self::Unavailable(error)
+            }
             error => Self::Migration(error),
         }
     }

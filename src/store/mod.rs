@@ -29,6 +29,7 @@ pub mod ledger;
 mod leftovers;
 mod listen;
 mod metrics;
+mod migrate;
 mod model_removal;
 mod models;
 pub mod queue;
@@ -70,6 +71,7 @@ pub use ledger::{FailingRow, LedgerBatch, LedgerCommit, PastCalls, SmokeReport};
 pub use leftovers::Artifact;
 pub use listen::{JobListener, Wake};
 pub use metrics::{Metric, StepFigures};
+pub use migrate::MigrationPatience;
 pub use model_removal::{Deletion, Removed, RemovedKind};
 pub use models::Relative;
 pub use queue::{Beat, Request};
@@ -122,11 +124,6 @@ impl Store {
     /// [`StoreError::Address`], which does not repeat the address.
     pub fn check_address(url: &str) -> Result<(), StoreError> {
         connect_options(url).map(drop)
-    }
-
-    /// Brings the schema up to date; several processes may do it at once.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        Ok(sqlx::migrate!().run(&self.pool).await?)
     }
 
     /// Makes sure that the database answers.

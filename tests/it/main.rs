@@ -64,6 +64,7 @@ mod leftovers;
 mod many_models;
 mod many_models_over_http;
 mod metrics_by_model;
+mod migration_locks;
 mod openai_sdk;
 mod overload;
 mod overload_over_http;

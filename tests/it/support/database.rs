@@ -37,9 +37,14 @@ impl TestDatabase {
         Self::at(create_database(&new_name(), Some(template().await)).await)
     }
 
+    /// A database without anything in it.
+    pub async fn empty() -> Self {
+        Self::at(create_database(&new_name(), None).await)
+    }
+
     /// A database as it was before that migration.
     pub async fn before(version: i64) -> Self {
-        let database = Self::at(create_database(&new_name(), None).await);
+        let database = Self::empty().await;
         let migrations = sqlx::migrate!().migrations.iter().filter(|migration| migration.version < version).cloned();
         Migrator::with_migrations(migrations.collect()).run(&database.pool).await.unwrap();
         database
