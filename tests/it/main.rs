@@ -65,6 +65,7 @@ mod many_models;
 mod many_models_over_http;
 mod metrics_by_model;
 mod migration_locks;
+mod migration_rows;
 mod openai_sdk;
 mod overload;
 mod overload_over_http;
