@@ -48,6 +48,7 @@ mod api_uploads;
 mod architecture;
 mod attempts;
 mod audit_log;
+mod backups;
 mod benchmark_parsing;
 mod catalogue;
 mod clients_that_leave;
