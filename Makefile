@@ -4,6 +4,8 @@ BINARY := target/release/stepwise
 CACHE := $(or $(STEPWISE_CACHE),$(HOME)/.cache/stepwise)
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/tools/bin/cargo-deny
+# What cargo-deny knows of weaknesses in crates; `$(DENY) fetch db` brings it or brings it up to date.
+ADVISORIES := $(wildcard $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs/*)
 DATA := $(or $(STEPWISE_DATA_DIR),.data)
 PYTHON ?= python3
 # podman works as well.
@@ -51,6 +53,11 @@ check: build $(DENY) ## Format, lints, docs, dependencies, .sqlx and openapi.yam
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --lib --document-private-items --quiet
 	$(BINARY) openapi | diff -u openapi.yaml - || { echo "openapi.yaml is stale: make openapi"; exit 1; }
 	$(DENY) --log-level error check bans licenses sources
+ifeq ($(ADVISORIES),)
+	@echo "check: advisories were skipped, because their database is not at hand: $(DENY) fetch db"
+else
+	$(DENY) --offline --log-level error check advisories
+endif
 
 $(DENY):
 	@echo "check: installing cargo-deny $(DENY_VERSION) into $(CACHE)/tools, some minutes, once"

@@ -80,6 +80,7 @@ mod reference;
 mod returns_desk;
 mod road;
 mod secrets;
+mod security;
 mod sentencepiece;
 mod settings;
 mod slow_readers;
