@@ -154,4 +154,13 @@ const ROWS: &[(i64, &str)] = &[
         "insert into files (id, project_id, filename, purpose, bytes, sha256, status, validation, artifact_key, made_by_job_id)
         values (@f5, @01, 'steps.csv', 'fine-tune-results', 12, repeat('ab', 32), 'processed', '{}', 'jobs/d1/e3/step_metrics.csv', @d1)",
     ),
+    (
+        21,
+        "insert into api_keys (id, project_id, name, digest, last_four, scopes, expires_at, revoked_at, last_used_at)
+        values ('1hTqe9Xb', @01, 'laptop', sha256('one'), 'abcd', '{read,submit}', now() + interval '30 days', null, now()),
+            ('2hTqe9Xb', @01, 'lost', sha256('two'), 'efgh', '{admin}', null, now(), null);
+        insert into audit_log (project_id, key_id, operation, resource, request_id, status, ended_at)
+        values (@01, '1hTqe9Xb', 'POST /v1/files', 'file-1', 'request-1', 201, now()),
+            (@01, null, 'keys create', '1hTqe9Xb', null, null, now()), (@01, '1hTqe9Xb', 'POST /v1/files', null, 'request-2', null, null)",
+    ),
 ];
