@@ -1,7 +1,6 @@
 //! `/v1/aliases`: names that clients keep while an operator moves them from one model to another.
 
 use axum::{
-    extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    AppState,
+    ProjectState,
     asked_model::in_the_name_of,
     error::ApiError,
     extract::{Json, Name, Query, from_text},
@@ -24,7 +23,7 @@ use super::{
 };
 use crate::{
     domain::{Alias, AliasMove, ModelId, ModelTarget, StudentSource},
-    store::{DeletedAlias, PutAlias, SetAlias, Store},
+    store::{DeletedAlias, PutAlias, SetAlias},
 };
 
 /// Where an alias shall point.
@@ -126,11 +125,11 @@ pub struct AliasesQuery {
 #[utoipa::path(get, path = "/v1/aliases", tag = "models", params(AliasesQuery),
     responses((status = 200, description = "A page of aliases", body = List<AliasResource>), Plain))]
 pub async fn list_aliases(
-    State(state): State<AppState>,
+    state: ProjectState,
     Query(query): Query<AliasesQuery>,
 ) -> Result<axum::Json<List<AliasResource>>, ApiError> {
     let limit = page_size(query.limit, MAX_LIMIT)?;
-    let page = state.store.list_aliases(Store::default_project(), query.after.as_deref(), limit).await?;
+    let page = state.store.list_aliases(state.project, query.after.as_deref(), limit).await?;
     Ok(axum::Json(List::new(page.items.into_iter().map(AliasResource::from).collect(), page.has_more)))
 }
 
@@ -138,8 +137,8 @@ pub async fn list_aliases(
 #[utoipa::path(get, path = "/v1/aliases/{name}", tag = "models",
     params(("name" = String, Path, description = "The alias", example = "desk-live")),
     responses((status = 200, description = "The alias", body = AliasResource), OfOne))]
-pub async fn get_alias(State(state): State<AppState>, Name(name): Name) -> Result<axum::Json<AliasResource>, ApiError> {
-    let alias = state.store.alias(Store::default_project(), &name).await?.ok_or_else(|| missing(name))?;
+pub async fn get_alias(state: ProjectState, Name(name): Name) -> Result<axum::Json<AliasResource>, ApiError> {
+    let alias = state.store.alias(state.project, &name).await?.ok_or_else(|| missing(name))?;
     with_history(&state, alias).await.map(axum::Json)
 }
 
@@ -153,7 +152,7 @@ pub async fn get_alias(State(state): State<AppState>, Name(name): Name) -> Resul
         (status = 409, description = "The name is a model's", body = Problem, content_type = "application/problem+json"),
         Put))]
 pub async fn put_alias(
-    State(state): State<AppState>,
+    state: ProjectState,
     Name(name): Name,
     Json(request): Json<AliasRequest>,
 ) -> Result<Response, ApiError> {
@@ -172,7 +171,7 @@ pub async fn put_alias(
     make_ready(&state, &name, &source).await?;
     let new = SetAlias { name, target: source.target(), model: source.name().to_owned() };
     let change = state.names.change();
-    let put = state.store.put_alias(Store::default_project(), &new).await;
+    let put = state.store.put_alias(state.project, &new).await;
     drop(change);
     let (status, alias) = match put? {
         PutAlias::Created(alias) => (StatusCode::CREATED, alias),
@@ -187,12 +186,9 @@ pub async fn put_alias(
 #[utoipa::path(delete, path = "/v1/aliases/{name}", tag = "models",
     params(("name" = String, Path, description = "The alias", example = "desk-live")),
     responses((status = 200, description = "It is deleted", body = AliasDeleted), OfOne))]
-pub async fn delete_alias(
-    State(state): State<AppState>,
-    Name(name): Name,
-) -> Result<axum::Json<AliasDeleted>, ApiError> {
+pub async fn delete_alias(state: ProjectState, Name(name): Name) -> Result<axum::Json<AliasDeleted>, ApiError> {
     let change = state.names.change();
-    let deleted = state.store.delete_alias(Store::default_project(), &name).await;
+    let deleted = state.store.delete_alias(state.project, &name).await;
     drop(change);
     match deleted? {
         DeletedAlias::NotFound => Err(missing(name)),
@@ -203,7 +199,7 @@ pub async fn delete_alias(
 }
 
 /// Loads what an alias shall point to, where what it points to now answers from memory.
-async fn make_ready(state: &AppState, alias: &str, source: &StudentSource) -> Result<(), ApiError> {
+async fn make_ready(state: &ProjectState, alias: &str, source: &StudentSource) -> Result<(), ApiError> {
     let is_hot = match model::find(state, alias).await? {
         Some(old) => state.engine.has(&state.registry.key(&old)?),
         None => false,
@@ -219,8 +215,8 @@ fn missing(name: String) -> ApiError {
     ApiError::NotFound { what: "alias", id: name.chars().take(200).collect() }
 }
 
-async fn with_history(state: &AppState, alias: Alias) -> Result<AliasResource, ApiError> {
-    let moves = state.store.alias_moves(Store::default_project(), &alias.name).await?;
+async fn with_history(state: &ProjectState, alias: Alias) -> Result<AliasResource, ApiError> {
+    let moves = state.store.alias_moves(state.project, &alias.name).await?;
     let history = moves.into_iter().map(AliasMoveResource::from).collect();
     Ok(AliasResource { history: Some(history), ..AliasResource::from(alias) })
 }

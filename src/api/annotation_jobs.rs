@@ -1,9 +1,9 @@
 //! `POST /v1/annotation-jobs`: examples to annotations.
 
-use axum::{extract::State, response::Response};
+use axum::response::Response;
 
 use super::{
-    AppState,
+    ProjectState,
     error::ApiError,
     idempotency::KeyHeader,
     job_resource::JobResource,
@@ -19,7 +19,7 @@ use super::{
         (status = 201, description = "It is queued", body = JobResource,
             headers(("location" = String, description = "Where the job is"))), Submitted))]
 pub async fn create_annotation_job(
-    State(state): State<AppState>,
+    state: ProjectState,
     request: Submit<AnnotationJobRequest>,
 ) -> Result<Response, ApiError> {
     submit(&state, request, "POST /v1/annotation-jobs", resolve).await

@@ -10,7 +10,7 @@ use axum::{
 use bytes::Bytes;
 use futures::Stream;
 
-use super::{AppState, accept};
+use super::{ProjectState, accept};
 use crate::{
     domain::{Annotation, AnnotationLine, AnnotationStatus, JobId},
     store::StoreError,
@@ -39,14 +39,14 @@ pub fn wanted(headers: &HeaderMap) -> Option<&'static str> {
 }
 
 /// The answers that are settled when their place in the file is passed.
-pub fn answer(state: &AppState, media: &'static str, wanted: Wanted) -> Response {
+pub fn answer(state: &ProjectState, media: &'static str, wanted: Wanted) -> Response {
     let mut response = Body::from_stream(pages(state.clone(), wanted)).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     response
 }
 
 /// The lines page by page. Where a page cannot be read the stream breaks off: an end that looks like the last line would be a lie.
-fn pages(state: AppState, mut wanted: Wanted) -> impl Stream<Item = Result<Bytes, StoreError>> {
+fn pages(state: ProjectState, mut wanted: Wanted) -> impl Stream<Item = Result<Bytes, StoreError>> {
     stream! {
         loop {
             let read = state.store.list_annotations(wanted.job, &wanted.statuses, wanted.after, PAGE).await;

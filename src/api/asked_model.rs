@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::{
-    AppState,
+    ProjectState,
     error::ApiError,
     models::{self, unusable},
 };
@@ -26,7 +26,7 @@ pub struct AskedModel {
 
 impl AskedModel {
     /// The model of this name, or a refusal that says what is there or what it lacks.
-    pub async fn find(state: &AppState, name: &str) -> Result<Self, ApiError> {
+    pub async fn find(state: &ProjectState, name: &str) -> Result<Self, ApiError> {
         let source = state.names.find(state, name).await?;
         let (files, card) = match state.registry.open_with_card(&source).await {
             Ok(found) => found,

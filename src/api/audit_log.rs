@@ -1,14 +1,12 @@
 //! `/v1/audit-log`: who changed what.
 
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    AppState,
+    ProjectState,
     error::ApiError,
     extract::{Query, from_text},
-    gate::Caller,
     list::{List, MAX_LIMIT, page_size},
     openapi::Plain,
 };
@@ -89,12 +87,11 @@ pub struct AuditQuery {
 #[utoipa::path(get, path = "/v1/audit-log", tag = "service", params(AuditQuery),
     responses((status = 200, description = "A page of the log", body = List<AuditResource>), Plain))]
 pub async fn list_audit_log(
-    State(state): State<AppState>,
-    axum::Extension(caller): axum::Extension<Caller>,
+    state: ProjectState,
     Query(query): Query<AuditQuery>,
 ) -> Result<axum::Json<List<AuditResource>>, ApiError> {
     let limit = page_size(query.limit, MAX_LIMIT)?;
-    let page = state.store.list_audit(caller.project, query.after, limit).await?;
+    let page = state.store.list_audit(state.project, query.after, limit).await?;
     Ok(axum::Json(List::new(page.items.into_iter().map(AuditResource::from).collect(), page.has_more)))
 }
 

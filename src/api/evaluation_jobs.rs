@@ -1,9 +1,9 @@
 //! `POST /v1/evaluation-jobs`: models against ground truth, against each other and against the teacher.
 
-use axum::{extract::State, response::Response};
+use axum::response::Response;
 
 use super::{
-    AppState,
+    ProjectState,
     error::ApiError,
     idempotency::KeyHeader,
     job_resource::JobResource,
@@ -23,7 +23,7 @@ use super::{
         (status = 201, description = "It is queued", body = JobResource,
             headers(("location" = String, description = "Where the job is"))), Submitted))]
 pub async fn create_evaluation_job(
-    State(state): State<AppState>,
+    state: ProjectState,
     request: Submit<EvaluationJobRequest>,
 ) -> Result<Response, ApiError> {
     submit(&state, request, "POST /v1/evaluation-jobs", resolve).await

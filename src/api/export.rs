@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use axum::{
     body::Body,
-    extract::State,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
@@ -12,7 +11,7 @@ use axum::{
 use serde_json::Map;
 
 use super::{
-    AppState,
+    ProjectState,
     error::ApiError,
     extract::{Name, Nothing, Query},
     models,
@@ -31,11 +30,7 @@ use crate::{
     params(("id" = String, Path, description = "The model", example = "desk-2")),
     responses((status = 200, description = "The tar", content_type = "application/x-tar", body = Vec<u8>,
         headers(("content-disposition" = String, description = "A file name"))), OfOne))]
-pub async fn export_model(
-    State(state): State<AppState>,
-    Name(name): Name,
-    _: Query<Nothing>,
-) -> Result<Response, ApiError> {
+pub async fn export_model(state: ProjectState, Name(name): Name, _: Query<Nothing>) -> Result<Response, ApiError> {
     let source = models::find(&state, &name).await?;
     let directory = models::open(&state, &source).await?.directory;
     let card = registry::own_card(&directory).map_err(|error| models::unusable(source.name(), &error))?;

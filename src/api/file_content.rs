@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use axum::{
     body::Body,
-    extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -14,7 +13,7 @@ use futures::{Stream, StreamExt};
 use http_range_header::{EndPosition, RangeUnsatisfiableError, StartPosition, parse_range_header};
 
 use super::{
-    AppState,
+    ProjectState,
     error::ApiError,
     extract::Id,
     files::{find, unreadable},
@@ -48,11 +47,7 @@ use crate::{
         (status = 416, description = "The range begins behind the end; `content-range` has the size",
             body = super::problem::Problem, content_type = "application/problem+json"),
         OfOne))]
-pub async fn get_file_content(
-    State(state): State<AppState>,
-    id: Id<FileId>,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
+pub async fn get_file_content(state: ProjectState, id: Id<FileId>, headers: HeaderMap) -> Result<Response, ApiError> {
     let file = find(&state, id).await?;
     let tag = format!("\"{}\"", file.sha256);
     let tag_header = HeaderValue::try_from(&tag).expect("a digest is hexadecimal");

@@ -1,14 +1,13 @@
 //! `GET /v1/files/{id}/statistics`: how long a file's texts are in the tokens of a model. What needs no model is in the
 //! file itself, under `validation.statistics`.
 
-use axum::extract::State;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Receiver;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    AppState,
+    ProjectState,
     asked_model::AskedModel,
     error::ApiError,
     extract::{Id, Query, from_text},
@@ -101,7 +100,7 @@ pub struct TokenLengths {
     params(("id" = FileId, Path, description = "The file"), StatisticsQuery),
     responses((status = 200, description = "Its lengths in tokens", body = FileTokenStatistics), OfOne))]
 pub async fn get_file_statistics(
-    State(state): State<AppState>,
+    state: ProjectState,
     id: Id<FileId>,
     Query(query): Query<StatisticsQuery>,
 ) -> Result<axum::Json<FileTokenStatistics>, ApiError> {
@@ -149,7 +148,7 @@ struct Counts {
     rationale: Lengths,
 }
 
-async fn count(state: &AppState, file: &File, counting: Counting, most: u64) -> Result<Counts, ApiError> {
+async fn count(state: &ProjectState, file: &File, counting: Counting, most: u64) -> Result<Counts, ApiError> {
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     match state.artifacts.read(&file.artifact_key).await {
         Ok(bytes) => on_a_thread(bytes, move |arriving| counting.run(arriving, most)).await,

@@ -1,13 +1,12 @@
 //! `/v1/files`: what was uploaded or written by a job. Its bytes come in through `upload.rs` and go out through
 //! `file_content.rs`.
 
-use axum::extract::State;
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    AppState,
+    ProjectState,
     error::ApiError,
     extract::{Id, Query, from_text},
     list::{List, page_size},
@@ -17,7 +16,7 @@ use super::{
 use crate::{
     artifacts::ArtifactError,
     domain::{File, FileId, FileStatus, Purpose, Validation},
-    store::{DeletedFile, FileFilter, Store},
+    store::{DeletedFile, FileFilter},
 };
 
 /// Files are light in a list, and OpenAI's clients ask for up to so many at once.
@@ -108,20 +107,20 @@ pub enum Order {
 #[utoipa::path(get, path = "/v1/files", tag = "files", params(FilesQuery),
     responses((status = 200, description = "A page of files", body = List<FileResource>), Plain))]
 pub async fn list_files(
-    State(state): State<AppState>,
+    state: ProjectState,
     Query(query): Query<FilesQuery>,
 ) -> Result<axum::Json<List<FileResource>>, ApiError> {
     let limit = page_size(query.limit, MAX_FILES)?;
     let ascending = query.order == Some(Order::Asc);
     let filter = FileFilter { purpose: query.purpose, after: query.after, limit, ascending };
-    let page = state.store.list_files(Store::default_project(), &filter).await?;
+    let page = state.store.list_files(state.project, &filter).await?;
     Ok(axum::Json(List::new(page.items.into_iter().map(FileResource::from).collect(), page.has_more)))
 }
 
 /// Look at a file: its size, digest and what is wrong with its lines.
 #[utoipa::path(get, path = "/v1/files/{id}", tag = "files", params(("id" = FileId, Path, description = "The file")),
     responses((status = 200, description = "The file", body = FileResource), OfOne))]
-pub async fn get_file(State(state): State<AppState>, id: Id<FileId>) -> Result<axum::Json<FileResource>, ApiError> {
+pub async fn get_file(state: ProjectState, id: Id<FileId>) -> Result<axum::Json<FileResource>, ApiError> {
     find(&state, id).await.map(FileResource::from).map(axum::Json)
 }
 
@@ -130,8 +129,8 @@ pub async fn get_file(State(state): State<AppState>, id: Id<FileId>) -> Result<a
     responses((status = 200, description = "It is deleted", body = FileDeleted),
         (status = 409, description = "A job that is not over reads it", body = super::problem::Problem,
             content_type = "application/problem+json"), OfOne))]
-pub async fn delete_file(State(state): State<AppState>, id: Id<FileId>) -> Result<axum::Json<FileDeleted>, ApiError> {
-    match state.store.delete_file(Store::default_project(), id.0).await? {
+pub async fn delete_file(state: ProjectState, id: Id<FileId>) -> Result<axum::Json<FileDeleted>, ApiError> {
+    match state.store.delete_file(state.project, id.0).await? {
         DeletedFile::NotFound => Err(id.missing()),
         DeletedFile::InUse(job) => Err(ApiError::FileInUse { file: id.0.to_string(), job }),
         DeletedFile::Deleted(file) => {
@@ -142,13 +141,13 @@ pub async fn delete_file(State(state): State<AppState>, id: Id<FileId>) -> Resul
 }
 
 /// One file, or 404.
-pub async fn find(state: &AppState, id: Id<FileId>) -> Result<File, ApiError> {
-    state.store.file(Store::default_project(), id.0).await?.ok_or_else(|| id.missing())
+pub async fn find(state: &ProjectState, id: Id<FileId>) -> Result<File, ApiError> {
+    state.store.file(state.project, id.0).await?.ok_or_else(|| id.missing())
 }
 
 /// What it means that the bytes of a file cannot be read that was there a moment ago: a 404 where it was deleted since.
-pub async fn unreadable(state: &AppState, id: FileId, error: ArtifactError) -> ApiError {
-    match state.store.file(Store::default_project(), id).await {
+pub async fn unreadable(state: &ProjectState, id: FileId, error: ArtifactError) -> ApiError {
+    match state.store.file(state.project, id).await {
         Ok(None) if matches!(error, ArtifactError::Missing { .. }) => Id(id).missing(),
         _ => error.into(),
     }

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-use super::{AppState, error::ApiError};
-use crate::store::{KeyClaim, KeyHold, Store, StoredAnswer};
+use super::{ProjectState, error::ApiError};
+use crate::store::{KeyClaim, KeyHold, StoredAnswer};
 
 const HEADER: &str = "idempotency-key";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -86,7 +86,7 @@ pub fn digest(parts: &[&[u8]]) -> String {
 /// Acts once per key. `act` is given the holder to note beside what it makes, `remake` answers for what was made by a
 /// request that died before it could store its answer.
 pub async fn once(
-    state: &AppState,
+    state: &ProjectState,
     key: Key,
     route: &'static str,
     fingerprint: String,
@@ -95,7 +95,7 @@ pub async fn once(
 ) -> Result<Response, ApiError> {
     let Some(key) = key.0 else { return act(None).await };
     let holder = state.clock.new_id();
-    let hold = KeyHold { project_id: Store::default_project(), route, key, fingerprint, holder };
+    let hold = KeyHold { project_id: state.project, route, key, fingerprint, holder };
     match state.store.claim_key(&hold).await? {
         KeyClaim::Fresh => {}
         KeyClaim::Answered(answer) => return replay(answer),
@@ -116,7 +116,7 @@ pub async fn once(
 }
 
 /// Stores the answer before it is sent. A failure does no harm: what was made is noted already.
-async fn store(state: &AppState, holder: Uuid, response: Response) -> Result<Response, ApiError> {
+async fn store(state: &ProjectState, holder: Uuid, response: Response) -> Result<Response, ApiError> {
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.map_err(|error| ApiError::Internal(Box::new(error)))?;
     let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);

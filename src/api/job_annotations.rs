@@ -1,7 +1,6 @@
 //! An annotation job's answers, in the file's order: a list, or JSON lines.
 
 use axum::{
-    extract::State,
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    AppState,
+    ProjectState,
     annotation_lines::{self, Wanted},
     error::ApiError,
     extract::{Id, Query, from_text, list_from_text},
@@ -107,7 +106,7 @@ pub struct AnnotationsQuery {
         content((List<AnnotationResource> = "application/json"), (AnnotationLine = "application/jsonl"),
             (AnnotationLine = "application/x-ndjson"))), OfOne))]
 pub async fn list_job_annotations(
-    State(state): State<AppState>,
+    state: ProjectState,
     id: Id<JobId>,
     Query(query): Query<AnnotationsQuery>,
     headers: HeaderMap,

@@ -1,12 +1,11 @@
 //! The checkpoints that a distillation has left on its way.
 
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    AppState,
+    ProjectState,
     error::ApiError,
     extract::{Id, Query, from_text},
     job_resource::find,
@@ -84,7 +83,7 @@ pub struct CheckpointsQuery {
     params(("id" = JobId, Path, description = "The job", example = "job-0198c0de000070008000000000000002"), CheckpointsQuery),
     responses((status = 200, description = "A page of checkpoints", body = List<CheckpointResource>), OfOne))]
 pub async fn list_job_checkpoints(
-    State(state): State<AppState>,
+    state: ProjectState,
     id: Id<JobId>,
     Query(query): Query<CheckpointsQuery>,
 ) -> Result<axum::Json<List<CheckpointResource>>, ApiError> {

@@ -1,7 +1,6 @@
 //! What happened to a job, as a list and as a stream.
 
 use axum::{
-    extract::State,
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
@@ -10,7 +9,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    AppState,
+    ProjectState,
     error::ApiError,
     extract::{Id, Query, from_text},
     job_resource::find,
@@ -73,7 +72,7 @@ pub struct EventsQuery {
         (status = 204, description = "`Last-Event-ID` is `done`, and the job is over: there is nothing to come back for"),
         OfOne))]
 pub async fn list_job_events(
-    State(state): State<AppState>,
+    state: ProjectState,
     id: Id<JobId>,
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,

@@ -6,28 +6,28 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{AppState, error::ApiError, job_resource::JobResource};
+use super::{ProjectState, error::ApiError, job_resource::JobResource};
 use crate::domain::Job;
 
 /// How a job is answered with.
 pub trait JobForm {
     /// The answer to whoever has moved it.
-    fn shown(state: &AppState, job: Job) -> impl Future<Output = Result<Response, ApiError>> + Send;
+    fn shown(state: &ProjectState, job: Job) -> impl Future<Output = Result<Response, ApiError>> + Send;
 
     /// The answer to whoever has made it.
-    fn created(state: &AppState, job: Job) -> impl Future<Output = Result<Response, ApiError>> + Send;
+    fn created(state: &ProjectState, job: Job) -> impl Future<Output = Result<Response, ApiError>> + Send;
 }
 
 /// The form of `/v1/jobs`.
 pub struct Native;
 
 impl JobForm for Native {
-    async fn shown(state: &AppState, job: Job) -> Result<Response, ApiError> {
+    async fn shown(state: &ProjectState, job: Job) -> Result<Response, ApiError> {
         Ok(Json(JobResource::with_place(state, job).await?).into_response())
     }
 
     /// 201, with its place.
-    async fn created(state: &AppState, job: Job) -> Result<Response, ApiError> {
+    async fn created(state: &ProjectState, job: Job) -> Result<Response, ApiError> {
         let location = HeaderValue::try_from(format!("/v1/jobs/{}", job.id)).expect("an id is plain ASCII");
         let job = JobResource::with_place(state, job).await?;
         Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(job)).into_response())

@@ -1,11 +1,10 @@
 //! What an annotation has found so far, seen from afar.
 
-use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    AppState,
+    ProjectState,
     error::ApiError,
     extract::{Id, Nothing, Query},
     job_conflict::JobConflict,
@@ -49,7 +48,7 @@ pub enum ReportObject {
 #[utoipa::path(get, path = "/v1/jobs/{id}/report", tag = "jobs", params(("id" = JobId, Path, description = "The job")),
     responses((status = 200, description = "The report", body = ReportResource), OfKind))]
 pub async fn get_job_report(
-    State(state): State<AppState>,
+    state: ProjectState,
     id: Id<JobId>,
     _: Query<Nothing>,
 ) -> Result<axum::Json<ReportResource>, ApiError> {

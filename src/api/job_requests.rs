@@ -1,10 +1,10 @@
 //! What can be asked of a job that is there: cancel and pause, and in files of their own resume and retry, which may take a
 //! body. Each may be repeated, and each answers with the job as it stands then.
 
-use axum::{extract::State, response::Response};
+use axum::response::Response;
 
 use super::{
-    AppState,
+    ProjectState,
     error::ApiError,
     extract::{Id, Nothing, Query},
     idempotency::{Key, KeyHeader, fingerprint_about, once},
@@ -13,10 +13,7 @@ use super::{
     job_resource::JobResource,
     openapi::Act,
 };
-use crate::{
-    domain::{Job, JobId, JobState},
-    store::Store,
-};
+use crate::domain::{Job, JobId, JobState};
 
 /// Cancel a job.
 ///
@@ -31,12 +28,7 @@ use crate::{
 #[utoipa::path(post, path = "/v1/jobs/{id}/cancel", tag = "jobs",
     params(("id" = JobId, Path, description = "The job", example = "job-0198f1e2b7c67d2ea1b3c4d5e6f70819"), KeyHeader),
     responses((status = 200, description = "The job as it stands now", body = JobResource), Act))]
-pub async fn cancel_job(
-    State(state): State<AppState>,
-    id: Id<JobId>,
-    key: Key,
-    _: Query<Nothing>,
-) -> Result<Response, ApiError> {
+pub async fn cancel_job(state: ProjectState, id: Id<JobId>, key: Key, _: Query<Nothing>) -> Result<Response, ApiError> {
     act(&state, Requested::plain(key, "POST /v1/jobs/{id}/cancel", id), async || cancelled(&state, id).await).await
 }
 
@@ -55,23 +47,18 @@ pub async fn cancel_job(
 #[utoipa::path(post, path = "/v1/jobs/{id}/pause", tag = "jobs",
     params(("id" = JobId, Path, description = "The job", example = "job-0198f1e2b7c67d2ea1b3c4d5e6f70819"), KeyHeader),
     responses((status = 200, description = "The job as it stands now", body = JobResource), Act))]
-pub async fn pause_job(
-    State(state): State<AppState>,
-    id: Id<JobId>,
-    key: Key,
-    _: Query<Nothing>,
-) -> Result<Response, ApiError> {
+pub async fn pause_job(state: ProjectState, id: Id<JobId>, key: Key, _: Query<Nothing>) -> Result<Response, ApiError> {
     act(&state, Requested::plain(key, "POST /v1/jobs/{id}/pause", id), async || paused(&state, id).await).await
 }
 
 /// The job after it was asked to be cancelled; one that is over as it is.
-pub(super) async fn cancelled(state: &AppState, id: Id<JobId>) -> Result<Job, ApiError> {
-    state.store.cancel_job(Store::default_project(), id.0).await?.ok_or_else(|| id.missing())
+pub(super) async fn cancelled(state: &ProjectState, id: Id<JobId>) -> Result<Job, ApiError> {
+    state.store.cancel_job(state.project, id.0).await?.ok_or_else(|| id.missing())
 }
 
 /// The job after it was asked to pause, if it can still be.
-pub(super) async fn paused(state: &AppState, id: Id<JobId>) -> Result<Job, ApiError> {
-    let job = state.store.pause_job(Store::default_project(), id.0).await?.ok_or_else(|| id.missing())?;
+pub(super) async fn paused(state: &ProjectState, id: Id<JobId>) -> Result<Job, ApiError> {
+    let job = state.store.pause_job(state.project, id.0).await?.ok_or_else(|| id.missing())?;
     refuse_over(&job)?;
     match (job.state, job.cancel_requested_at) {
         (JobState::Running, Some(_)) => Err(JobConflict::CancelRequested(job.id).into()),
@@ -102,7 +89,7 @@ impl Requested {
 
 /// Moves a job once per key, and answers with the job as it stands then.
 pub(super) async fn act(
-    state: &AppState,
+    state: &ProjectState,
     requested: Requested,
     change: impl AsyncFnOnce() -> Result<Job, ApiError>,
 ) -> Result<Response, ApiError> {
@@ -111,7 +98,7 @@ pub(super) async fn act(
 
 /// The same, with the answer in another form.
 pub(super) async fn act_as<F: JobForm>(
-    state: &AppState,
+    state: &ProjectState,
     requested: Requested,
     change: impl AsyncFnOnce() -> Result<Job, ApiError>,
 ) -> Result<Response, ApiError> {

@@ -5,13 +5,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{AppState, error::ApiError, job_result::JobResult};
+use super::{ProjectState, error::ApiError, job_result::JobResult};
 use crate::{
     domain::{
         Estimate, EstimateError, EstimateFigure, Job, JobError, JobId, JobKind, JobSpec, JobState, JobWarning,
         PauseReason, Progress,
     },
-    store::{QueuePlace, Store},
+    store::QueuePlace,
 };
 
 /// A job as clients see it. Every key is always there; null where there is nothing to say.
@@ -154,7 +154,7 @@ impl JobResource {
     }
 
     /// A job with its place in the queue.
-    pub async fn with_place(state: &AppState, job: Job) -> Result<Self, ApiError> {
+    pub async fn with_place(state: &ProjectState, job: Job) -> Result<Self, ApiError> {
         let place = if job.state == JobState::Queued { state.store.queue_place(job.id).await? } else { None };
         let queue = place.map(|QueuePlace { position, depth, waits_for }| QueueResource { position, depth, waits_for });
         Ok(Self { queue, ..Self::of(job) })
@@ -162,8 +162,8 @@ impl JobResource {
 }
 
 /// One job, or 404.
-pub async fn find(state: &AppState, id: super::extract::Id<JobId>) -> Result<Job, ApiError> {
-    state.store.job(Store::default_project(), id.0).await?.ok_or_else(|| id.missing())
+pub async fn find(state: &ProjectState, id: super::extract::Id<JobId>) -> Result<Job, ApiError> {
+    state.store.job(state.project, id.0).await?.ok_or_else(|| id.missing())
 }
 
 /// How far the job is, and how long it will take.

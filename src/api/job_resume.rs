@@ -1,11 +1,11 @@
 //! Resuming a paused job, perhaps with a larger budget.
 
-use axum::{extract::State, response::Response};
+use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
-    AppState,
+    ProjectState,
     error::ApiError,
     extract::Id,
     idempotency::KeyHeader,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{Allowance, AnnotationSpec, Budget, Job, JobId, JobSpec, JobState},
-    store::{Resumed, Store},
+    store::Resumed,
 };
 
 /// How a job is resumed.
@@ -49,7 +49,7 @@ pub struct ResumeRequest {
         example = json!({"budget": {"max_usd": 20.0}})),
     responses((status = 200, description = "The job as it stands now", body = JobResource), Act))]
 pub async fn resume_job(
-    State(state): State<AppState>,
+    state: ProjectState,
     id: Id<JobId>,
     body: KeyedBody<ResumeRequest>,
 ) -> Result<Response, ApiError> {
@@ -64,8 +64,8 @@ pub async fn resume_job(
 }
 
 /// The job after it was resumed, if it can still be.
-pub(super) async fn resumed(state: &AppState, id: Id<JobId>, budget: Option<&Budget>) -> Result<Job, ApiError> {
-    let resumed = state.store.resume_job(Store::default_project(), id.0, budget).await?;
+pub(super) async fn resumed(state: &ProjectState, id: Id<JobId>, budget: Option<&Budget>) -> Result<Job, ApiError> {
+    let resumed = state.store.resume_job(state.project, id.0, budget).await?;
     match resumed.ok_or_else(|| id.missing())? {
         Resumed::Job(job) => refuse_over(&job).map(|()| *job).map_err(ApiError::from),
         // Somebody else has resumed or cancelled it since it was looked at.
@@ -75,7 +75,7 @@ pub(super) async fn resumed(state: &AppState, id: Id<JobId>, budget: Option<&Bud
 }
 
 /// A budget that the job can go on with.
-async fn check(state: &AppState, job: &Job, budget: &Budget) -> Result<(), ApiError> {
+async fn check(state: &ProjectState, job: &Job, budget: &Budget) -> Result<(), ApiError> {
     refuse_over(job)?;
     let JobSpec::Annotation(AnnotationSpec { teacher, .. }) = &job.spec else {
         let detail = format!("{} is no annotation, and only those have a budget; leave it out", job.id);

@@ -1,11 +1,11 @@
 //! Trying a job again: as it is, or an annotation for some of its examples alone.
 
-use axum::{extract::State, response::Response};
+use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
-    AppState,
+    ProjectState,
     error::ApiError,
     extract::Id,
     idempotency::KeyHeader,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::{AnnotationStatus, Job, JobId, JobState},
-    store::{Retried, Store},
+    store::Retried,
 };
 
 /// How a job is tried again.
@@ -62,7 +62,7 @@ pub struct RetryRequest {
         example = json!({"only": ["invalid", "failed"]})),
     responses((status = 200, description = "The job as it stands now", body = JobResource), Act))]
 pub async fn retry_job(
-    State(state): State<AppState>,
+    state: ProjectState,
     id: Id<JobId>,
     body: KeyedBody<RetryRequest>,
 ) -> Result<Response, ApiError> {
@@ -85,8 +85,8 @@ fn checked(only: Vec<AnnotationStatus>) -> Result<Vec<AnnotationStatus>, ApiErro
     }
 }
 
-async fn retried(state: &AppState, id: Id<JobId>, only: Option<&[AnnotationStatus]>) -> Result<Job, ApiError> {
-    let (job, project) = (id.0, Store::default_project());
+async fn retried(state: &ProjectState, id: Id<JobId>, only: Option<&[AnnotationStatus]>) -> Result<Job, ApiError> {
+    let (job, project) = (id.0, state.project);
     let retried = match only {
         Some(statuses) => state.store.ask_again(project, job, statuses).await?,
         None => state.store.retry_job(project, job).await?,

@@ -37,7 +37,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{AppState, accept, error::ApiError, job_resource::JobResource, sse};
+use super::{ProjectState, accept, error::ApiError, job_resource::JobResource, sse};
 use crate::{
     domain::{Job, JobId, JobState, RESULT_WITHIN, awaits_result},
     store::{Store, StoreError},
@@ -100,7 +100,7 @@ pub fn last_event_id(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The stream, or 204 to a client that has had all of it.
-pub fn follow(state: &AppState, job: Job, last_id: Option<&str>, list: impl Followed) -> Response {
+pub fn follow(state: &ProjectState, job: Job, last_id: Option<&str>, list: impl Followed) -> Response {
     if last_id == Some(DONE) && job.state.is_terminal() {
         return StatusCode::NO_CONTENT.into_response();
     }
@@ -120,7 +120,7 @@ pub fn cursor<T: std::str::FromStr>(last_id: Option<&str>, example: &str) -> Res
     }
 }
 
-fn frames<L: Followed>(state: AppState, job: Job, mut list: L) -> impl Stream<Item = Result<Frame, Infallible>> {
+fn frames<L: Followed>(state: ProjectState, job: Job, mut list: L) -> impl Stream<Item = Result<Frame, Infallible>> {
     stream! {
         let (project, id) = (job.project_id, job.id);
         let (mut said, mut over_since): (Option<JobState>, Option<Instant>) = (None, None);
@@ -158,7 +158,7 @@ fn frames<L: Followed>(state: AppState, job: Job, mut list: L) -> impl Stream<It
 type Looked = (Option<Job>, Vec<(String, Value)>);
 
 async fn look<L: Followed>(
-    state: &AppState,
+    state: &ProjectState,
     project: crate::domain::ProjectId,
     id: JobId,
     list: &mut L,
@@ -170,7 +170,7 @@ async fn look<L: Followed>(
 
 /// Waits for the next look; false when the process is about to stop, which ends the stream: the client comes back to
 /// another one.
-async fn pause(state: &AppState) -> bool {
+async fn pause(state: &ProjectState) -> bool {
     tokio::select! {
         () = tokio::time::sleep(LOOK_EVERY) => true,
         () = state.shutdown.cancelled() => false,

@@ -1,11 +1,10 @@
 //! `/v1/jobs`: any kind of job, listed and looked at. What can be asked of one is in `job_requests`.
 
-use axum::extract::State;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    AppState,
+    ProjectState,
     error::ApiError,
     extract::{Id, Query, from_text},
     job_resource::{JobResource, find},
@@ -15,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{JobId, JobKind, JobState},
-    store::{JobFilter, Store},
+    store::JobFilter,
 };
 
 /// Which jobs to list.
@@ -45,20 +44,20 @@ pub struct JobsQuery {
 #[utoipa::path(get, path = "/v1/jobs", tag = "jobs", params(JobsQuery),
     responses((status = 200, description = "A page of jobs", body = List<JobResource>), Plain))]
 pub async fn list_jobs(
-    State(state): State<AppState>,
+    state: ProjectState,
     Query(query): Query<JobsQuery>,
 ) -> Result<axum::Json<List<JobResource>>, ApiError> {
     let limit = page_size(query.limit, MAX_LIMIT)?;
     let metadata = query.metadata.map(MetadataFilter::labels).transpose()?;
     let filter = JobFilter { kind: query.kind, state: query.state, metadata, after: query.after, limit };
-    let page = state.store.list_jobs(Store::default_project(), &filter).await?;
+    let page = state.store.list_jobs(state.project, &filter).await?;
     Ok(axum::Json(List::new(page.items.into_iter().map(JobResource::of).collect(), page.has_more)))
 }
 
 /// Look at a job: where it stands, how far it is, what it found.
 #[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = JobId, Path, description = "The job")),
     responses((status = 200, description = "The job", body = JobResource), OfOne))]
-pub async fn get_job(State(state): State<AppState>, id: Id<JobId>) -> Result<axum::Json<JobResource>, ApiError> {
+pub async fn get_job(state: ProjectState, id: Id<JobId>) -> Result<axum::Json<JobResource>, ApiError> {
     let job = find(&state, id).await?;
     JobResource::with_place(&state, job).await.map(axum::Json)
 }

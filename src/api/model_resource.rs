@@ -6,11 +6,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{AppState, error::ApiError, resolve::model};
+use super::{ProjectState, error::ApiError, resolve::model};
 use crate::{
     domain::{Checkpoint, HubCommit, JobId, Lineage, Model, ModelId, ModelTarget, StudentSource, TaskDefinition},
     layout, registry,
-    store::{Relative, Store},
+    store::Relative,
 };
 
 /// Children that are shown of a model.
@@ -103,9 +103,9 @@ pub struct RelativeResource {
 
 impl ModelResource {
     /// Models without their lineage, as lists have them.
-    pub async fn page(state: &AppState, sources: Vec<StudentSource>) -> Result<Vec<Self>, ApiError> {
+    pub async fn page(state: &ProjectState, sources: Vec<StudentSource>) -> Result<Vec<Self>, ApiError> {
         let targets: Vec<ModelTarget> = sources.iter().map(StudentSource::target).collect();
-        let aliases = state.store.aliases_of(Store::default_project(), &targets).await?;
+        let aliases = state.store.aliases_of(state.project, &targets).await?;
         let of = |source: StudentSource| {
             let target = source.target();
             let pointing = aliases.iter().filter(|alias| alias.target == target);
@@ -116,7 +116,7 @@ impl ModelResource {
     }
 
     /// A model with everything that is known of it.
-    pub async fn whole(state: &AppState, source: StudentSource) -> Result<Self, ApiError> {
+    pub async fn whole(state: &ProjectState, source: StudentSource) -> Result<Self, ApiError> {
         let relatives = |found: Vec<Relative>| Some(found.into_iter().map(RelativeResource::from).collect());
         let (lineage, ancestors, children) = match &source {
             StudentSource::Registered(found) => (
@@ -220,7 +220,7 @@ impl ModelResource {
 }
 
 /// The registered models that a checkpoint's training began with, nearest first.
-async fn line_of(state: &AppState, lineage: &Lineage) -> Result<Vec<Relative>, ApiError> {
+async fn line_of(state: &ProjectState, lineage: &Lineage) -> Result<Vec<Relative>, ApiError> {
     let Some(base) = lineage.base_model else { return Ok(Vec::new()) };
     let mut line = state.store.relative(base).await?.into_iter().collect::<Vec<_>>();
     line.extend(state.store.ancestors(base).await?);

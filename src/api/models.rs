@@ -1,11 +1,10 @@
 //! `/v1/models`: registered checkpoints, the folders below `models_dir`, and what was brought from the Hub. A name is one percent-encoded segment.
 
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    AppState,
+    ProjectState,
     error::ApiError,
     extract::{Name, Query, from_text},
     list::{List, MAX_LIMIT, page_size},
@@ -18,7 +17,7 @@ use crate::{
     artifacts::ArtifactError,
     domain::{HubId, ModelFiles, ModelId, StudentSource},
     registry::RegistryError,
-    store::{Deletion, Removed, Store},
+    store::{Deletion, Removed},
     telemetry::chain,
     tidy,
 };
@@ -56,13 +55,13 @@ pub struct ModelsQuery {
 #[utoipa::path(get, path = "/v1/models", tag = "models", params(ModelsQuery),
     responses((status = 200, description = "A page of models", body = List<ModelResource>), Plain))]
 pub async fn list_models(
-    State(state): State<AppState>,
+    state: ProjectState,
     Query(query): Query<ModelsQuery>,
 ) -> Result<axum::Json<List<ModelResource>>, ApiError> {
     let limit = page_size(query.limit.or(Some(MAX_LIMIT)), MAX_LIMIT)?;
     let (mut sources, after) = match cursor(&state, query.after).await? {
         Cursor::Registered(after) => {
-            let page = state.store.list_models(Store::default_project(), after, limit).await?;
+            let page = state.store.list_models(state.project, after, limit).await?;
             let registered = page.items.into_iter().map(|model| StudentSource::Registered(Box::new(model))).collect();
             if page.has_more {
                 return Ok(axum::Json(List::new(ModelResource::page(&state, registered).await?, true)));
@@ -93,7 +92,7 @@ struct Unregistered {
     hub: Option<HubId>,
 }
 
-async fn unregistered(state: &AppState, after: &Unregistered) -> Result<Vec<StudentSource>, ApiError> {
+async fn unregistered(state: &ProjectState, after: &Unregistered) -> Result<Vec<StudentSource>, ApiError> {
     let names = if after.hub.is_some() { Vec::new() } else { state.registry.directory_names()? };
     let names = names.iter().filter(|name| after.folder.as_ref().is_none_or(|after| *name > after));
     let folders: Vec<StudentSource> = names.filter_map(|name| state.registry.folder(name)).collect();
@@ -104,7 +103,7 @@ async fn unregistered(state: &AppState, after: &Unregistered) -> Result<Vec<Stud
     Ok(folders.into_iter().chain(state.registry.hub_models().await?.into_iter().filter(comes)).collect())
 }
 
-async fn cursor(state: &AppState, after: Option<String>) -> Result<Cursor, ApiError> {
+async fn cursor(state: &ProjectState, after: Option<String>) -> Result<Cursor, ApiError> {
     let Some(after) = after else { return Ok(Cursor::Registered(None)) };
     if let Ok(id) = after.parse() {
         return Ok(Cursor::Registered(Some(id)));
@@ -113,7 +112,7 @@ async fn cursor(state: &AppState, after: Option<String>) -> Result<Cursor, ApiEr
         return Ok(Cursor::Unregistered(Unregistered { folder: None, hub: Some(id) }));
     }
     // A folder hides a registered model of its name everywhere but in this list.
-    match state.store.model(Store::default_project(), &after).await? {
+    match state.store.model(state.project, &after).await? {
         Some(found) if found.name == after && state.registry.folder(&after).is_none() => {
             Ok(Cursor::Registered(Some(found.id)))
         }
@@ -132,7 +131,7 @@ async fn cursor(state: &AppState, after: Option<String>) -> Result<Cursor, ApiEr
 #[utoipa::path(get, path = "/v1/models/{id}", tag = "models",
     params(("id" = String, Path, description = "The model; the slash of a Hub id is sent as `%2F`", example = "desk-2")),
     responses((status = 200, description = "The model", body = ModelResource), OfOne))]
-pub async fn get_model(State(state): State<AppState>, Name(name): Name) -> Result<axum::Json<ModelResource>, ApiError> {
+pub async fn get_model(state: ProjectState, Name(name): Name) -> Result<axum::Json<ModelResource>, ApiError> {
     ModelResource::whole(&state, find(&state, &name).await?).await.map(axum::Json)
 }
 
@@ -143,11 +142,8 @@ pub async fn get_model(State(state): State<AppState>, Name(name): Name) -> Resul
     responses((status = 200, description = "It is deleted", body = ModelDeleted),
         (status = 409, description = "An alias or a job that is not over uses it, it is an alias, or a folder below models_dir",
             body = Problem, content_type = "application/problem+json"), OfOne))]
-pub async fn delete_model(
-    State(state): State<AppState>,
-    Name(name): Name,
-) -> Result<axum::Json<ModelDeleted>, ApiError> {
-    let project = Store::default_project();
+pub async fn delete_model(state: ProjectState, Name(name): Name) -> Result<axum::Json<ModelDeleted>, ApiError> {
+    let project = state.project;
     let deleted = match find(&state, &name).await? {
         StudentSource::Directory { name, .. } => return Err(ApiError::ModelIsDirectory(name)),
         StudentSource::Hub { name, .. } => return Err(ApiError::ModelIsInHubCache(name)),
@@ -173,15 +169,15 @@ pub async fn delete_model(
     Ok(axum::Json(ModelDeleted { id: deleted, object: ModelObject::Model, deleted: true }))
 }
 
-async fn refuse_alias(state: &AppState, name: &str, model: &str) -> Result<(), ApiError> {
-    match state.store.alias(Store::default_project(), name).await? {
+async fn refuse_alias(state: &ProjectState, name: &str, model: &str) -> Result<(), ApiError> {
+    match state.store.alias(state.project, name).await? {
         Some(alias) => Err(ApiError::ModelIsAlias { alias: alias.name, model: model.to_owned() }),
         None => Ok(()),
     }
 }
 
 /// What was taken away, or why it was not.
-async fn settled<T>(state: &AppState, model: String, deletion: Deletion<T>) -> Result<T, ApiError> {
+async fn settled<T>(state: &ProjectState, model: String, deletion: Deletion<T>) -> Result<T, ApiError> {
     match deletion {
         Deletion::NotFound => Err(not_found(state, &model).await?),
         Deletion::HasAlias(alias) => Err(ApiError::ModelHasAlias { model, alias }),
@@ -191,7 +187,7 @@ async fn settled<T>(state: &AppState, model: String, deletion: Deletion<T>) -> R
 }
 
 /// The row is gone; what stays behind here is swept by a worker.
-async fn remove_files(state: &AppState, removed: &Removed) {
+async fn remove_files(state: &ProjectState, removed: &Removed) {
     if let Err(error) = state.registry.purge(removed).await {
         tracing::warn!(error = %chain(&error), "the files of a deleted model stay for now");
     }
@@ -201,7 +197,7 @@ async fn remove_files(state: &AppState, removed: &Removed) {
 }
 
 /// A model, or a 404 that names the nearest.
-pub async fn find(state: &AppState, name: &str) -> Result<StudentSource, ApiError> {
+pub async fn find(state: &ProjectState, name: &str) -> Result<StudentSource, ApiError> {
     match model::find(state, name).await? {
         Some(source) => Ok(source),
         None => Err(not_found(state, name).await?),
@@ -209,7 +205,7 @@ pub async fn find(state: &AppState, name: &str) -> Result<StudentSource, ApiErro
 }
 
 /// The model's files on this machine.
-pub async fn open(state: &AppState, source: &StudentSource) -> Result<ModelFiles, ApiError> {
+pub async fn open(state: &ProjectState, source: &StudentSource) -> Result<ModelFiles, ApiError> {
     match state.registry.open(source).await {
         Ok(files) => Ok(files),
         Err(error) => Err(not_opened(state, source, error).await),
@@ -217,7 +213,7 @@ pub async fn open(state: &AppState, source: &StudentSource) -> Result<ModelFiles
 }
 
 /// Why a model that was found cannot be asked.
-pub async fn not_opened(state: &AppState, source: &StudentSource, error: RegistryError) -> ApiError {
+pub async fn not_opened(state: &ProjectState, source: &StudentSource, error: RegistryError) -> ApiError {
     if matches!(error, RegistryError::Incomplete { .. } | RegistryError::BadCard { .. }) {
         return unusable(source.name(), &error);
     }
@@ -231,7 +227,7 @@ pub async fn not_opened(state: &AppState, source: &StudentSource, error: Registr
     }
 }
 
-async fn is_gone(state: &AppState, source: &StudentSource) -> Result<bool, ApiError> {
+async fn is_gone(state: &ProjectState, source: &StudentSource) -> Result<bool, ApiError> {
     let Some(id) = source.id() else { return Ok(false) };
     Ok(model::find(state, &id).await?.is_none())
 }
@@ -253,7 +249,7 @@ pub fn unusable(name: &str, error: &dyn std::error::Error) -> ApiError {
 }
 
 /// The 404 of a model, with the nearest names.
-pub async fn not_found(state: &AppState, name: &str) -> Result<ApiError, ApiError> {
+pub async fn not_found(state: &ProjectState, name: &str) -> Result<ApiError, ApiError> {
     let shown: String = name.chars().take(200).collect();
     let advice = match shown.parse::<HubId>() {
         Ok(id) => absent(state, &id),
@@ -263,7 +259,7 @@ pub async fn not_found(state: &AppState, name: &str) -> Result<ApiError, ApiErro
 }
 
 /// The end of the sentence about a model of the Hub that is not here. A request does not wait for gigabytes.
-fn absent(state: &AppState, id: &HubId) -> String {
+fn absent(state: &ProjectState, id: &HubId) -> String {
     let cache = state.registry.hub().settings().cache.display();
     format!(
         " in the Hub's cache of this machine ({cache}), and a request downloads nothing; bring it with `stepwise fetch {id}`. \

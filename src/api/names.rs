@@ -13,8 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AppState, error::ApiError, models};
-use crate::domain::StudentSource;
+use super::{ProjectState, error::ApiError, models};
+use crate::domain::{ProjectId, StudentSource};
 
 /// How long another process's change may go unseen.
 const FOR: Duration = Duration::from_secs(1);
@@ -27,24 +27,26 @@ pub struct Names(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    sources: HashMap<String, (Instant, StudentSource)>,
+    /// By whose they are and what they are called.
+    sources: HashMap<(ProjectId, String), (Instant, StudentSource)>,
     /// Counts what was changed: who began to look before a change has seen what was before it.
     changes: u64,
 }
 
 impl Names {
     /// The model of this name, or a refusal that says what is there.
-    pub async fn find(&self, state: &AppState, name: &str) -> Result<StudentSource, ApiError> {
+    pub async fn find(&self, state: &ProjectState, name: &str) -> Result<StudentSource, ApiError> {
         if let Some(folder) = state.registry.folder(name) {
             return Ok(folder);
         }
-        let (known, changes) = self.with(|known| (known.find(name, Instant::now()), known.changes));
+        let asked = (state.project, name.to_owned());
+        let (known, changes) = self.with(|known| (known.find(&asked, Instant::now()), known.changes));
         if let Some(source) = known.filter(is_there) {
             return Ok(source);
         }
         let began = Instant::now();
         let source = models::find(state, name).await?;
-        self.with(|known| known.remember(name, &source, (began, changes)));
+        self.with(|known| known.remember(asked, &source, (began, changes)));
         Ok(source)
     }
 
@@ -71,20 +73,20 @@ impl Drop for Change<'_> {
 }
 
 impl Known {
-    fn find(&self, name: &str, now: Instant) -> Option<StudentSource> {
+    fn find(&self, name: &(ProjectId, String), now: Instant) -> Option<StudentSource> {
         let (since, source) = self.sources.get(name)?;
         (now.saturating_duration_since(*since) < FOR).then(|| source.clone())
     }
 
     /// What was found by one who began to look at that time, after so many changes.
-    fn remember(&mut self, name: &str, source: &StudentSource, (began, changes): (Instant, u64)) {
+    fn remember(&mut self, name: (ProjectId, String), source: &StudentSource, (began, changes): (Instant, u64)) {
         if changes != self.changes {
             return;
         }
         if self.sources.len() >= MOST {
             self.sources.clear();
         }
-        self.sources.insert(name.to_owned(), (began, source.clone()));
+        self.sources.insert(name, (began, source.clone()));
     }
 
     fn forget(&mut self) {
@@ -106,11 +108,27 @@ mod tests {
         StudentSource::Directory { name: name.to_owned(), path: name.into() }
     }
 
+    fn named(name: usize) -> (ProjectId, String) {
+        (ProjectId(uuid::Uuid::nil()), name.to_string())
+    }
+
+    fn live(project: u128) -> (ProjectId, String) {
+        (ProjectId(uuid::Uuid::from_u128(project)), "live".to_owned())
+    }
+
+    #[test]
+    fn a_name_is_remembered_for_its_project_alone() {
+        let (mut known, began) = (Known::default(), Instant::now());
+        known.remember(live(1), &source("desk-1"), (began, 0));
+        assert_eq!(known.find(&live(2), began), None);
+        assert_eq!(known.find(&live(1), began), Some(source("desk-1")));
+    }
+
     #[test]
     fn what_a_name_means_is_remembered_for_a_moment() {
         let (mut known, began) = (Known::default(), Instant::now());
-        known.remember("live", &source("desk-1"), (began, 0));
-        let found = |known: &Known, after| known.find("live", began + after);
+        known.remember(live(1), &source("desk-1"), (began, 0));
+        let found = |known: &Known, after| known.find(&live(1), began + after);
         assert_eq!(found(&known, FOR / 2), Some(source("desk-1")));
         assert_eq!(found(&known, FOR), None);
         known.forget();
@@ -120,8 +138,8 @@ mod tests {
     #[tokio::test]
     async fn a_change_that_its_client_leaves_is_forgotten_for_as_well() {
         let (names, began) = (Names::default(), Instant::now());
-        names.with(|known| known.remember("live", &source("desk-1"), (began, 0)));
-        let knows = || names.with(|known| known.find("live", began).is_some());
+        names.with(|known| known.remember(live(1), &source("desk-1"), (began, 0)));
+        let knows = || names.with(|known| known.find(&live(1), began).is_some());
         let mut changing = Box::pin(async {
             let _change = names.change();
             std::future::pending::<()>().await;
@@ -136,17 +154,17 @@ mod tests {
         let (mut known, began) = (Known::default(), Instant::now());
         let changes = known.changes;
         known.forget();
-        known.remember("live", &source("desk-1"), (began, changes));
-        assert_eq!(known.find("live", began), None);
+        known.remember(live(1), &source("desk-1"), (began, changes));
+        assert_eq!(known.find(&live(1), began), None);
     }
 
     #[test]
     fn the_names_that_are_remembered_are_bounded() {
         let (mut known, began) = (Known::default(), Instant::now());
         for name in 0..=MOST {
-            known.remember(&name.to_string(), &source("desk-1"), (began, 0));
+            known.remember(named(name), &source("desk-1"), (began, 0));
             assert!(known.sources.len() <= MOST);
         }
-        assert_eq!(known.find(&MOST.to_string(), began), Some(source("desk-1")));
+        assert_eq!(known.find(&named(MOST), began), Some(source("desk-1")));
     }
 }

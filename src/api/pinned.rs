@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use super::{AppState, asked_model::in_the_name_of, error::ApiError, missing::Missing, models};
-use crate::domain::ModelFiles;
+use super::{AppState, ProjectState, asked_model::in_the_name_of, error::ApiError, missing::Missing, models};
+use crate::{domain::ModelFiles, store::Store};
 
 /// Time between two looks at what the names mean; other processes move aliases too.
 const EVERY: Duration = Duration::from_secs(5);
@@ -83,6 +83,8 @@ pub async fn keep_pinned_once(state: &AppState) -> Vec<(String, ApiError)> {
     faults
 }
 
+/// A pinned name is one of the default project: the settings name no other.
 async fn find(state: &AppState, name: &str) -> Result<ModelFiles, ApiError> {
+    let state = &ProjectState::new(state.clone(), Store::default_project());
     models::open(state, &models::find(state, name).await?).await
 }

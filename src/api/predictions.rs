@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{extract::State, response::Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    AppState,
+    ProjectState,
     asked_model::{AskedModel, label_refused},
     deadline::DeadlineHeader,
     error::ApiError,
@@ -117,7 +117,7 @@ pub struct Usage {
     params(DeadlineHeader),
     responses((status = 200, description = "An answer for each input", body = Predictions), Ask))]
 pub async fn create_prediction(
-    State(state): State<AppState>,
+    state: ProjectState,
     Json(request): Json<PredictionsRequest>,
 ) -> Result<Response, ApiError> {
     let included = check(&request)?;

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
-    AppState,
+    ProjectState,
     error::ApiError,
     estimate::{self, Question},
     extract::{Id, JsonBytes, Query, from_text},
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{Estimate, Job, JobId, JobKind, JobSpec, JobWarning},
-    store::{NewJob, Store, StoreError},
+    store::{NewJob, StoreError},
 };
 
 /// A request that submits a job.
@@ -90,20 +90,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Submit<T> {
 
 /// Resolves the request and queues the job: 201 with its place. A dry run is answered with 200.
 pub async fn submit<T>(
-    state: &AppState,
+    state: &ProjectState,
     submit: Submit<T>,
     route: &'static str,
-    resolve: impl AsyncFnOnce(&AppState, T) -> Result<NewJob, ApiError>,
+    resolve: impl AsyncFnOnce(&ProjectState, T) -> Result<NewJob, ApiError>,
 ) -> Result<Response, ApiError> {
     submit_as::<T, Native>(state, submit, route, resolve).await
 }
 
 /// The same, with the answer in another form.
 pub async fn submit_as<T, F: JobForm>(
-    state: &AppState,
+    state: &ProjectState,
     submit: Submit<T>,
     route: &'static str,
-    resolve: impl AsyncFnOnce(&AppState, T) -> Result<NewJob, ApiError>,
+    resolve: impl AsyncFnOnce(&ProjectState, T) -> Result<NewJob, ApiError>,
 ) -> Result<Response, ApiError> {
     let Submit { request, dry_run, key, fingerprint } = submit;
     if dry_run {
@@ -118,7 +118,7 @@ pub async fn submit_as<T, F: JobForm>(
     once(state, key, route, fingerprint, act, async |id| F::created(state, made(state, id).await?).await).await
 }
 
-async fn preview(state: &AppState, new: NewJob) -> Result<Response, ApiError> {
+async fn preview(state: &ProjectState, new: NewJob) -> Result<Response, ApiError> {
     let (estimate, questions) = estimate::with_questions(state, &new.spec).await?;
     let body = DryRun {
         object: DryRunObject::DryRun,
@@ -134,9 +134,9 @@ async fn preview(state: &AppState, new: NewJob) -> Result<Response, ApiError> {
 }
 
 /// A job that was made by a request whose answer was never stored.
-async fn made(state: &AppState, id: Uuid) -> Result<Job, ApiError> {
+async fn made(state: &ProjectState, id: Uuid) -> Result<Job, ApiError> {
     let id = JobId(id);
-    let job = state.store.job(Store::default_project(), id).await?;
+    let job = state.store.job(state.project, id).await?;
     job.ok_or_else(|| Id(id).missing())
 }
 

@@ -2,14 +2,14 @@
 //! memory does not grow with the file. The bytes come first and the row last: an upload that breaks off leaves nothing.
 
 use axum::{
-    extract::{State, multipart::MultipartRejection},
+    extract::multipart::MultipartRejection,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use chrono::TimeDelta;
 
 use super::{
-    AppState,
+    ProjectState,
     error::ApiError,
     extract::{Id, Nothing, Query, nearest},
     files::FileResource,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     artifacts::{ArtifactWriter, Stored},
     domain::{File, FileId, FileStatus, Purpose, Validation},
-    store::{RemovedFile, Store, StoreError},
+    store::{RemovedFile, StoreError},
     survey::{Survey, remove_file},
     telemetry::chain,
 };
@@ -36,7 +36,7 @@ const MAX_NAME_CHARS: usize = 255;
     responses((status = 201, description = "It is stored", body = FileResource,
         headers(("location" = String, description = "Where the file is"))), Submitted))]
 pub async fn upload_file(
-    State(state): State<AppState>,
+    state: ProjectState,
     _: Query<Nothing>,
     key: Key,
     form: Result<Form, MultipartRejection>,
@@ -61,7 +61,7 @@ struct Received {
     file: Option<(String, Stored, Validation)>,
 }
 
-async fn receive(state: AppState, mut form: Form, repeat: Key) -> Result<Response, ApiError> {
+async fn receive(state: ProjectState, mut form: Form, repeat: Key) -> Result<Response, ApiError> {
     let id = FileId(state.clock.new_id());
     let key = format!("files/{id}");
     let mut received = Received::default();
@@ -76,7 +76,7 @@ async fn receive(state: AppState, mut form: Form, repeat: Key) -> Result<Respons
 }
 
 /// Removes a file's bytes and its fingerprint; whether that worked.
-async fn discard(state: &AppState, key: &str) -> bool {
+async fn discard(state: &ProjectState, key: &str) -> bool {
     let removed = remove_file(&state.artifacts, key).await;
     if let Err(error) = &removed {
         tracing::warn!(error = %chain(error), key, "the bytes of a file that is gone stay for now");
@@ -85,7 +85,7 @@ async fn discard(state: &AppState, key: &str) -> bool {
 }
 
 /// Removes the bytes of a file whose row is gone. What stays behind here is swept by a worker.
-pub async fn discard_removed(state: &AppState, file: &RemovedFile) {
+pub async fn discard_removed(state: &ProjectState, file: &RemovedFile) {
     if discard(state, &file.artifact_key).await
         && let Err(error) = state.store.file_purged(file.id).await
     {
@@ -93,7 +93,7 @@ pub async fn discard_removed(state: &AppState, file: &RemovedFile) {
     }
 }
 
-async fn read_form(state: &AppState, key: &str, form: &mut Form, received: &mut Received) -> Result<(), ApiError> {
+async fn read_form(state: &ProjectState, key: &str, form: &mut Form, received: &mut Received) -> Result<(), ApiError> {
     while let Some(part) = form.next_part().await? {
         let name = part.name().to_owned();
         match name.as_str() {
@@ -115,7 +115,7 @@ async fn read_form(state: &AppState, key: &str, form: &mut Form, received: &mut 
     Ok(())
 }
 
-async fn read_file(state: &AppState, key: &str, part: Part<'_>) -> Result<(String, Stored, Validation), ApiError> {
+async fn read_file(state: &ProjectState, key: &str, part: Part<'_>) -> Result<(String, Stored, Validation), ApiError> {
     let name = label(part.file_name());
     let mut writer = state.artifacts.writer(key).await?;
     let survey = Survey::begin(state.scratch.clone());
@@ -151,7 +151,7 @@ async fn stream(
 }
 
 /// The row of a file whose bytes are stored, unless something of the form is missing.
-fn describe(state: &AppState, id: FileId, key: &str, received: Received) -> Result<File, ApiError> {
+fn describe(state: &ProjectState, id: FileId, key: &str, received: Received) -> Result<File, ApiError> {
     let missing = |name: &str, advice: &str| {
         ApiError::field(format!("#/{name}"), "missing_field", format!("the form field {name:?} is missing; {advice}"))
     };
@@ -169,7 +169,7 @@ fn describe(state: &AppState, id: FileId, key: &str, received: Received) -> Resu
     let status = if validation.errors.is_empty() { FileStatus::Processed } else { FileStatus::Error };
     Ok(File {
         id,
-        project_id: Store::default_project(),
+        project_id: state.project,
         filename,
         purpose,
         bytes: stored.bytes,
@@ -182,7 +182,7 @@ fn describe(state: &AppState, id: FileId, key: &str, received: Received) -> Resu
     })
 }
 
-async fn register(state: &AppState, file: &File, repeat: Key) -> Result<Response, ApiError> {
+async fn register(state: &ProjectState, file: &File, repeat: Key) -> Result<Response, ApiError> {
     let seconds = file.expires_at.map(|at| (at - file.created_at).num_seconds()).unwrap_or_default();
     let parts = [file.purpose.as_str().as_bytes(), file.sha256.as_bytes(), &seconds.to_be_bytes()];
     let fingerprint = digest(&parts);
@@ -218,7 +218,7 @@ enum Registered {
 
 /// Its bytes go only once it is certain that there is no row, nor will be. While nobody can tell, they stay; a sweep removes
 /// bytes that no row names.
-async fn withdraw(state: &AppState, file: &File) {
+async fn withdraw(state: &ProjectState, file: &File) {
     match state.store.withdraw_file(file).await {
         Ok(true) => discard_removed(state, &RemovedFile { id: file.id, artifact_key: file.artifact_key.clone() }).await,
         Ok(false) => tracing::info!(file = %file.id, "the file is stored, though the answer to that was lost"),
@@ -227,8 +227,8 @@ async fn withdraw(state: &AppState, file: &File) {
 }
 
 /// The answer for a file that was stored by a request whose answer was never stored.
-async fn again(state: &AppState, id: FileId) -> Result<Response, ApiError> {
-    let file = state.store.file(Store::default_project(), id).await?;
+async fn again(state: &ProjectState, id: FileId) -> Result<Response, ApiError> {
+    let file = state.store.file(state.project, id).await?;
     file.map(created).ok_or_else(|| Id(id).missing())
 }
 

@@ -1,15 +1,16 @@
 //! `stepwise keys`: API keys, straight in the database, so that the first one can be made. It needs no running service; the
 //! database is the one of `database_url`, or else the private one of `stepwise up` in `data_dir`, running or not.
 
-use std::{collections::BTreeSet, fmt::Write, path::Path, time::Duration};
+use std::{fmt::Write, path::Path, time::Duration};
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 
 use super::{CommandError, launch, preflight, print, up};
 use crate::{
+    clock::Clock,
     config::{GivenSettings, Settings},
-    domain::{ApiKey, KEY_ENTROPY, KeyId, KeyText, Scope},
+    domain::{ApiKey, KEY_ENTROPY, KeyId, KeyText, ProjectId, Scope},
     postgres::{Cluster, ClusterError},
     store::{NewApiKey, Store},
 };
@@ -38,6 +39,9 @@ enum Task {
         /// What it may do: read, submit, infer, admin, separated by commas; none includes another
         #[arg(long, value_delimiter = ',', required = true)]
         scopes: Vec<Scope>,
+        /// Whose files, jobs and models it reaches; a name that is new makes a project
+        #[arg(long, value_name = "NAME", value_parser = name, default_value = "default")]
+        project: String,
         /// How long it is good, such as 12h or 30d; for ever when left out
         #[arg(long, value_name = "TIME", value_parser = lifetime)]
         expires: Option<Duration>,
@@ -96,7 +100,11 @@ async fn migrated(url: &str) -> Result<Store, CommandError> {
 
 async fn act(store: &Store, task: Task) -> Result<(), CommandError> {
     match task {
-        Task::Create { name, scopes, expires } => create(store, name, scopes.into_iter().collect(), expires).await,
+        Task::Create { name, scopes, project, expires } => {
+            let project = store.project_named(&project, ProjectId(Clock::system().new_id())).await?;
+            let scopes = scopes.into_iter().collect();
+            create(store, |key| NewApiKey { key, project, name, scopes, lifetime: expires }).await
+        }
         Task::List => print(&table(&store.list_api_keys().await?)),
         Task::Revoke { id } if store.revoke_api_key(&id).await? => {
             eprintln!("key {id} is revoked; a running service refuses it within 30 seconds");
@@ -106,17 +114,11 @@ async fn act(store: &Store, task: Task) -> Result<(), CommandError> {
     }
 }
 
-async fn create(
-    store: &Store,
-    name: String,
-    scopes: BTreeSet<Scope>,
-    lifetime: Option<Duration>,
-) -> Result<(), CommandError> {
+async fn create(store: &Store, with: impl FnOnce(KeyText) -> NewApiKey) -> Result<(), CommandError> {
     let mut chance = [0; KEY_ENTROPY];
     getrandom::fill(&mut chance).map_err(|error| format!("this machine has no random bytes to give: {error}"))?;
     let key = KeyText::new(&chance);
-    let new = NewApiKey { key: key.clone(), project: Store::default_project(), name, scopes, lifetime };
-    store.create_api_key(&new).await?;
+    store.create_api_key(&with(key.clone())).await?;
     eprintln!("key {} is made; it is shown this once and stored nowhere, so keep it:", key.id);
     print(&format!("{}\n", key.reveal()))
 }
@@ -124,8 +126,8 @@ async fn create(
 /// A line a key.
 fn table(keys: &[ApiKey]) -> String {
     let mut text = format!(
-        "{:<8}  {:<8}  {:<24}  {:<24}  {:<16}  {:<16}  {:<16}  state\n",
-        "id", "ends in", "name", "scopes", "created", "expires", "last used"
+        "{:<8}  {:<8}  {:<24}  {:<16}  {:<24}  {:<16}  {:<16}  {:<16}  state\n",
+        "id", "ends in", "name", "project", "scopes", "created", "expires", "last used"
     );
     for key in keys {
         let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
@@ -136,10 +138,11 @@ fn table(keys: &[ApiKey]) -> String {
         };
         let _ = writeln!(
             text,
-            "{:<8}  {:<8}  {:<24}  {:<24}  {:<16}  {:<16}  {:<16}  {state}",
+            "{:<8}  {:<8}  {:<24}  {:<16}  {:<24}  {:<16}  {:<16}  {:<16}  {state}",
             key.id.as_str(),
             key.last_four,
             key.name,
+            key.project,
             scopes.join(","),
             moment(Some(key.created_at)),
             moment(key.expires_at),

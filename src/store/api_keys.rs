@@ -42,6 +42,21 @@ pub struct StoredKey {
 }
 
 impl Store {
+    /// The project of this name, which is made where there is none.
+    pub async fn project_named(&self, name: &str, new_id: ProjectId) -> Result<ProjectId, StoreError> {
+        let id = sqlx::query_scalar!(
+            r#"-- project_named
+            insert into projects (id, name) values ($1, $2)
+            on conflict (name) do update set name = excluded.name
+            returning id"#,
+            new_id.0,
+            storable::text(name),
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(ProjectId(id))
+    }
+
     /// Makes a key.
     pub async fn create_api_key(&self, new: &NewApiKey) -> Result<(), StoreError> {
         let scopes: Vec<String> = new.scopes.iter().map(ToString::to_string).collect();

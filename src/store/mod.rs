@@ -142,7 +142,7 @@ impl Store {
         (self.pool.size(), self.pool.num_idle())
     }
 
-    /// The project that everything belongs to until there are API keys; the first migration makes it.
+    /// The project of what is asked for without a key, and of keys that name no other; the first migration makes it.
     pub fn default_project() -> ProjectId {
         ProjectId(Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0001))
     }

@@ -114,5 +114,6 @@ mod trainer_setbacks;
 mod trainer_snapshots;
 mod trainer_spec;
 mod training_outage;
+mod two_projects;
 mod upload_memory;
 mod watch;

@@ -6,9 +6,9 @@ use super::{
     sample, second_calls,
 };
 use crate::{
-    api::AppState,
+    api::ProjectState,
     domain::{AnnotationSpec, Estimate, Example, File, JobKind, JobSpec, Span, Split, TeacherTerms},
-    store::{PastJob, Store},
+    store::PastJob,
     task::prompt,
 };
 
@@ -27,7 +27,7 @@ pub(super) struct Grounds {
 }
 
 impl Grounds {
-    pub(super) async fn of(state: &AppState, spec: &AnnotationSpec) -> Result<Self, Unknown> {
+    pub(super) async fn of(state: &ProjectState, spec: &AnnotationSpec) -> Result<Self, Unknown> {
         let file = sample::file(state, spec.file).await?;
         let examples = sample::examples(state, &file, &Split::ALL).await?;
         let past = of_teacher(state, &spec.teacher).await?;
@@ -35,7 +35,7 @@ impl Grounds {
     }
 }
 
-pub(super) fn estimate(state: &AppState, spec: &AnnotationSpec, grounds: &Grounds) -> Estimate {
+pub(super) fn estimate(state: &ProjectState, spec: &AnnotationSpec, grounds: &Grounds) -> Estimate {
     let Grounds { file, examples, past } = grounds;
     let rows = file.validation.valid_rows.min(spec.max_examples.unwrap_or(u64::MAX));
     let record = Record::of(past);
@@ -73,8 +73,8 @@ fn prompt_text(spec: &AnnotationSpec, input: &str) -> String {
     prompt::as_text(&prompt::chat(&spec.task, spec.answer_form, input))
 }
 
-async fn of_teacher(state: &AppState, teacher: &str) -> Result<Vec<PastJob>, Unknown> {
-    let past = state.store.past_jobs(Store::default_project(), JobKind::Annotation, PAST_JOBS).await?;
+async fn of_teacher(state: &ProjectState, teacher: &str) -> Result<Vec<PastJob>, Unknown> {
+    let past = state.store.past_jobs(state.project, JobKind::Annotation, PAST_JOBS).await?;
     let same = |past: &PastJob| matches!(&past.spec, JobSpec::Annotation(spec) if spec.teacher == teacher);
     Ok(past.into_iter().filter(same).collect())
 }

@@ -8,14 +8,14 @@ use super::{
     sample, tokens,
 };
 use crate::{
-    api::AppState,
+    api::ProjectState,
     domain::{
         DistillationSpec, Estimate, Example, FileId, Job, JobKind, JobSpec, ModelTarget, RationalesPerExample, Span,
         Split, StudentSource, StudentSpec, TrainingSource, Validating,
     },
     inference::StudentShape,
     layout, machine,
-    store::{PastJob, Store},
+    store::PastJob,
 };
 
 /// Characters of a label and of a rationale that are not written yet.
@@ -28,7 +28,7 @@ const OPERATIONS: f64 = 6.0;
 /// What reading, the tokenizer, evaluations and the checkpoint add.
 const OVERHEAD_SECONDS: Span = Span { low: 2.0, expected: 10.0, high: 60.0 };
 
-pub(super) async fn estimate(state: &AppState, spec: &DistillationSpec) -> Result<Estimate, Unknown> {
+pub(super) async fn estimate(state: &ProjectState, spec: &DistillationSpec) -> Result<Estimate, Unknown> {
     let rows = Rows::of(state, spec).await?;
     let shape = shape(state, spec).await?;
     let hyperparameters = &spec.hyperparameters;
@@ -38,7 +38,7 @@ pub(super) async fn estimate(state: &AppState, spec: &DistillationSpec) -> Resul
     let example = rows.lengths.tokens_of_example(spec.method);
     let tokens = steps as f64 * f64::from(hyperparameters.batch_size) * example;
     let work = shape.parameters as f64 * tokens;
-    let past = state.store.past_jobs(Store::default_project(), JobKind::Distillation, PAST_JOBS).await?;
+    let past = state.store.past_jobs(state.project, JobKind::Distillation, PAST_JOBS).await?;
     let paces: Vec<f64> = past.iter().filter_map(pace).collect();
     Ok(Estimate {
         rows: rows.learned,
@@ -84,7 +84,7 @@ struct Rows {
 }
 
 impl Rows {
-    async fn of(state: &AppState, spec: &DistillationSpec) -> Result<Self, Unknown> {
+    async fn of(state: &ProjectState, spec: &DistillationSpec) -> Result<Self, Unknown> {
         let mut rows = 0;
         let mut examples = Vec::new();
         for source in &spec.training {
@@ -131,12 +131,12 @@ struct Source {
 }
 
 /// The file whose rows are learned, or whose rows will be once they are annotated.
-async fn source_of(state: &AppState, source: &TrainingSource) -> Result<Source, Unknown> {
+async fn source_of(state: &ProjectState, source: &TrainingSource) -> Result<Source, Unknown> {
     let id = match source {
         TrainingSource::File(id) => return Ok(Source { file: *id, limit: u64::MAX, is_labeled: true }),
         TrainingSource::AnnotationJob(id) => *id,
     };
-    let job = state.store.job(Store::default_project(), id).await?;
+    let job = state.store.job(state.project, id).await?;
     let written = job.as_ref().and_then(Job::output_file);
     match job.map(|job| job.spec) {
         Some(JobSpec::Annotation(spec)) => {
@@ -148,12 +148,12 @@ async fn source_of(state: &AppState, source: &TrainingSource) -> Result<Source, 
 }
 
 /// The student's sizes, from its configuration.
-async fn shape(state: &AppState, spec: &DistillationSpec) -> Result<StudentShape, Unknown> {
+async fn shape(state: &ProjectState, spec: &DistillationSpec) -> Result<StudentShape, Unknown> {
     let name = match &spec.student {
         StudentSpec::FromScratch(shape) => return Ok(StudentShape::from_scratch(shape)),
         StudentSpec::Model(name) => name,
     };
-    let found = state.registry.find_for_job(Store::default_project(), name, spec.student_target.as_ref()).await;
+    let found = state.registry.find_for_job(state.project, name, spec.student_target.as_ref()).await;
     let config = match found.map_err(|error| Unknown::Unreadable(error.to_string()))? {
         None if matches!(spec.student_target, Some(ModelTarget::Hub(_))) => {
             return Err(Unknown::Unreadable(format!("{name:?} is not on this machine yet")));
@@ -170,7 +170,7 @@ async fn shape(state: &AppState, spec: &DistillationSpec) -> Result<StudentShape
     StudentShape::from_config(&config).map_err(|error| Unknown::Unreadable(error.to_string()))
 }
 
-async fn published_config(state: &AppState, prefix: &str) -> Result<Vec<u8>, Unknown> {
+async fn published_config(state: &ProjectState, prefix: &str) -> Result<Vec<u8>, Unknown> {
     let unreadable = |error: crate::artifacts::ArtifactError| Unknown::Unreadable(error.to_string());
     let chunks = state.artifacts.read(&format!("{prefix}/config.json")).await.map_err(unreadable)?;
     let whole = chunks.try_fold(Vec::new(), async |mut all, chunk| {

@@ -2,16 +2,15 @@
 
 use super::{PAST_JOBS, Unknown, sample};
 use crate::{
-    api::AppState,
+    api::ProjectState,
     domain::{Estimate, EvaluationSpec, JobKind, Span, Split},
-    store::Store,
 };
 
-pub(super) async fn estimate(state: &AppState, spec: &EvaluationSpec) -> Result<Estimate, Unknown> {
+pub(super) async fn estimate(state: &ProjectState, spec: &EvaluationSpec) -> Result<Estimate, Unknown> {
     let file = sample::file(state, spec.file).await?;
     let labeled = file.validation.rows_of(&Split::EVALUATED).labeled.min(spec.max_examples.unwrap_or(u64::MAX));
     let rows = labeled * spec.models.len() as u64;
-    let past = state.store.past_jobs(Store::default_project(), JobKind::Evaluation, PAST_JOBS).await?;
+    let past = state.store.past_jobs(state.project, JobKind::Evaluation, PAST_JOBS).await?;
     // Models differ too much in size for a mean to mean more than this.
     let paces: Vec<f64> = past
         .iter()

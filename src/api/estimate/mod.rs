@@ -13,7 +13,7 @@ mod second_calls;
 pub use questions::Question;
 
 use self::annotation::Grounds;
-use super::{AppState, error::ApiError};
+use super::{ProjectState, error::ApiError};
 use crate::{
     domain::{Estimate, JobSpec},
     store::StoreError,
@@ -42,7 +42,7 @@ impl From<StoreError> for Unknown {
 }
 
 /// What the job will probably take; `None` where nothing can be said.
-pub async fn of(state: &AppState, spec: &JobSpec) -> Result<Option<Estimate>, ApiError> {
+pub async fn of(state: &ProjectState, spec: &JobSpec) -> Result<Option<Estimate>, ApiError> {
     let estimate = match spec {
         JobSpec::Annotation(spec) => {
             Grounds::of(state, spec).await.map(|grounds| annotation::estimate(state, spec, &grounds))
@@ -54,7 +54,10 @@ pub async fn of(state: &AppState, spec: &JobSpec) -> Result<Option<Estimate>, Ap
 }
 
 /// The same, and what a teacher would be asked first; no question where the job asks none, or nothing can be said.
-pub async fn with_questions(state: &AppState, spec: &JobSpec) -> Result<(Option<Estimate>, Vec<Question>), ApiError> {
+pub async fn with_questions(
+    state: &ProjectState,
+    spec: &JobSpec,
+) -> Result<(Option<Estimate>, Vec<Question>), ApiError> {
     let JobSpec::Annotation(spec) = spec else { return Ok((of(state, spec).await?, Vec::new())) };
     let Some(grounds) = known(Grounds::of(state, spec).await)? else { return Ok((None, Vec::new())) };
     let estimate = annotation::estimate(state, spec, &grounds);

@@ -9,7 +9,7 @@ use super::{
     prompts::{self, Prompts},
 };
 use crate::{
-    api::AppState,
+    api::ProjectState,
     domain::{AnnotationSpec, Example, TeacherApi},
     task::prompt::{self, Message},
 };
@@ -43,7 +43,7 @@ pub struct QuestionMessage {
     content: String,
 }
 
-pub(super) fn first(state: &AppState, spec: &AnnotationSpec, grounds: &Grounds) -> Vec<Question> {
+pub(super) fn first(state: &ProjectState, spec: &AnnotationSpec, grounds: &Grounds) -> Vec<Question> {
     let most = spec.max_examples.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX).min(SHOWN);
     let terms = state.teachers.iter().find(|terms| terms.name == spec.teacher);
     let api = terms.map(|terms| terms.api).unwrap_or_default();

@@ -4,9 +4,8 @@ use futures::StreamExt;
 
 use super::Unknown;
 use crate::{
-    api::AppState,
+    api::ProjectState,
     domain::{Example, File, FileId, LineError, Split},
-    store::Store,
     task::lines::LineReader,
 };
 
@@ -14,14 +13,14 @@ const MAX_ROWS: usize = 500;
 const MAX_BYTES: usize = 1 << 20;
 
 /// The file's row, which is there because the job was resolved.
-pub async fn file(state: &AppState, id: FileId) -> Result<File, Unknown> {
-    let found = state.store.file(Store::default_project(), id).await?;
+pub async fn file(state: &ProjectState, id: FileId) -> Result<File, Unknown> {
+    let found = state.store.file(state.project, id).await?;
     found.ok_or_else(|| Unknown::Unreadable(format!("{id} is not there any more")))
 }
 
 /// The first examples of a file for these splits. Where none is among its first lines, whatever is there: the rows of one
 /// file are alike.
-pub async fn examples(state: &AppState, file: &File, splits: &[Split]) -> Result<Vec<Example>, Unknown> {
+pub async fn examples(state: &ProjectState, file: &File, splits: &[Split]) -> Result<Vec<Example>, Unknown> {
     let unreadable = |error: crate::artifacts::ArtifactError| Unknown::Unreadable(error.to_string());
     let mut bytes = state.artifacts.read(&file.artifact_key).await.map_err(unreadable)?;
     let (mut found, mut others, mut read, mut lines) = (Vec::new(), Vec::new(), 0, LineReader::new());

@@ -7,7 +7,7 @@ use axum::{
     http::request::Parts,
 };
 
-use crate::api::{AppState, asked_model::AskedModel, error::ApiError, extract::Name};
+use crate::api::{ProjectState, asked_model::AskedModel, error::ApiError, extract::Name};
 
 /// A model's name, each of whose slashes and colons may be percent-encoded, and a version where the path has one.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
 impl Asked {
     /// The model, its files on this machine. A version that is not the model's own is not there: whoever names one wants
     /// these weights and no others.
-    pub async fn open(&self, state: &AppState) -> Result<AskedModel, ApiError> {
+    pub async fn open(&self, state: &ProjectState) -> Result<AskedModel, ApiError> {
         let model = AskedModel::find(state, &self.name).await?;
         let own = model.fingerprint();
         match &self.version {

@@ -16,7 +16,7 @@ use super::{
     texts::{self, Form, Texts},
 };
 use crate::{
-    api::{AppState, asked_model::AskedModel, error::ApiError, extract::Json, held, resolve::Refusals},
+    api::{ProjectState, asked_model::AskedModel, error::ApiError, extract::Json, held, resolve::Refusals},
     inference::{InferenceError, Places, Prediction, PredictionRequest},
     task::labels::listed_choices,
 };
@@ -65,7 +65,7 @@ fn refuse_bytes(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// Asks the student, and answers with the tensors that are wanted.
-pub async fn infer(state: &AppState, asked: &Asked, request: InferenceRequest) -> Result<Response, ApiError> {
+pub async fn infer(state: &ProjectState, asked: &Asked, request: InferenceRequest) -> Result<Response, ApiError> {
     let mut refusals = Refusals::default();
     let wanted = Output::wanted(&mut refusals, &request);
     let InferenceRequest { id, inputs, .. } = request;
@@ -91,7 +91,7 @@ fn requests(model: &AskedModel, texts: Vec<String>, rationale: bool) -> Vec<Pred
 }
 
 async fn answers(
-    state: &AppState,
+    state: &ProjectState,
     model: &AskedModel,
     requests: Vec<PredictionRequest>,
     form: &Form,

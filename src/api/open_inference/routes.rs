@@ -10,7 +10,7 @@ use super::{
     refused::{Infer, Look, Watch},
     request::InferenceRequest,
 };
-use crate::api::{AppState, deadline::DeadlineHeader, error::ApiError, health::readyz};
+use crate::api::{AppState, ProjectState, deadline::DeadlineHeader, error::ApiError, health::readyz};
 
 /// What the server is.
 #[utoipa::path(get, path = "/v2", tag = "open inference",
@@ -40,7 +40,7 @@ pub async fn get_ready(state: State<AppState>) -> (StatusCode, Json<ServerReady>
 #[utoipa::path(get, path = "/v2/models/{name}", tag = "open inference",
     params(("name" = String, Path, description = "The model; its slashes are sent as `%2F`", example = "desk")),
     responses((status = 200, description = "The model", body = ModelMetadata), Look))]
-pub async fn get_model(State(state): State<AppState>, asked: Asked) -> Result<Json<ModelMetadata>, ApiError> {
+pub async fn get_model(state: ProjectState, asked: Asked) -> Result<Json<ModelMetadata>, ApiError> {
     Ok(Json(ModelMetadata::of(&asked.open(&state).await?)))
 }
 
@@ -49,7 +49,7 @@ pub async fn get_model(State(state): State<AppState>, asked: Asked) -> Result<Js
     params(("name" = String, Path, description = "The model; its slashes are sent as `%2F`", example = "desk"),
         ("version" = String, Path, description = "The fingerprint of its files", example = "fp_0a1b2c3d4e")),
     responses((status = 200, description = "The model", body = ModelMetadata), Look))]
-pub async fn get_model_version(state: State<AppState>, asked: Asked) -> Result<Json<ModelMetadata>, ApiError> {
+pub async fn get_model_version(state: ProjectState, asked: Asked) -> Result<Json<ModelMetadata>, ApiError> {
     get_model(state, asked).await
 }
 
@@ -59,10 +59,7 @@ pub async fn get_model_version(state: State<AppState>, asked: Asked) -> Result<J
     responses((status = 200, description = "It can", body = ModelReady),
         (status = 503, description = "Its files are missing or broken, or nobody can tell at the moment",
             body = ModelNotReady), Watch))]
-pub async fn get_model_ready(
-    State(state): State<AppState>,
-    asked: Asked,
-) -> Result<(StatusCode, Json<ModelReady>), ApiError> {
+pub async fn get_model_ready(state: ProjectState, asked: Asked) -> Result<(StatusCode, Json<ModelReady>), ApiError> {
     match asked.open(&state).await {
         Ok(model) => Ok((StatusCode::OK, Json(ModelReady { name: model.name, ready: true }))),
         Err(ApiError::ModelUnusable { name, .. }) => {
@@ -80,7 +77,7 @@ pub async fn get_model_ready(
         (status = 503, description = "Its files are missing or broken, or nobody can tell at the moment",
             body = ModelNotReady), Watch))]
 pub async fn get_model_version_ready(
-    state: State<AppState>,
+    state: ProjectState,
     asked: Asked,
 ) -> Result<(StatusCode, Json<ModelReady>), ApiError> {
     get_model_ready(state, asked).await
@@ -95,7 +92,7 @@ pub async fn get_model_version_ready(
         DeadlineHeader),
     responses((status = 200, description = "The answers", body = InferenceResponse), Infer))]
 pub async fn infer_model(
-    State(state): State<AppState>,
+    state: ProjectState,
     asked: Asked,
     PlainRequest(request): PlainRequest,
 ) -> Result<Response, ApiError> {
@@ -110,7 +107,7 @@ pub async fn infer_model(
         DeadlineHeader),
     responses((status = 200, description = "The answers", body = InferenceResponse), Infer))]
 pub async fn infer_model_version(
-    state: State<AppState>,
+    state: ProjectState,
     asked: Asked,
     request: PlainRequest,
 ) -> Result<Response, ApiError> {

@@ -7,7 +7,7 @@ mod stream;
 
 use std::collections::BTreeMap;
 
-use axum::{Extension, extract::State, response::Response};
+use axum::{Extension, response::Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     api::{
-        AppState,
+        ProjectState,
         deadline::{Deadline, DeadlineHeader},
         error::ApiError,
         extract::Json,
@@ -165,7 +165,7 @@ pub enum RationaleKind {
     responses((status = 200, description = "The answer, or its chunks",
         content((ChatCompletion = "application/json"), (ChatCompletionChunk = "text/event-stream"))), Ask))]
 pub async fn create_chat_completion(
-    State(state): State<AppState>,
+    state: ProjectState,
     deadline: Option<Extension<Deadline>>,
     Json(body): Json<ChatBody>,
 ) -> Result<Response, ApiError> {

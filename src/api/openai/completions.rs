@@ -3,7 +3,7 @@
 mod request;
 mod stream;
 
-use axum::{Extension, extract::State, response::Response};
+use axum::{Extension, response::Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::{
-        AppState,
+        ProjectState,
         asked_model::AskedModel,
         deadline::{Deadline, DeadlineHeader},
         error::ApiError,
@@ -95,7 +95,7 @@ pub struct CompletionChoice {
     responses((status = 200, description = "An answer for each prompt, or its chunks",
         content((CompletionObject = "application/json"), (CompletionChunk = "text/event-stream"))), Ask))]
 pub async fn create_completion(
-    State(state): State<AppState>,
+    state: ProjectState,
     deadline: Option<Extension<Deadline>>,
     Json(body): Json<CompletionBody>,
 ) -> Result<Response, ApiError> {

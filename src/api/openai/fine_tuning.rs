@@ -16,14 +16,13 @@ mod told_id;
 mod translation;
 
 use crate::{
-    api::{AppState, error::ApiError, extract::Id},
+    api::{ProjectState, error::ApiError, extract::Id},
     domain::{DistillationSpec, Job, JobId, JobSpec},
-    store::Store,
 };
 
 /// A distillation by its id; a job of another kind is no fine-tuning.
-async fn find(state: &AppState, id: Id<JobId>) -> Result<Job, ApiError> {
-    let job = state.store.job(Store::default_project(), id.0).await?;
+async fn find(state: &ProjectState, id: Id<JobId>) -> Result<Job, ApiError> {
+    let job = state.store.job(state.project, id.0).await?;
     job.filter(|job| spec(job).is_some()).ok_or_else(|| missing(id.0))
 }
 

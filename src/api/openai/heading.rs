@@ -1,6 +1,6 @@
 //! What every answer and every chunk of it begins with.
 
-use crate::api::{AppState, asked_model::AskedModel};
+use crate::api::{ProjectState, asked_model::AskedModel};
 
 /// Who answered, and when.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub struct Heading {
 
 impl Heading {
     /// The heading of a new answer, whose id begins like this.
-    pub fn new(state: &AppState, prefix: &str, model: &AskedModel) -> Self {
+    pub fn new(state: &ProjectState, prefix: &str, model: &AskedModel) -> Self {
         Self {
             id: format!("{prefix}-{}", state.clock.new_id().simple()),
             created: state.clock.now().timestamp(),

@@ -13,7 +13,7 @@ use super::{
     task,
 };
 use crate::{
-    api::{AppState, error::ApiError, extract::nearest, shapes::NameOr},
+    api::{ProjectState, error::ApiError, extract::nearest, shapes::NameOr},
     domain::{
         AnnotationSpec, AnswerForm, Budget, FileId, JobId, JobSpec, LabelSource, RationaleKeeping, Smoke, Split,
         TaskDefinition,
@@ -75,7 +75,7 @@ pub struct AnnotationJobRequest {
 }
 
 /// The job to store, or everything that is wrong with the request.
-pub async fn resolve(state: &AppState, mut request: AnnotationJobRequest) -> Result<NewJob, ApiError> {
+pub async fn resolve(state: &ProjectState, mut request: AnnotationJobRequest) -> Result<NewJob, ApiError> {
     let mut refusals = Refusals::default();
     let (metadata, depends_on) = (request.metadata.take(), request.depends_on.take());
     let submission = Submission { priority: request.priority, metadata, depends_on };
@@ -114,7 +114,7 @@ pub async fn resolve(state: &AppState, mut request: AnnotationJobRequest) -> Res
     Ok(submission.into_job(state, JobSpec::Annotation(spec), Vec::new()))
 }
 
-fn check_teacher(state: &AppState, refusals: &mut Refusals, name: &str) {
+fn check_teacher(state: &ProjectState, refusals: &mut Refusals, name: &str) {
     let known = &state.teachers;
     if known.iter().any(|known| known.name == name) {
         return;

@@ -7,7 +7,7 @@ mod training;
 
 use super::{Refusals, Submission, hyperparameters, model::Pins, student, task, warn_of_leakage};
 use crate::{
-    api::{AppState, error::ApiError, shapes::NameOr},
+    api::{ProjectState, error::ApiError, shapes::NameOr},
     domain::{DistillationSpec, Hyperparameters, JobSpec, LabelSource, Method, RationaleChoice, StudentSpec},
     store::NewJob,
 };
@@ -15,7 +15,7 @@ use crate::{
 pub use request::{DistillationJobRequest, Prefixes, Student, TestRows, Training, ValidationRows};
 
 /// The job to store, or everything that is wrong with the request.
-pub async fn resolve(state: &AppState, request: DistillationJobRequest) -> Result<NewJob, ApiError> {
+pub async fn resolve(state: &ProjectState, request: DistillationJobRequest) -> Result<NewJob, ApiError> {
     let mut refusals = Refusals::default();
     let submission =
         Submission { priority: request.priority, metadata: request.metadata, depends_on: request.depends_on };

@@ -15,7 +15,7 @@ use super::{
     task, warn_of_leakage,
 };
 use crate::{
-    api::{AppState, error::ApiError, shapes::NameOr},
+    api::{ProjectState, error::ApiError, shapes::NameOr},
     domain::{EvaluationSpec, File, FileId, FileRows, JobId, JobSpec, LabelSource, Split, TaskDefinition},
     store::NewJob,
 };
@@ -52,7 +52,7 @@ pub struct EvaluationJobRequest {
 }
 
 /// The job to store, or everything that is wrong with the request.
-pub async fn resolve(state: &AppState, request: EvaluationJobRequest) -> Result<NewJob, ApiError> {
+pub async fn resolve(state: &ProjectState, request: EvaluationJobRequest) -> Result<NewJob, ApiError> {
     let mut refusals = Refusals::default();
     let submission =
         Submission { priority: request.priority, metadata: request.metadata, depends_on: request.depends_on };
@@ -91,7 +91,7 @@ pub async fn resolve(state: &AppState, request: EvaluationJobRequest) -> Result<
 }
 
 async fn check_file(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     id: FileId,
 ) -> Result<Option<(File, FileRows)>, ApiError> {

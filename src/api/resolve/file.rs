@@ -2,9 +2,8 @@
 
 use super::Refusals;
 use crate::{
-    api::{AppState, error::ApiError},
+    api::{ProjectState, error::ApiError},
     domain::{File, FileId, FileRows, FileStatus, Split},
-    store::Store,
 };
 
 /// Lines that a refusal names.
@@ -12,12 +11,12 @@ const MAX_NAMED_LINES: usize = 10;
 
 /// The file, unless it is missing or has bad lines, which is refused.
 pub async fn usable(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     pointer: &str,
     id: FileId,
 ) -> Result<Option<File>, ApiError> {
-    let found = state.store.file(Store::default_project(), id).await?;
+    let found = state.store.file(state.project, id).await?;
     match &found {
         None => refusals.add(pointer, "file_not_found", format!("there is no file {id}; upload it to /v1/files")),
         Some(file) if file.status == FileStatus::Error => {
@@ -43,7 +42,7 @@ pub async fn usable(
 /// The file with what its rows of these splits hold. One without such a row is refused: it was named for them, and the job
 /// would go without them and not say so.
 pub async fn usable_for(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     pointer: &str,
     id: FileId,

@@ -6,19 +6,19 @@ use serde_json::{Map, Value};
 
 use super::Refusals;
 use crate::{
-    api::{AppState, error::ApiError, extract::nearest, list::MAX_LIMIT},
+    api::{ProjectState, error::ApiError, extract::nearest, list::MAX_LIMIT},
     domain::{
         Checkpoint, CheckpointId, HubId, ID_PREFIXES, JobSpec, JobWarning, ModelId, ModelTarget, StudentSource,
         TaskDefinition,
     },
     layout,
     registry::Registry,
-    store::{NewJob, Store},
+    store::NewJob,
 };
 
 /// A model by its name, an alias, its id, or the id of the distillation that made it.
-pub async fn find(state: &AppState, name: &str) -> Result<Option<StudentSource>, ApiError> {
-    Ok(state.registry.find(Store::default_project(), name).await?)
+pub async fn find(state: &ProjectState, name: &str) -> Result<Option<StudentSource>, ApiError> {
+    Ok(state.registry.find(state.project, name).await?)
 }
 
 /// The registered models and checkpoints that a job keeps from being deleted until it is over, and what is to be said of the
@@ -45,7 +45,7 @@ impl Pins {
     }
 
     /// Adds a model of the Hub that this machine has not got: a worker brings it. Returns what the job stores.
-    pub fn add_absent(&mut self, state: &AppState, id: HubId) -> (String, ModelTarget) {
+    pub fn add_absent(&mut self, state: &ProjectState, id: HubId) -> (String, ModelTarget) {
         self.warnings.extend(offline_warning(state, &id));
         (id.to_string(), ModelTarget::Hub(id))
     }
@@ -62,8 +62,8 @@ impl Pins {
 }
 
 /// The task of a checkpoint, which its job knows.
-pub async fn task_of(state: &AppState, checkpoint: &Checkpoint) -> Result<Option<TaskDefinition>, ApiError> {
-    let job = state.store.job(Store::default_project(), checkpoint.job_id).await?;
+pub async fn task_of(state: &ProjectState, checkpoint: &Checkpoint) -> Result<Option<TaskDefinition>, ApiError> {
+    let job = state.store.job(state.project, checkpoint.job_id).await?;
     Ok(job.and_then(|job| if let JobSpec::Distillation(spec) = job.spec { Some(spec.task) } else { None }))
 }
 
@@ -86,7 +86,7 @@ pub fn check_name(refusals: &mut Refusals, pointer: &str, what: &str, name: &str
 }
 
 /// What a job says of a Hub id that this machine has not got and may not look up. A worker elsewhere may well.
-fn offline_warning(state: &AppState, id: &HubId) -> Option<JobWarning> {
+fn offline_warning(state: &ProjectState, id: &HubId) -> Option<JobWarning> {
     let message = format!(
         "this machine is offline and has not got {id}: a worker that is offline too fails, unless `stepwise fetch {id}` has \
          brought it there"
@@ -113,12 +113,12 @@ pub fn written_at(folder: &Path) -> i64 {
 }
 
 /// The end of the sentence "there is no model …": the nearest name, or those that there are.
-pub async fn advice(state: &AppState, name: &str) -> Result<String, ApiError> {
-    let registered = state.store.list_models(Store::default_project(), None, MAX_LIMIT).await?;
+pub async fn advice(state: &ProjectState, name: &str) -> Result<String, ApiError> {
+    let registered = state.store.list_models(state.project, None, MAX_LIMIT).await?;
     let mut names: Vec<String> = registered.items.into_iter().map(|model| model.name).collect();
     names.extend(state.registry.directory_names()?);
     names.extend(state.registry.hub_models().await?.iter().map(|model| model.name().to_owned()));
-    let aliases = state.store.list_aliases(Store::default_project(), None, MAX_LIMIT).await?;
+    let aliases = state.store.list_aliases(state.project, None, MAX_LIMIT).await?;
     names.extend(aliases.items.into_iter().map(|alias| alias.name));
     Ok(nearest(name, names.iter().map(String::as_str)))
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::{Refusals, file::usable};
 use crate::{
-    api::{AppState, error::ApiError, file_rows::on_a_thread},
+    api::{ProjectState, error::ApiError, file_rows::on_a_thread},
     domain::{Example, File, FileId, LabelSet, LabelSource, LineError, Scorer, Split, TaskDefinition},
     task::{
         labels::not_in_set,
@@ -44,7 +44,7 @@ pub struct Found {
 
 /// Refuses a file with a label that the task's fixed set does not have, in the rows that are looked for.
 pub async fn refuse(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     pointer: &str,
     file: &File,
@@ -60,7 +60,7 @@ pub async fn refuse(
 
 /// Counts the rows whose label a student must not learn, in the rows that are looked for.
 pub async fn count(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     pointer: &str,
     file: &File,
@@ -92,7 +92,7 @@ pub fn code(fault: &LabelFault) -> &'static str {
 }
 
 async fn search(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     pointer: &str,
     file: &File,

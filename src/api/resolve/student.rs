@@ -5,15 +5,14 @@ use super::{
     model::{self, Pins},
 };
 use crate::{
-    api::{AppState, error::ApiError},
+    api::{ProjectState, error::ApiError},
     domain::{FromScratch, HubId, ModelTarget, StudentSpec},
-    store::Store,
 };
 
 /// A student by name must exist and be complete, or be one of the Hub's by its form; one from scratch must have a shape that can be built. Returns it as it is
 /// stored, with what its name means.
 pub async fn resolve(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     pins: &mut Pins,
     student: StudentSpec,
@@ -51,11 +50,11 @@ pub async fn resolve(
 }
 
 /// A name that fits into one path segment, is not an id, and is free.
-pub async fn check_new_name(state: &AppState, refusals: &mut Refusals, name: &str) -> Result<(), ApiError> {
+pub async fn check_new_name(state: &ProjectState, refusals: &mut Refusals, name: &str) -> Result<(), ApiError> {
     if !model::check_name(refusals, "#/model_name", "a model", name) {
         return Ok(());
     }
-    if state.store.alias(Store::default_project(), name).await?.is_some() {
+    if state.store.alias(state.project, name).await?.is_some() {
         let detail = format!("{name:?} is an alias; choose another name, or delete the alias first");
         refusals.add("#/model_name", "name_taken", detail);
     } else if model::find(state, name).await?.is_some() {

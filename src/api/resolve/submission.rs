@@ -4,10 +4,10 @@ use serde_json::{Map, Value};
 
 use super::Refusals;
 use crate::{
-    api::{AppState, error::ApiError, field_error::member},
+    api::{ProjectState, error::ApiError, field_error::member},
     domain::{JobId, JobSpec, JobState},
     leakage::Leakage,
-    store::{NewJob, Store},
+    store::NewJob,
     telemetry::chain,
 };
 
@@ -33,7 +33,7 @@ pub struct Submission {
 
 impl Submission {
     /// Checks it, and that the jobs it waits for can still succeed.
-    pub async fn check(&self, state: &AppState, refusals: &mut Refusals) -> Result<(), ApiError> {
+    pub async fn check(&self, state: &ProjectState, refusals: &mut Refusals) -> Result<(), ApiError> {
         let priority = self.priority.unwrap_or_default();
         refusals.require((-MAX_PRIORITY..=MAX_PRIORITY).contains(&priority), "#/priority", || {
             format!("priority is {priority}; send -{MAX_PRIORITY} to {MAX_PRIORITY}")
@@ -51,14 +51,14 @@ impl Submission {
     }
 
     /// The job to store; `implied` are jobs that its inputs come from.
-    pub fn into_job(self, state: &AppState, spec: JobSpec, implied: Vec<JobId>) -> NewJob {
+    pub fn into_job(self, state: &ProjectState, spec: JobSpec, implied: Vec<JobId>) -> NewJob {
         let mut depends_on = self.depends_on.unwrap_or_default();
         depends_on.extend(implied);
         depends_on.sort_unstable();
         depends_on.dedup();
         NewJob {
             id: JobId(state.clock.new_id()),
-            project_id: Store::default_project(),
+            project_id: state.project,
             spec,
             priority: self.priority.unwrap_or_default(),
             max_attempts: MAX_ATTEMPTS,
@@ -74,7 +74,7 @@ impl Submission {
 }
 
 /// Adds a warning for rows that the job's files share. Rows that cannot be compared are no reason to refuse a job.
-pub async fn warn_of_leakage(state: &AppState, mut job: NewJob) -> NewJob {
+pub async fn warn_of_leakage(state: &ProjectState, mut job: NewJob) -> NewJob {
     let (store, artifacts, registry) = (&state.store, &state.artifacts, &state.registry);
     let leakage = Leakage { store, artifacts, registry, project: job.project_id };
     match leakage.warnings(&job.spec).await {
@@ -86,12 +86,12 @@ pub async fn warn_of_leakage(state: &AppState, mut job: NewJob) -> NewJob {
 
 /// A job that another one will wait for: it must exist, and must not have ended without success.
 pub async fn parent(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     pointer: &str,
     id: JobId,
 ) -> Result<Option<crate::domain::Job>, ApiError> {
-    let found = state.store.job(Store::default_project(), id).await?;
+    let found = state.store.job(state.project, id).await?;
     match &found {
         None => refusals.add(pointer, "job_not_found", format!("there is no job {id}")),
         Some(job) if matches!(job.state, JobState::Failed | JobState::Cancelled) => {

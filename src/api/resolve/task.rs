@@ -2,13 +2,13 @@
 
 use super::Refusals;
 use crate::{
-    api::{AppState, extract::nearest, shapes::NameOr},
+    api::{ProjectState, extract::nearest, shapes::NameOr},
     domain::{AnswerForm, TaskDefinition},
     task::{builtin, definition},
 };
 
 /// The task that a request asks for; `text` (any label, exact match) where it asks for none.
-pub fn resolve(state: &AppState, refusals: &mut Refusals, task: Option<NameOr<TaskDefinition>>) -> TaskDefinition {
+pub fn resolve(state: &ProjectState, refusals: &mut Refusals, task: Option<NameOr<TaskDefinition>>) -> TaskDefinition {
     match task {
         None => builtin::find("text").unwrap_or_default(),
         Some(NameOr::Name(name)) => by_name(state, refusals, &name),
@@ -22,7 +22,7 @@ pub fn resolve(state: &AppState, refusals: &mut Refusals, task: Option<NameOr<Ta
 
 /// The same for a teacher that is to answer in this form: what it is shown must be what is understood.
 pub fn to_be_answered(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     task: Option<NameOr<TaskDefinition>>,
     answer_form: AnswerForm,
@@ -39,7 +39,7 @@ pub fn to_be_answered(
     task
 }
 
-fn by_name(state: &AppState, refusals: &mut Refusals, name: &str) -> TaskDefinition {
+fn by_name(state: &ProjectState, refusals: &mut Refusals, name: &str) -> TaskDefinition {
     // The configuration wins, so that a site can adapt a built-in task.
     let found = state.tasks.iter().find(|task| task.name == name).cloned().or_else(|| builtin::find(name));
     found.unwrap_or_else(|| {

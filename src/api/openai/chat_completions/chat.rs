@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api::{
-        AppState,
+        ProjectState,
         asked_model::{AskedModel, label_refused},
         error::ApiError,
     },
@@ -25,7 +25,7 @@ use crate::{
 
 /// What is asked of which model.
 pub struct Chat {
-    state: AppState,
+    state: ProjectState,
     /// Who is asked.
     pub model: AskedModel,
     /// What is asked.
@@ -57,7 +57,7 @@ impl Answered {
 
 impl Chat {
     /// Finds the model and the labels to choose from.
-    pub async fn new(state: AppState, asked: Asked) -> Result<Self, ApiError> {
+    pub async fn new(state: ProjectState, asked: Asked) -> Result<Self, ApiError> {
         let model = AskedModel::find(&state, &asked.model).await?;
         if asked.logprobs.is_some() && model.card.method == Method::RationaleThenLabel {
             let detail = "logprobs is not supported with this model, which writes its rationale and its label as one text; ask \

@@ -15,7 +15,7 @@ use super::{
     request::Asked,
 };
 use crate::{
-    api::{AppState, asked_model::AskedModel, error::ApiError},
+    api::{ProjectState, asked_model::AskedModel, error::ApiError},
     inference::{Completion, Following, Fragment, News},
 };
 
@@ -65,7 +65,7 @@ pub struct CompletionChunkChoice {
 
 /// A completion's chunks. What goes wrong before there is anything to say is no chunk.
 pub async fn chunks(
-    state: AppState,
+    state: ProjectState,
     model: AskedModel,
     asked: Asked,
     mut following: Following<Completion>,

@@ -1,6 +1,6 @@
 //! The checkpoints of a fine-tuning job, in OpenAI's shape.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{figures, find};
 use crate::{
     api::{
-        AppState,
+        ProjectState,
         error::ApiError,
         extract::{Id, Query, from_text},
         list::{List, MAX_LIMIT, page_size},
@@ -77,7 +77,7 @@ pub struct FineTuningCheckpointsQuery {
     params(("id" = JobId, Path, description = "The job"), FineTuningCheckpointsQuery),
     responses((status = 200, description = "A page of checkpoints", body = List<FineTuningCheckpoint>), OfOne))]
 pub async fn list_fine_tuning_checkpoints(
-    State(state): State<AppState>,
+    state: ProjectState,
     id: Id<JobId>,
     Query(query): Query<FineTuningCheckpointsQuery>,
 ) -> Result<Json<List<FineTuningCheckpoint>>, ApiError> {

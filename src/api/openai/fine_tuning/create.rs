@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use axum::{extract::State, response::Response};
+use axum::response::Response;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{RefOr, Schema},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::{
-        AppState,
+        ProjectState,
         error::ApiError,
         idempotency::KeyHeader,
         one_of::one_of,
@@ -39,7 +39,7 @@ use crate::{
     responses((status = 200, description = "It is queued; or of a dry run, which has changed nothing, what it would do",
         body = FineTuningAnswer), Submitted))]
 pub async fn create_fine_tuning_job(
-    State(state): State<AppState>,
+    state: ProjectState,
     request: Submit<FineTuningJobRequest>,
 ) -> Result<Response, ApiError> {
     submit_as::<_, FineTuning>(&state, request, "POST /v1/fine_tuning/jobs", resolve).await
@@ -60,7 +60,7 @@ impl ToSchema for FineTuningAnswer {
     }
 }
 
-async fn resolve(state: &AppState, request: FineTuningJobRequest) -> Result<NewJob, ApiError> {
+async fn resolve(state: &ProjectState, request: FineTuningJobRequest) -> Result<NewJob, ApiError> {
     let suffix = request.suffix.clone();
     let (native, pointers) = translate(request)?;
     let job = distillation::resolve(state, native).await.map_err(|error| pointers.refused(error))?;

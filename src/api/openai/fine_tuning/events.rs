@@ -1,6 +1,6 @@
 //! What a fine-tuning job has told, in one list: what happened, and its figures.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{figures, find, told_id::ToldId};
 use crate::{
     api::{
-        AppState,
+        ProjectState,
         error::ApiError,
         extract::{Id, Query, from_text},
         list::{List, MAX_LIMIT, page_size},
@@ -82,7 +82,7 @@ pub struct FineTuningEventsQuery {
     params(("id" = JobId, Path, description = "The job"), FineTuningEventsQuery),
     responses((status = 200, description = "A page of events", body = List<FineTuningEvent>), OfOne))]
 pub async fn list_fine_tuning_events(
-    State(state): State<AppState>,
+    state: ProjectState,
     id: Id<JobId>,
     Query(query): Query<FineTuningEventsQuery>,
 ) -> Result<Json<List<FineTuningEvent>>, ApiError> {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::{
-        AppState,
+        ProjectState,
         error::ApiError,
         job_form::JobForm,
         job_resource::{ProgressResource, estimated_finish, progress},
@@ -142,12 +142,12 @@ impl FineTuningJobResource {
 pub struct FineTuning;
 
 impl JobForm for FineTuning {
-    async fn shown(_: &AppState, job: Job) -> Result<Response, ApiError> {
+    async fn shown(_: &ProjectState, job: Job) -> Result<Response, ApiError> {
         let id = job.id;
         Ok(Json(FineTuningJobResource::of(job).ok_or_else(|| missing(id))?).into_response())
     }
 
-    async fn created(state: &AppState, job: Job) -> Result<Response, ApiError> {
+    async fn created(state: &ProjectState, job: Job) -> Result<Response, ApiError> {
         Self::shown(state, job).await
     }
 }

@@ -1,6 +1,6 @@
 //! Fine-tuning jobs, listed and looked at.
 
-use axum::{Json, extract::State, response::Response};
+use axum::{Json, response::Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::{
-        AppState,
+        ProjectState,
         error::ApiError,
         extract::{Id, Query, from_text},
         job_form::JobForm,
@@ -19,7 +19,7 @@ use crate::{
         openapi::{OfOne, Plain},
     },
     domain::{JobId, JobKind},
-    store::{JobFilter, Store},
+    store::JobFilter,
 };
 
 /// Which fine-tuning jobs to list.
@@ -43,14 +43,14 @@ pub struct FineTuningJobsQuery {
 #[utoipa::path(get, path = "/v1/fine_tuning/jobs", tag = "openai", params(FineTuningJobsQuery),
     responses((status = 200, description = "A page of jobs", body = List<FineTuningJobResource>), Plain))]
 pub async fn list_fine_tuning_jobs(
-    State(state): State<AppState>,
+    state: ProjectState,
     Query(query): Query<FineTuningJobsQuery>,
 ) -> Result<Json<List<FineTuningJobResource>>, ApiError> {
     let limit = page_size(query.limit, MAX_LIMIT)?;
     let metadata = query.metadata.map(MetadataFilter::labels).transpose()?;
     let kind = Some(JobKind::Distillation);
     let filter = JobFilter { kind, metadata, after: query.after, limit, ..JobFilter::default() };
-    let page = state.store.list_jobs(Store::default_project(), &filter).await?;
+    let page = state.store.list_jobs(state.project, &filter).await?;
     Ok(Json(List::new(page.items.into_iter().filter_map(FineTuningJobResource::of).collect(), page.has_more)))
 }
 
@@ -58,6 +58,6 @@ pub async fn list_fine_tuning_jobs(
 #[utoipa::path(get, path = "/v1/fine_tuning/jobs/{id}", tag = "openai",
     params(("id" = JobId, Path, description = "The job")),
     responses((status = 200, description = "The job", body = FineTuningJobResource), OfOne))]
-pub async fn get_fine_tuning_job(State(state): State<AppState>, id: Id<JobId>) -> Result<Response, ApiError> {
+pub async fn get_fine_tuning_job(state: ProjectState, id: Id<JobId>) -> Result<Response, ApiError> {
     FineTuning::shown(&state, find(&state, id).await?).await
 }

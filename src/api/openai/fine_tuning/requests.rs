@@ -1,6 +1,6 @@
 //! What can be asked of a fine-tuning job: cancel, pause, resume. Each may be repeated.
 
-use axum::{extract::State, response::Response};
+use axum::response::Response;
 
 use super::{
     find,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     api::{
-        AppState,
+        ProjectState,
         error::ApiError,
         extract::{Id, Nothing, Query},
         idempotency::{Key, KeyHeader},
@@ -26,7 +26,7 @@ use crate::{
     params(("id" = JobId, Path, description = "The job"), KeyHeader),
     responses((status = 200, description = "The job as it stands now", body = FineTuningJobResource), Act))]
 pub async fn cancel_fine_tuning_job(
-    State(state): State<AppState>,
+    state: ProjectState,
     id: Id<JobId>,
     key: Key,
     _: Query<Nothing>,
@@ -45,7 +45,7 @@ pub async fn cancel_fine_tuning_job(
     params(("id" = JobId, Path, description = "The job"), KeyHeader),
     responses((status = 200, description = "The job as it stands now", body = FineTuningJobResource), Act))]
 pub async fn pause_fine_tuning_job(
-    State(state): State<AppState>,
+    state: ProjectState,
     id: Id<JobId>,
     key: Key,
     _: Query<Nothing>,
@@ -59,7 +59,7 @@ pub async fn pause_fine_tuning_job(
     params(("id" = JobId, Path, description = "The job"), KeyHeader),
     responses((status = 200, description = "The job as it stands now", body = FineTuningJobResource), Act))]
 pub async fn resume_fine_tuning_job(
-    State(state): State<AppState>,
+    state: ProjectState,
     id: Id<JobId>,
     key: Key,
     _: Query<Nothing>,
@@ -70,7 +70,7 @@ pub async fn resume_fine_tuning_job(
 
 /// Moves a distillation. A job's kind never changes, so that it is looked at first.
 async fn asked(
-    state: &AppState,
+    state: &ProjectState,
     requested: Requested,
     change: impl AsyncFnOnce() -> Result<Job, ApiError>,
 ) -> Result<Response, ApiError> {

@@ -2,7 +2,7 @@
 
 use super::AnnotationJobRequest;
 use crate::{
-    api::{AppState, resolve::Refusals},
+    api::{ProjectState, resolve::Refusals},
     domain::{Budget, File, RationaleKeeping, Smoke},
 };
 
@@ -32,7 +32,7 @@ pub(super) fn samples(request: &AnnotationJobRequest) -> u32 {
 }
 
 /// Whatever is wrong with samples, budget and smoke.
-pub(super) fn check(state: &AppState, refusals: &mut Refusals, request: &AnnotationJobRequest) {
+pub(super) fn check(state: &ProjectState, refusals: &mut Refusals, request: &AnnotationJobRequest) {
     let samples = samples(request);
     refusals.require((1..=MAX_SAMPLES).contains(&samples), "#/samples", || {
         format!("samples is {samples}; send 1 to {MAX_SAMPLES}")
@@ -64,7 +64,7 @@ pub(super) fn check_rows(refusals: &mut Refusals, request: &AnnotationJobRequest
 }
 
 /// A budget that can hold: it has a limit, and a teacher with prices where that is in dollars.
-pub(in crate::api) fn check_budget(state: &AppState, refusals: &mut Refusals, teacher: &str, budget: &Budget) {
+pub(in crate::api) fn check_budget(state: &ProjectState, refusals: &mut Refusals, teacher: &str, budget: &Budget) {
     let Budget { max_usd, max_tokens } = *budget;
     refusals.require(max_usd.is_some() || max_tokens.is_some(), "#/budget", || {
         "the budget has no limit; send max_usd, max_tokens or both".to_owned()

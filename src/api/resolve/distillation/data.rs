@@ -3,7 +3,7 @@
 use super::request::{TestRows, ValidationRows};
 use crate::{
     api::{
-        AppState,
+        ProjectState,
         error::ApiError,
         resolve::{
             Refusals,
@@ -33,7 +33,7 @@ pub struct Wanted<'a> {
 
 /// Validation rows, checked.
 pub async fn validation(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     wanted: &Wanted<'_>,
     given: Option<ValidationRows>,
@@ -54,7 +54,7 @@ pub async fn validation(
 
 /// Test rows, checked.
 pub async fn test(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     wanted: &Wanted<'_>,
     given: Option<TestRows>,
@@ -66,7 +66,7 @@ pub async fn test(
 
 /// A file whose rows of these splits answers are compared with: by people's labels, or by those that are learned.
 async fn check_scored_file(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     wanted: &Wanted<'_>,
     pointer: &str,

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     api::{
-        AppState,
+        ProjectState,
         error::ApiError,
         resolve::{
             Refusals,
@@ -21,7 +21,6 @@ use crate::{
         FileId, FileRows, Job, JobId, JobSpec, JobState, JobWarning, LabelSource, Method, RationaleFilter, Split,
         TrainingSource,
     },
-    store::Store,
 };
 
 const MAX_SOURCES: usize = 64;
@@ -39,7 +38,7 @@ pub struct Sources {
 
 /// Training sources, checked.
 pub async fn training(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     wanted: &Wanted<'_>,
     training: OneOrMany<Training>,
@@ -72,7 +71,7 @@ pub async fn training(
 }
 
 async fn check_training_file(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     wanted: &Wanted<'_>,
     pointer: &str,
@@ -136,7 +135,7 @@ struct Annotated {
 }
 
 async fn check_annotation(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     wanted: &Wanted<'_>,
     pointer: &str,
@@ -159,14 +158,14 @@ async fn check_annotation(
 /// An annotation keeps its rows' ground truth and splits, so what it cannot give is known before it is over. A row that it
 /// is yet to answer counts as answered.
 async fn check_annotated_file(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     wanted: &Wanted<'_>,
     pointer: &str,
     id: FileId,
 ) -> Result<Option<ReadFile>, ApiError> {
     let splits = &[Split::Train];
-    let Some(file) = state.store.file(Store::default_project(), id).await? else { return Ok(None) };
+    let Some(file) = state.store.file(state.project, id).await? else { return Ok(None) };
     let rows = file.validation.rows_of(splits);
     if rows.rows == 0 {
         refuse_without_rows(refusals, pointer, id, splits);
@@ -186,7 +185,7 @@ async fn check_annotated_file(
 
 /// What an annotation has left is a file like any other, and may have been deleted like any other.
 async fn output_of(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     pointer: &str,
     job: &Job,
@@ -195,7 +194,7 @@ async fn output_of(
         refusals.add(pointer, "file_not_found", format!("{} left no output file; annotate its file again", job.id));
         return Ok(None);
     };
-    if state.store.file(Store::default_project(), output).await?.is_none() {
+    if state.store.file(state.project, output).await?.is_none() {
         let detail = format!("{output}, which {} wrote, was deleted; annotate its file again", job.id);
         refusals.add(pointer, "file_not_found", detail);
         return Ok(None);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     api::{
-        AppState,
+        ProjectState,
         error::ApiError,
         resolve::{
             Refusals,
@@ -55,7 +55,7 @@ enum Found {
 }
 
 /// Every model is there or will be.
-pub async fn check(state: &AppState, refusals: &mut Refusals, names: &[String]) -> Result<Models, ApiError> {
+pub async fn check(state: &ProjectState, refusals: &mut Refusals, names: &[String]) -> Result<Models, ApiError> {
     refusals.require((1..=MAX_MODELS).contains(&names.len()), "#/models", || {
         format!("{} models; send 1 to {MAX_MODELS}", names.len())
     });
@@ -91,7 +91,12 @@ pub async fn check(state: &AppState, refusals: &mut Refusals, names: &[String]) 
     Ok(models)
 }
 
-async fn find(state: &AppState, refusals: &mut Refusals, pointer: &str, name: &str) -> Result<Option<Found>, ApiError> {
+async fn find(
+    state: &ProjectState,
+    refusals: &mut Refusals,
+    pointer: &str,
+    name: &str,
+) -> Result<Option<Found>, ApiError> {
     if let Some(source) = model::find(state, name).await? {
         let missing = model::missing(&source);
         if !missing.is_empty() {
@@ -113,7 +118,7 @@ async fn find(state: &AppState, refusals: &mut Refusals, pointer: &str, name: &s
 
 /// A distillation that has yet to make its model.
 async fn pending(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     pointer: &str,
     id: JobId,
@@ -132,7 +137,12 @@ async fn pending(
     }
 }
 
-async fn task_of(state: &AppState, refusals: &mut Refusals, pointer: &str, found: &Found) -> Result<Known, ApiError> {
+async fn task_of(
+    state: &ProjectState,
+    refusals: &mut Refusals,
+    pointer: &str,
+    found: &Found,
+) -> Result<Known, ApiError> {
     Ok(match found {
         Found::Pending(_, task) => Known::Task(task.as_ref().clone()),
         Found::Absent(id) => Known::AfterDownload(id.clone()),

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::{
     api::{
-        AppState,
+        ProjectState,
         error::ApiError,
         resolve::{Refusals, submission::parent},
     },
@@ -34,7 +34,7 @@ pub struct Teacher {
 
 /// The answers that the request names; without a name the file's own, where the evaluated rows have any.
 pub async fn check(
-    state: &AppState,
+    state: &ProjectState,
     refusals: &mut Refusals,
     given: Option<TeacherSource>,
     rows: &FileRows,
