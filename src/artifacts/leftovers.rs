@@ -22,6 +22,8 @@ const OWNER: &str = "owner";
 pub struct Listed {
     /// Its key.
     pub key: String,
+    /// Its size.
+    pub bytes: u64,
     /// When it was last written.
     pub modified: DateTime<Utc>,
 }
@@ -32,7 +34,7 @@ impl Artifacts {
         let failed = prefix.to_owned();
         let listed = self.store.list(Some(&Key::from(prefix)));
         listed
-            .map_ok(|file| Listed { key: file.location.to_string(), modified: file.last_modified })
+            .map_ok(|file| Listed { key: file.location.to_string(), bytes: file.size, modified: file.last_modified })
             .map_err(move |source| store_error(&failed, source))
     }
 
@@ -49,25 +51,35 @@ impl Artifacts {
         Ok(chunks.concat() == owner.as_bytes())
     }
 
-    /// Removes what uploads have staged and nobody has written to since; says how many there were.
-    pub async fn remove_staged(&self, before: SystemTime) -> Result<u64, ArtifactError> {
+    /// What uploads have staged and nobody has written to since.
+    pub async fn staged(&self, before: SystemTime) -> Result<Vec<PathBuf>, ArtifactError> {
         let folder = self.folder.clone();
-        let removed = tokio::task::spawn_blocking(move || remove_staged(&folder, before)).await;
-        let removed = removed.map_err(io::Error::other).and_then(|removed| removed);
-        removed.map_err(|source| ArtifactError::Local { path: self.folder.clone(), source })
+        let found = tokio::task::spawn_blocking(move || staged(&folder, before)).await;
+        let found = found.map_err(io::Error::other).and_then(|found| found);
+        found.map_err(|source| ArtifactError::Local { path: self.folder.clone(), source })
     }
 }
 
-/// Removes what is half a copy in a cache, because it was not wholly fetched or not wholly thrown away, and what nobody has touched
-/// since.
-pub fn remove_half_copies(cache: &Path, before: SystemTime) -> Result<(), ArtifactError> {
-    let local = |source| ArtifactError::Local { path: cache.to_owned(), source };
-    for (name, path) in untouched_since(cache, before).map_err(local)? {
-        if name.starts_with(FETCHING) || name.starts_with(DISCARDED) {
-            absent_is_fine(fs::remove_dir_all(&path)).map_err(local)?;
-        }
+/// What is half a copy in a cache, because it was not wholly fetched or not wholly thrown away, and what nobody has touched since.
+pub fn half_copies(cache: &Path, before: SystemTime) -> Result<Vec<PathBuf>, ArtifactError> {
+    let entries =
+        untouched_since(cache, before).map_err(|source| ArtifactError::Local { path: cache.to_owned(), source })?;
+    let half = entries.into_iter().filter(|(name, _)| name.starts_with(FETCHING) || name.starts_with(DISCARDED));
+    Ok(half.map(|(_, path)| path).collect())
+}
+
+/// Removes files and folders on the local disk; what is gone already is no error.
+///
+/// # Errors
+/// The first one; the others are removed all the same.
+pub fn remove_local(paths: &[PathBuf]) -> Result<(), ArtifactError> {
+    let mut removed = Ok(());
+    for path in paths {
+        let gone = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        let gone = absent_is_fine(gone).map_err(|source| ArtifactError::Local { path: path.clone(), source });
+        removed = removed.and(gone);
     }
-    Ok(())
+    removed
 }
 
 /// Names and paths in a local folder that nobody has written to since; none where there is no such folder.
@@ -88,16 +100,12 @@ pub fn untouched_since(folder: &Path, before: SystemTime) -> io::Result<Vec<(Str
     Ok(found)
 }
 
-fn remove_staged(folder: &Path, before: SystemTime) -> io::Result<u64> {
-    let mut removed = 0;
+fn staged(folder: &Path, before: SystemTime) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        for (name, path) in untouched_since(&folder, before)? {
-            if is_staged(&name) {
-                absent_is_fine(fs::remove_file(path))?;
-                removed += 1;
-            }
-        }
+        let untouched = untouched_since(&folder, before)?.into_iter();
+        found.extend(untouched.filter(|(name, _)| is_staged(name)).map(|(_, path)| path));
         let entries = match fs::read_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             entries => entries?,
@@ -105,7 +113,7 @@ fn remove_staged(folder: &Path, before: SystemTime) -> io::Result<u64> {
         let inner = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         folders.extend(inner.map(|entry| entry.path()));
     }
-    Ok(removed)
+    Ok(found)
 }
 
 /// The object store stages an upload of `key` as `key#1`, or with the next number that is free.
@@ -142,9 +150,10 @@ mod tests {
         };
         assert_eq!(names(), ["left#1", "whole"]);
         let start = SystemTime::UNIX_EPOCH;
-        assert_eq!((artifacts.remove_staged(start).await.unwrap(), names().len()), (0, 2));
+        assert_eq!(artifacts.staged(start).await.unwrap(), Vec::<PathBuf>::new());
         let later = fs::metadata(root.path()).unwrap().modified().unwrap() + Duration::from_secs(3600);
-        assert_eq!((artifacts.remove_staged(later).await.unwrap(), names()), (1, vec!["whole".to_owned()]));
+        remove_local(&artifacts.staged(later).await.unwrap()).unwrap();
+        assert_eq!(names(), ["whole"]);
     }
 
     #[tokio::test]

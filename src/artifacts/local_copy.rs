@@ -162,7 +162,8 @@ mod tests {
         let aside = set_aside(&copy).unwrap().unwrap().keep();
         assert!(!copy.exists() && aside.join("digest").join(MANIFEST).exists());
         let later = fs::metadata(&aside).unwrap().modified().unwrap() + std::time::Duration::from_secs(60);
-        crate::artifacts::remove_half_copies(cache.path(), later).unwrap();
+        let half = crate::artifacts::half_copies(cache.path(), later).unwrap();
+        crate::artifacts::remove_local(&half).unwrap();
         assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
     }
 }

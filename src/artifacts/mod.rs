@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as Key};
 
-pub use leftovers::{Listed, remove_half_copies, untouched_since};
+pub use leftovers::{Listed, half_copies, remove_local, untouched_since};
 pub use local_copy::{check_copy, discard_copy, discard_copy_blocking, read_published};
 pub use manifest::{Manifest, ManifestFile, Published};
 pub use named_blobs::check_named_blobs;

@@ -41,17 +41,32 @@ pub struct Parts {
     pub clock: Clock,
 }
 
+/// Rows, artifacts, and models by name.
+pub struct Shelves {
+    pub store: Store,
+    pub artifacts: Artifacts,
+    pub registry: Registry,
+}
+
+impl Shelves {
+    /// Opens them; the database need not answer yet.
+    pub fn open(settings: &Settings, database_url: &str) -> Result<Self, CommandError> {
+        let store = Store::connect_lazy(database_url, settings.database_connections)?;
+        let artifacts = Artifacts::local(&settings.data_dir.join("artifacts"))?;
+        let cache = settings.data_dir.join("cache").join("models");
+        let models_dir = settings.models_dir.clone();
+        let registry = Registry::new(store.clone(), artifacts.clone(), models_dir, cache, hub(settings)?);
+        Ok(Self { store, artifacts, registry })
+    }
+}
+
 impl Parts {
     /// Builds the parts; the database need not answer yet.
     pub fn assemble(settings: Settings, database_url: String) -> Result<Self, CommandError> {
         device::parse(&settings.device)?;
         std::fs::create_dir_all(&settings.data_dir)
             .map_err(|error| format!("cannot make the data directory {}: {error}", settings.data_dir.display()))?;
-        let store = Store::connect_lazy(&database_url, settings.database_connections)?;
-        let artifacts = Artifacts::local(&settings.data_dir.join("artifacts"))?;
-        let cache = settings.data_dir.join("cache").join("models");
-        let models_dir = settings.models_dir.clone();
-        let registry = Registry::new(store.clone(), artifacts.clone(), models_dir, cache, hub(&settings)?);
+        let Shelves { store, artifacts, registry } = Shelves::open(&settings, &database_url)?;
         let engine = Engine::start(EngineSettings {
             device: settings.device.clone(),
             threads: settings.threads,

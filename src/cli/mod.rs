@@ -5,6 +5,7 @@ mod bench_http;
 mod bench_rows;
 mod doctor;
 mod fetch;
+mod gc;
 mod healthcheck;
 mod keys;
 mod launch;
@@ -62,6 +63,8 @@ enum Command {
     Keys(keys::Arguments),
     /// Bring the database's schema up to date
     Migrate(GivenSettings),
+    /// Remove what nobody needs any more: artifacts that no row refers to, and what killed processes left
+    Gc(gc::Arguments),
     /// Say what works on this machine and what is missing
     Doctor(GivenSettings),
     /// Print every setting as it is in force, and where it came from
@@ -112,6 +115,7 @@ pub fn run() -> ExitCode {
         Command::Fetch(arguments) => fetch::run(&arguments),
         Command::Keys(arguments) => keys::run(arguments),
         Command::Migrate(given) => launch::migrate(&given),
+        Command::Gc(arguments) => gc::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,8 +9,8 @@ pub fn find(key: &str) -> Option<&'static Setting> {
 }
 
 const EVERY: &[&str] =
-    &["up", "serve", "work", "fetch", "keys", "migrate", "watch", "healthcheck", "train", "scripted-teacher"];
-const LOGGING: &[&str] = &["up", "serve", "work", "fetch", "keys", "migrate", "train", "scripted-teacher"];
+    &["up", "serve", "work", "fetch", "keys", "migrate", "gc", "watch", "healthcheck", "train", "scripted-teacher"];
+const LOGGING: &[&str] = &["up", "serve", "work", "fetch", "keys", "migrate", "gc", "train", "scripted-teacher"];
 const RUNNING: &[&str] = &["up", "serve", "work"];
 const BRINGING: &[&str] = &["up", "serve", "work", "fetch"];
 const SERVING: &[&str] = &["up", "serve"];
@@ -65,7 +65,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "URL",
         default: Preset::Nothing,
         secret: true,
-        commands: &["serve", "work", "migrate", "keys"],
+        commands: &["serve", "work", "migrate", "gc", "keys"],
         meaning: "PostgreSQL; a password may stand in it or in PGPASSWORD. `up` brings its own",
     },
     Setting {
@@ -73,7 +73,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "N",
         default: Preset::Is("10"),
         secret: false,
-        commands: &["up", "serve", "work", "migrate"],
+        commands: &["up", "serve", "work", "migrate", "gc"],
         meaning: "connections of one process, at most; a worker has two more for its heartbeats",
     },
     Setting {
@@ -81,7 +81,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "DIR",
         default: Preset::Is(".data"),
         secret: false,
-        commands: &["up", "serve", "work", "keys"],
+        commands: &["up", "serve", "work", "gc", "keys"],
         meaning: "folder for artifacts, scratch files and the private database",
     },
     Setting {

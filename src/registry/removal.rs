@@ -3,11 +3,11 @@
 //! The row goes first (`store::model_removal`), the files second, the note that they are gone last. A crash in between
 //! leaves files that the next sweep of any process removes.
 
-use std::{collections::HashSet, fs, io, time::SystemTime};
+use std::{collections::HashSet, fs, io, path::PathBuf, time::SystemTime};
 
 use super::{Registry, RegistryError};
 use crate::{
-    artifacts::{discard_copy, remove_half_copies},
+    artifacts::{discard_copy, half_copies},
     store::Removed,
 };
 
@@ -38,9 +38,9 @@ impl Registry {
         }
     }
 
-    /// Removes local copies that were never wholly fetched, or never wholly thrown away, and that nobody has touched since.
-    pub fn remove_half_copies(&self, before: SystemTime) -> Result<(), RegistryError> {
-        Ok(remove_half_copies(&self.cache_dir, before)?)
+    /// Local copies that were never wholly fetched, or never wholly thrown away, and that nobody has touched since.
+    pub fn half_copies(&self, before: SystemTime) -> Result<Vec<PathBuf>, RegistryError> {
+        Ok(half_copies(&self.cache_dir, before)?)
     }
 
     /// Removes the files of one model or checkpoint that was taken away, and notes that they are gone. Idempotent.

@@ -3,9 +3,8 @@
 //! rows each.
 
 use std::{
-    fs,
     io::{self, BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
     time::SystemTime,
 };
 
@@ -37,14 +36,10 @@ pub async fn remove_file(artifacts: &Artifacts, artifact_key: &str) -> Result<()
     artifacts.delete(artifact_key).await
 }
 
-/// Removes fingerprints that killed processes left half-written in `folder`, and that nobody has written to since.
-pub fn remove_left(folder: &Path, before: SystemTime) -> io::Result<()> {
-    for (name, path) in untouched_since(folder, before)? {
-        if name.starts_with(WRITING) {
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
+/// Fingerprints that killed processes left half-written in `folder`, and that nobody has written to since.
+pub fn half_written(folder: &Path, before: SystemTime) -> io::Result<Vec<PathBuf>> {
+    let entries = untouched_since(folder, before)?.into_iter();
+    Ok(entries.filter(|(name, _)| name.starts_with(WRITING)).map(|(_, path)| path).collect())
 }
 
 /// A fingerprint on the local disk, removed when it is dropped.

@@ -21,7 +21,7 @@ mod shared;
 mod stream;
 mod surveyor;
 
-pub use fingerprint::{Fingerprint, file_key, fingerprint_key, remove_file, remove_left};
+pub use fingerprint::{Fingerprint, file_key, fingerprint_key, half_written, remove_file};
 pub use shared::{RowGroup, SharedInputs, shared_inputs};
 pub use stream::{Survey, SurveyError};
 pub use surveyor::{Surveyed, Surveyor};

@@ -30,7 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("registry", &["domain", "layout", "hub", "store", "artifacts"]),
     ("export", &["domain", "layout"]),
     ("survey", &["domain", "artifacts", "task"]),
-    ("tidy", &["registry", "inference", "survey"]),
+    ("tidy", &["artifacts", "registry", "inference", "survey"]),
     ("leakage", &["domain", "store", "artifacts", "registry", "survey"]),
     ("report", &["domain", "store", "task"]),
     (

@@ -58,6 +58,7 @@ mod draining;
 mod draining_http2;
 mod evaluations;
 mod fetch;
+mod gc;
 mod hub;
 mod inference;
 mod keys_command;

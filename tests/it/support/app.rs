@@ -132,6 +132,11 @@ impl TestApp {
         }
     }
 
+    /// The database's address, for child processes.
+    pub fn database_url(&self) -> &str {
+        &self.database.url
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.request(Method::GET, path, |request| request).await
     }
