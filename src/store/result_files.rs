@@ -31,7 +31,7 @@ pub(super) async fn write(
     Ok(written)
 }
 
-/// The files as [`write`] takes them.
+/// The files as [`write()`] takes them.
 pub(super) fn as_json(files: &[&File]) -> Value {
     let row = |file: &&File| {
         json!({
